@@ -11,7 +11,7 @@ namespace zelos {
 
 /// A failure with its status code. what() is one UTF-8 line that names the file, key or parameter,
 /// what was expected and what was found. Immutable after construction.
-class Error : public std::runtime_error {
+class ZELOS_EXPORT Error : public std::runtime_error {
  public:
   Error(zelos_status status, const std::string& message)
       : std::runtime_error(message), status_(status) {}
