@@ -353,6 +353,7 @@ class BodyReader {
       : file_(hdf5::open_image(body, static_cast<std::size_t>(size))), bytes_left_(size) {}
 
   static nlohmann::json parse_document(const std::string& text) {
+    if (text.find('\0') != std::string::npos) throw Broken("document has a zero byte");
     using Event = nlohmann::json::parse_event_t;
     const auto limit_depth = [](int depth, Event event, nlohmann::json&) {
       const bool opens = event == Event::object_start || event == Event::array_start;
@@ -494,6 +495,7 @@ class BodyReader {
 };
 
 Opened parse_body(const Header& header, const std::uint8_t* body) {
+  if (header.body_bytes == 0) throw Broken("the body is empty");
   const Sha256Digest found = sha256(body, static_cast<std::size_t>(header.body_bytes));
   if (found != header.body_digest) {
     throw Broken("damaged: the body does not match its SHA-256 (expected " +
