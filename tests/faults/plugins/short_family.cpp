@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "family.hpp"
+
+static constexpr zelos_family change(zelos_family family) {
+  family.struct_size = 40;
+  return family;
+}
+static const zelos_family kFamily = change(make_family("org.example.short_family"));
+static const zelos_family* family(uint32_t) { return &kFamily; }
+const zelos_plugin_entry ZELOS_PLUGIN_ENTRY = make_entry(one, family);
