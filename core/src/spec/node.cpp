@@ -69,8 +69,8 @@ class TreeBuilder : public YAML::EventHandler {
   void OnDocumentStart(const YAML::Mark& mark) override {
     if (documents_++ > 0) {
       sources_.fail(position(mark), "",
-                    "expected one YAML document, found a second one; a line '---' or '...' divides "
-                    "documents: remove it");
+                    "expected one YAML document, found a second one; a line '---' or '...' or a "
+                    "stray bracket divides documents: remove it");
     }
   }
   void OnDocumentEnd() override {}
