@@ -38,7 +38,7 @@ target_include_directories(zelos_core_deps SYSTEM INTERFACE "${ZELOS_BOOST_INCLU
 target_compile_definitions(zelos_core_deps INTERFACE BOOST_DLL_USE_STD_FS EIGEN_MPL2_ONLY)
 
 if(ZELOS_DEPS STREQUAL "bundled")
-  find_package(HDF5 2 REQUIRED CONFIG COMPONENTS C static PATHS "${ZELOS_DEPS_PREFIX}" NO_DEFAULT_PATH)
+  find_package(HDF5 2.2 REQUIRED CONFIG COMPONENTS C static PATHS "${ZELOS_DEPS_PREFIX}" NO_DEFAULT_PATH)
   find_package(yaml-cpp 0.7 REQUIRED CONFIG PATHS "${ZELOS_DEPS_PREFIX}" NO_DEFAULT_PATH)
   target_link_libraries(zelos_core_deps INTERFACE hdf5-static)
 else()
