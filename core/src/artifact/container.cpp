@@ -98,8 +98,7 @@ struct Header {
 
 /// Checks the first min(file_bytes, 512) bytes of a file that has `file_bytes` in all.
 Header parse_header(const std::uint8_t* bytes, std::uint64_t file_bytes) {
-  const std::size_t size =
-      static_cast<std::size_t>(std::min<std::uint64_t>(file_bytes, kHeaderBytes));
+  const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(file_bytes, kHeaderBytes));
   if (!starts_with(bytes, size, kMagic, kMagicBytes)) {
     throw Broken("not a zelos artifact" + guess_type(bytes, size));
   }
@@ -371,7 +370,7 @@ class BodyReader {
     }
   }
 
-  hdf5::Handle open_object(hid_t folder, const hdf5::Link& link, const std::string& path) const {
+  static hdf5::Handle open_object(hid_t folder, const hdf5::Link& link, const std::string& path) {
     if (!link.hard)
       throw Broken(quoted(path) + " is a soft or external link, which is not allowed");
     return {H5Oopen(folder, link.name.c_str(), H5P_DEFAULT), H5Oclose, "open an object"};

@@ -30,7 +30,7 @@ std::uint32_t rotate(std::uint32_t x, int n) { return (x >> n) | (x << (32 - n))
 void compress_portable(std::uint32_t* state, const std::uint8_t* blocks, std::size_t count) {
   for (; count > 0; --count, blocks += kBlock) {
     std::uint32_t w[64];
-    for (int i = 0; i < 16; ++i) {
+    for (std::size_t i = 0; i < 16; ++i) {
       w[i] = std::uint32_t{blocks[4 * i]} << 24 | std::uint32_t{blocks[4 * i + 1]} << 16 |
              std::uint32_t{blocks[4 * i + 2]} << 8 | std::uint32_t{blocks[4 * i + 3]};
     }
@@ -69,7 +69,7 @@ struct ShaState {
 };
 
 ZELOS_SHA_TARGET inline void four_rounds(ShaState& s, __m128i w, int first) {
-  const __m128i* constants = reinterpret_cast<const __m128i*>(kRound + first);
+  const auto* constants = reinterpret_cast<const __m128i*>(kRound + first);
   const __m128i wk = _mm_add_epi32(w, _mm_load_si128(constants));
   s.cdgh = _mm_sha256rnds2_epu32(s.cdgh, s.abef, wk);
   s.abef = _mm_sha256rnds2_epu32(s.abef, s.cdgh, _mm_shuffle_epi32(wk, 0x0e));
@@ -84,7 +84,7 @@ ZELOS_SHA_TARGET inline __m128i next_words(__m128i w0, __m128i w1, __m128i w2, _
 ZELOS_SHA_TARGET void compress_sha_ni(std::uint32_t* state, const std::uint8_t* blocks,
                                       std::size_t count) {
   const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
-  __m128i* memory = reinterpret_cast<__m128i*>(state);
+  auto* memory = reinterpret_cast<__m128i*>(state);
   // The instructions want the state as (a, b, e, f) and (c, d, g, h).
   const __m128i cdab = _mm_shuffle_epi32(_mm_loadu_si128(memory), 0xb1);
   const __m128i efgh = _mm_shuffle_epi32(_mm_loadu_si128(memory + 1), 0x1b);
@@ -92,7 +92,7 @@ ZELOS_SHA_TARGET void compress_sha_ni(std::uint32_t* state, const std::uint8_t* 
 
   for (; count > 0; --count, blocks += kBlock) {
     const ShaState before = s;
-    const __m128i* message = reinterpret_cast<const __m128i*>(blocks);
+    const auto* message = reinterpret_cast<const __m128i*>(blocks);
     __m128i w0 = _mm_shuffle_epi8(_mm_loadu_si128(message), big_endian);
     __m128i w1 = _mm_shuffle_epi8(_mm_loadu_si128(message + 1), big_endian);
     __m128i w2 = _mm_shuffle_epi8(_mm_loadu_si128(message + 2), big_endian);
@@ -132,10 +132,8 @@ bool cpu_has_sha() {
 }  // namespace
 
 Sha256::Sha256(Kernel kernel) noexcept
-    : compress_(compress_portable),
-      state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-             0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19},
-      block_{} {
+    : compress_(compress_portable), state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19} {
 #ifdef ZELOS_SHA256_X86
   static const bool has_sha = cpu_has_sha();
   if (kernel == Kernel::automatic && has_sha) compress_ = compress_sha_ni;

@@ -31,7 +31,7 @@ class Sha256 {
 
   Compress compress_;
   std::array<std::uint32_t, 8> state_;
-  std::array<std::uint8_t, 64> block_;
+  std::array<std::uint8_t, 64> block_{};
   std::uint64_t size_ = 0;
 };
 
