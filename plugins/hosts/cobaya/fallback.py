@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The real code inside the theory: a private Cobaya model with the settings of the training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+from cobaya.component import get_component_class
+from cobaya.input import update_info
+from cobaya.model import Model
+
+#: Cobaya's name of a code -> the code's name in the provenance of an artifact.
+CODES = {"camb": "camb", "classy": "classy"}
+
+#: Options of a code that choose how it looks for a solution and cannot change a result.
+HARMLESS = frozenset({"theta_H0_range"})
+
+Translation = tuple[str, Any]
+#: For each code: names that its Cobaya theory does not understand -> (name that it does, function or None).
+TRANSLATIONS: dict[str, dict[str, Translation]] = {
+    "camb": {
+        "logA": ("As", lambda v: 1e-10 * np.exp(v)),
+        "A_s": ("As", None),
+        "n_s": ("ns", None),
+        "tau_reio": ("tau", None),
+        "omega_b": ("ombh2", None),
+        "omega_cdm": ("omch2", None),
+        "h": ("H0", lambda v: 100 * v),
+        "theta_MC_100": ("cosmomc_theta", lambda v: v / 100),
+        "w0": ("w", None),
+        "Omega_k": ("omk", None),
+    },
+    "classy": {
+        "logA": ("A_s", lambda v: 1e-10 * np.exp(v)),
+        "As": ("A_s", None),
+        "ns": ("n_s", None),
+        "tau": ("tau_reio", None),
+        "ombh2": ("omega_b", None),
+        "omch2": ("omega_cdm", None),
+        "omegabh2": ("omega_b", None),
+        "omegach2": ("omega_cdm", None),
+        "mnu": ("m_ncdm", None),
+        "omk": ("Omega_k", None),
+        "w": ("w0_fld", None),
+        "wa": ("wa_fld", None),
+    },
+}
+
+
+class FallbackError(Exception):
+    """The fallback cannot stand in for the emulator's code: the message says why."""
+
+
+class Fallback:
+    """The code behind an emulator, as Cobaya's theory of it.
+
+    name, options: as in a theory block. provenance: of the artifact. settings: what the user adds to them.
+    strict: refuse another version or other settings than the training's. Throws FallbackError.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        strict: bool,
+        packages_path: str | None,
+    ):
+        self.name = name
+        self._packages_path = packages_path
+        self._code = CODES.get(name.rpartition(".")[2], name)
+        trained = dict(provenance.get("config") or {})
+        wanted = {**(options.get("extra_args") or {}), **settings}
+        self.options = {**deepcopy(dict(options)), "extra_args": {**trained, **wanted}}
+        try:
+            theory_class = get_component_class(name, kind="theory")
+            self._theory = theory_class(deepcopy(self.options), name=name, packages_path=packages_path)
+        except Exception as error:
+            version = f"=={provenance['code_version']}" if provenance.get("code_version") else ""
+            raise FallbackError(
+                f"The fallback '{name}' can not be used: {error}. Install it (pip install "
+                f"{self._code}{version}), or set 'outside: reject' or 'outside: error' to do without."
+            ) from error
+        differences = self._differences(provenance, trained, wanted)
+        if differences and strict:
+            raise FallbackError(
+                f"The fallback '{name}' is not what the emulator was trained on: "
+                f"{'; '.join(differences)}. Mixing the two would make the likelihood jump at the edge of the "
+                "region. Use the same, or set 'fallback_version: any' to take the difference."
+            )
+        self.differences = differences
+
+    def _differences(
+        self, provenance: Mapping[str, Any], trained: Mapping[str, Any], wanted: Mapping[str, Any]
+    ) -> list[str]:
+        out = []
+        if provenance.get("code") and provenance["code"] != self._code:
+            out.append(f"code: {provenance['code']} in the training, {self._code} here")
+        here, trained_on = str(self._theory.get_version()), provenance.get("code_version")
+        if trained_on and str(trained_on) != here:
+            out.append(f"version of {self._code}: {trained_on} in the training, {here} here")
+        for key, value in wanted.items():
+            if key not in trained:
+                if key not in HARMLESS:
+                    out.append(f"{key}: not set in the training, {value!r} here")
+            elif not _same(trained[key], value):
+                out.append(f"{key}: {trained[key]!r} in the training, {value!r} here")
+        return out
+
+    def provides(self) -> set[str]:
+        """Names of the derived parameters that the code gives."""
+        return set(self._theory.get_can_provide_params())
+
+    def model(self, input_params: Iterable[str], required: Sequence[Mapping[str, Any]]) -> FallbackModel:
+        """A private model that computes all that is required from these inputs. Throws FallbackError."""
+        known = self._known_inputs()
+        translations = TRANSLATIONS.get(self._code, {})
+        names: dict[str, Translation] = {}
+        for name in input_params:
+            understood = known is None or name in known
+            names[name] = (name, None) if understood else translations.get(name, (name, None))
+            if known is not None and names[name][0] not in known:
+                raise FallbackError(f"The fallback '{self.name}' does not know the parameter '{name}'.")
+        options = deepcopy(self.options)
+        for target, _ in names.values():
+            options["extra_args"].pop(target, None)
+        return FallbackModel(self.name, options, names, required, self._packages_path)
+
+    def _known_inputs(self) -> set[str] | None:
+        """None: the theory takes any name."""
+        if self._theory.get_allow_agnostic():
+            return None
+        theories = [self._theory, *self._theory.get_helper_theories().values()]
+        known = set().union(*(theory.get_can_support_params() for theory in theories))
+        # What the training fixed is not offered as an input, but is one if the user varies it.
+        return known | set(self.options["extra_args"])
+
+
+class FallbackModel:
+    """A Cobaya model of one theory and no data, unknown to the model around it."""
+
+    def __init__(
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        names: Mapping[str, Translation],
+        required: Sequence[Mapping[str, Any]],
+        packages_path: str | None,
+    ):
+        self._names = dict(names)
+        # loglikes() does not evaluate priors: any will do.
+        params = {target: {"prior": [-1e300, 1e300]} for target, _ in names.values()}
+        info = {"theory": {name: dict(options)}, "likelihood": {"one": None}, "params": params}
+        with _quiet():
+            info = update_info(info)
+            # Not get_model(): that sets logging up again.
+            self._model = Model(
+                info["params"], info["likelihood"], info_theory=info["theory"], packages_path=packages_path
+            )
+            for requirements in required:
+                self._model.add_requirements(deepcopy(dict(requirements)))
+        self.provider = self._model.provider
+
+    def compute(self, params: Mapping[str, float]) -> bool:
+        """Runs the code; False if it failed. What it computed is in `provider` until the next call."""
+        point = {target: float(f(params[n]) if f else params[n]) for n, (target, f) in self._names.items()}
+        return bool(np.isfinite(self._model.loglikes(point, return_derived=False)).all())
+
+    def close(self) -> None:
+        self._model.close()
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return bool(np.isclose(a, b, rtol=1e-12, atol=0))
+    return bool(a == b)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what is true of the private model only ("theories not used") out of the user's log."""
+    loggers = [logging.getLogger(name) for name in ("model", "prior")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

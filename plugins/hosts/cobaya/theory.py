@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The theory: what Cobaya calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cobaya.log import LoggedError, get_logger
+from cobaya.theories.cosmo import BoltzmannBase
+from cobaya.typing import empty_dict
+
+from . import products
+from .fallback import Fallback, FallbackError, FallbackModel
+from .statistics import Statistics
+
+OUTSIDE = ("fallback", "reject", "error")
+
+
+def open_emulator(reference: str) -> Any:
+    """The core's handle of an emulator: hub:NAME, path of an artifact or archive. Throws zelos.Error."""
+    import zelos
+
+    return zelos.get_emulator(reference).core
+
+
+class _Collector(NamedTuple):
+    """What the getters of BoltzmannBase look for in `collectors`."""
+
+    z_pool: Any
+
+
+class Zelos(BoltzmannBase):
+    """An emulator as a Boltzmann code, with the code itself where the emulator may not answer.
+
+    Everything that `must_provide` asks of the emulator is one bound query. A point inside the region costs
+    one evaluation of it; a point outside goes to the fallback, is rejected, or stops the run, as `outside`
+    says. Products that are not emulated are computed by the fallback at every point. All that a getter returns
+    is in the state of its point: nothing is read later from the emulator or from the fallback.
+    """
+
+    emulator: str
+    fallback: Any
+    outside: str
+    fallback_version: str
+    speed: float
+    version: Any
+    emulator_id: str | None
+
+    @classmethod
+    def get_modified_defaults(
+        cls, defaults: dict[str, Any], input_options: Mapping[str, Any] = empty_dict
+    ) -> dict[str, Any]:
+        """Puts the emulator's id into the run's info: Cobaya then refuses to resume with another one."""
+        reference = (input_options or {}).get("emulator") or defaults["emulator"]
+        defaults["emulator_id"] = _open(reference, get_logger(cls.__name__)).id
+        return defaults
+
+    # ---- set-up, in the order in which Cobaya calls it
+
+    def initialize(self) -> None:
+        super().initialize()
+        self._check_options()
+        self._artifact = _open(self.emulator, self.log)
+        if self.emulator_id and self.emulator_id != self._artifact.id:
+            raise LoggedError(
+                self.log,
+                "'emulator_id' says %s, but '%s' is %s: this input was made with another emulator.",
+                self.emulator_id,
+                self.emulator,
+                self._artifact.id,
+            )
+        self._info = json.loads(self._artifact.info_json())
+        provenance = self._info.get("provenance") or {}
+        self._t_cmb = float((provenance.get("config") or {}).get("TCMB", 2.7255))
+        self.statistics = Statistics(_seconds_per_run(provenance))
+        self._fallback = self._make_fallback(provenance)
+        self._full: FallbackModel | None = None
+        self._supplement: FallbackModel | None = None
+        self._prepared = False
+
+    def _check_options(self) -> None:
+        if self.outside not in OUTSIDE:
+            raise LoggedError(self.log, "'outside' is one of %s, not %r.", ", ".join(OUTSIDE), self.outside)
+        if self.fallback_version not in ("exact", "any"):
+            raise LoggedError(
+                self.log, "'fallback_version' is 'exact' or 'any', not %r.", self.fallback_version
+            )
+        if isinstance(self.fallback, str):
+            self.fallback = {self.fallback: {}}
+        if self.fallback and (not isinstance(self.fallback, Mapping) or len(self.fallback) != 1):
+            raise LoggedError(
+                self.log, "'fallback' is the name of one theory, or {name: {options}}: %r", self.fallback
+            )
+        if self.outside == "fallback" and not self.fallback:
+            raise LoggedError(
+                self.log,
+                "'outside: fallback' needs a fallback (such as 'fallback: camb'). Without one, choose "
+                "'outside: reject' (zero likelihood) or 'outside: error' (stop).",
+            )
+
+    def _make_fallback(self, provenance: Mapping[str, Any]) -> Fallback | None:
+        if self.outside != "fallback":
+            return None
+        ((name, options),) = self.fallback.items()
+        strict = self.fallback_version == "exact"
+        try:
+            options = {"stop_at_error": self.stop_at_error, **(options or {})}
+            fallback = Fallback(name, options, provenance, self.extra_args, strict, self.packages_path)
+        except FallbackError as error:
+            raise LoggedError(self.log, "%s", error) from error
+        for difference in fallback.differences:
+            self.log.warning("The fallback differs from what was emulated: %s", difference)
+        return fallback
+
+    def get_version(self) -> str:
+        provenance = self._info.get("provenance") or {}
+        code = " ".join(str(provenance[key]) for key in ("code", "code_version") if provenance.get(key))
+        return f"{self._artifact.name}@{self._artifact.version}+{self._artifact.id[:12]} ({code})"
+
+    def get_allow_agnostic(self) -> bool:
+        return False
+
+    def get_can_support_params(self) -> set[str]:
+        names = {name for name, _ in (*self._artifact.fixed, *self._artifact.solvable)}
+        for parameter in self._artifact.parameters:
+            names |= {parameter.name, *parameter.synonyms}
+        return names | {new for new, name in self.renames.items() if name in names}
+
+    def get_can_provide_params(self) -> set[str]:
+        names = products.emulated_derived(self._artifact.outputs, [p.name for p in self._artifact.parameters])
+        return names | (self._fallback.provides() if self._fallback else set())
+
+    def check_no_repeated_input_extra(self) -> None:
+        """`extra_args` are for the fallback, which looks for itself."""
+
+    def must_provide(self, **requirements: Any) -> None:
+        # The base class empties the dictionaries that it is given.
+        super().must_provide(**deepcopy(requirements))
+        self._prepared = False
+
+    def initialize_with_provider(self, provider: Any) -> None:
+        super().initialize_with_provider(provider)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Binds the query and builds the private models: whatever can fail, fails here."""
+        name = self._artifact.name
+        self._pools = products.redshift_pools(self._must_provide)
+        self.collectors = {product: _Collector(pool) for product, pool in self._pools.items()}
+        try:
+            self._plan = products.Plan(
+                self._artifact.outputs, self._must_provide, self.output_params, self.input_params, self._pools
+            )
+        except products.RangeError as error:
+            raise LoggedError(self.log, "Emulator %s can not serve this run: %s.", name, error) from error
+        self._inputs = list(self.input_params)
+        try:
+            self._query = self._artifact.query(
+                [self._understood(p) for p in self._inputs], self._plan.requests
+            )
+        except Exception as error:
+            raise LoggedError(self.log, "Emulator %s: %s", name, error) from error
+        self._plan.bind(self._query.blocks)
+        missing = self._plan.missing
+        if missing and not self._fallback:
+            raise LoggedError(
+                self.log,
+                "Emulator %s does not have %s, and there is no fallback to compute it ('outside: %s').",
+                name,
+                ", ".join(map(_label, missing)),
+                self.outside,
+            )
+        self._build_models(missing)
+        self._prepared = True
+
+    def _understood(self, name: str) -> str:
+        """The name of an input as the emulator knows it."""
+        known = {p for p, _ in (*self._artifact.fixed, *self._artifact.solvable)}
+        known |= {n for p in self._artifact.parameters for n in (p.name, *p.synonyms)}
+        return name if name in known else self.renames.get(name, name)
+
+    def _build_models(self, missing: list[Any]) -> None:
+        for model in (self._full, self._supplement):
+            if model:
+                model.close()
+        self._full = self._supplement = None
+        if not self._fallback:
+            return
+        # Cobaya counts the output parameters among what is required.
+        self._wanted = {
+            key: value
+            for key, value in {**self._must_provide, **dict.fromkeys(self.output_params)}.items()
+            if key not in self.input_params
+        }
+        required = [products.requirements(self._wanted)]
+        if "Cl" in required[0]:
+            required.append({"Pk_grid": products.training_grid(self._artifact.outputs)})
+        try:
+            self._full = self._fallback.model(self._inputs, required)
+            if missing:
+                self.log.warning(
+                    "Not emulated, so computed by %s at every point, which takes its time: %s.",
+                    self._fallback.name,
+                    ", ".join(map(_label, missing)),
+                )
+                subset = products.requirements({key: self._wanted[key] for key in missing})
+                self._supplement = self._fallback.model(self._inputs, [subset])
+        except FallbackError as error:
+            raise LoggedError(self.log, "%s", error) from error
+
+    # ---- a point
+
+    def calculate(self, state: dict[Any, Any], want_derived: bool = True, **params: float) -> bool:
+        if not self._prepared:
+            self._prepare()
+        start = self.statistics.now()
+        values = np.array([[params[name] for name in self._inputs]], float)
+        try:
+            answer, outside = self._query.evaluate(values)
+        except Exception as error:
+            # Cobaya would take most exceptions for a point of zero likelihood.
+            raise LoggedError(
+                self.log, "Emulator %s failed at %r: %s", self._artifact.name, params, error
+            ) from error
+        if outside:
+            verdict = outside[0][1]
+            if self._fallback is None or verdict.reason == "not_finite":
+                return self._reject(verdict, params)
+            return self._fall_back(verdict, state, want_derived, params, start)
+        self._plan.fill(state, answer[0])
+        derived = self._plan.derived(answer[0], params)
+        supplement = 0.0
+        if self._supplement:
+            begin = self.statistics.now()
+            if not self._supplement.compute(params):
+                return False
+            derived.update(self._copy(self._supplement, state, self._plan.missing))
+            supplement = self.statistics.now() - begin
+        self._store_derived(state, derived, want_derived)
+        self.statistics.add_emulated(self.statistics.now() - start, supplement)
+        return True
+
+    def _reject(self, verdict: Any, params: Mapping[str, float]) -> bool:
+        if self.outside == "error":
+            raise LoggedError(
+                self.log,
+                "Outside the region of emulator %s: %s. The point: %r",
+                self._artifact.name,
+                verdict,
+                params,
+            )
+        self.log.debug("Rejected: %s", verdict)
+        self.statistics.add_rejected(verdict)
+        return False
+
+    def _fall_back(
+        self,
+        verdict: Any,
+        state: dict[Any, Any],
+        want_derived: bool,
+        params: Mapping[str, float],
+        start: float,
+    ) -> bool:
+        self.log.debug("To the fallback: %s", verdict)
+        assert self._full is not None
+        succeeded = self._full.compute(params)
+        if succeeded:
+            self._store_derived(state, self._copy(self._full, state, self._wanted), want_derived)
+        self.statistics.add_fallback(verdict, self.statistics.now() - start, succeeded)
+        if warning := self.statistics.warning():
+            self.log.warning("%s", warning)
+        return succeeded
+
+    def _copy(self, model: FallbackModel, state: dict[Any, Any], keys: Any) -> dict[str, float]:
+        return products.copy_from(model.provider, state, self._must_provide, keys, self._pools)
+
+    def _store_derived(self, state: dict[Any, Any], derived: dict[str, float], want_derived: bool) -> None:
+        state["derived_extra"] = derived
+        if want_derived:
+            state["derived"] = {name: derived[name] for name in self.output_params}
+
+    # ---- what was computed
+
+    def get_param(self, p: str) -> float:
+        for name in (p, self.translate_param(p)):
+            for pool in ("params", "derived_extra"):
+                value = (self.current_state.get(pool) or {}).get(name)
+                if value is not None:
+                    return value
+        raise LoggedError(self.log, "Parameter not known: '%s'", p)
+
+    def get_Cl(self, ell_factor: bool = False, units: str = "FIRASmuK2") -> dict[str, np.ndarray]:
+        return self._spectra("Cl", ell_factor, units)
+
+    def get_lensed_scal_Cl(self, ell_factor: bool = False, units: str = "FIRASmuK2") -> dict[str, np.ndarray]:
+        return self._spectra("lensed_scal_Cl", ell_factor, units)
+
+    def get_unlensed_Cl(self, ell_factor: bool = False, units: str = "FIRASmuK2") -> dict[str, np.ndarray]:
+        return self._spectra("unlensed_Cl", ell_factor, units)
+
+    def _spectra(self, key: str, ell_factor: bool, units: str) -> dict[str, np.ndarray]:
+        stored = self.current_state.get(key)
+        if stored is None:
+            raise LoggedError(self.log, "No %s were computed: they were not required.", key)
+        t_cmb = self.current_state["params"].get("TCMB", self._t_cmb)
+        return products.spectra(stored, ell_factor, self._cmb_unit_factor(units, t_cmb) / (t_cmb * 1e6))
+
+    # ---- cost
+
+    def set_measured_speed(self, speed: float) -> None:
+        """Cobaya's measure counts the fallback, but the usual cost, the emulator's, should order blocks."""
+        if self.statistics.emulated:
+            speed = self.statistics.emulated / max(self.statistics.seconds_emulated, 1e-9)
+        super().set_measured_speed(speed)
+
+    def close(self, *args: Any) -> None:
+        """Reports what the run asked for and what it cost."""
+        if self.statistics.points:
+            for line in self.statistics.report().splitlines():
+                self.log.info("%s", line)
+        for model in (self._full, self._supplement):
+            if model:
+                model.close()
+        self._full = self._supplement = None
+
+
+def _open(reference: Any, log: Any) -> Any:
+    try:
+        return open_emulator(str(reference))
+    except Exception as error:
+        raise LoggedError(log, "Can not open the emulator '%s': %s", reference, error) from error
+
+
+def _seconds_per_run(provenance: Mapping[str, Any]) -> float | None:
+    total = (provenance.get("cost") or {}).get("run_cpu_seconds")
+    runs = (provenance.get("training_set") or {}).get("n")
+    return total / runs if total and runs else None
+
+
+def _label(key: Any) -> str:
+    if not isinstance(key, tuple):
+        return str(key)
+    if key[0] == "Pk_grid":
+        return f"{'non-linear' if key[1] else 'linear'} P(k, z) of {key[2]} x {key[3]}"
+    return f"{key[0]} of {key[1]} x {key[2]}"
