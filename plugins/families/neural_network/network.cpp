@@ -39,7 +39,7 @@ Buffer initial_weights(const Layout& layout, std::uint64_t seed) {
   Random random(seed, 0);
   for (std::size_t l = 0; l + 1 < layout.layers.size(); ++l) {
     const Layout::Layer& layer = layout.layers[l];
-    const double limit = std::sqrt(6.0 / static_cast<double>(layer.n_in + layer.n_out));
+    const double limit = std::sqrt(3.0 / static_cast<double>(layer.n_in));
     for (std::int64_t i = 0; i < layer.n_in; ++i) {
       double* row = weights.data() + layer.weights + i * layer.n_cols;
       for (std::int64_t j = 0; j < layer.n_out; ++j)

@@ -46,7 +46,9 @@ struct Layout {
   std::int64_t n_weights = 0;
 };
 
-/// Glorot's uniform weights for the hidden layers, zero for biases and for the output layer.
+/// Uniform weights of variance 1 / n_in for the hidden layers, zero for the output layer. With
+/// smaller ones the units are as good as quadratic in x, and what a quadratic trend leaves over
+/// gives them nothing to start from.
 Buffer initial_weights(const Layout& layout, std::uint64_t seed);
 
 /// Points and what the network should give there: x[n x n_inputs], target[n x layout.n_cols]

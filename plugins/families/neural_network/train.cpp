@@ -340,10 +340,10 @@ class Trainer {
     }
   }
 
-  double adam_share() const {
-    const double adam = static_cast<double>(params_.epochs),
-                 lbfgs = static_cast<double>(params_.lbfgs_iterations);
-    return adam + lbfgs > 0.0 ? adam / (adam + lbfgs) : 1.0;
+  /// The share of all epochs and iterations.
+  double fraction(std::int64_t epochs, std::int64_t iterations) const {
+    return static_cast<double>(epochs + iterations) /
+           static_cast<double>(params_.epochs + params_.lbfgs_iterations);
   }
 
   /// Keeps the weights if they are the best so far; throws if they are not finite.
@@ -416,8 +416,7 @@ class Trainer {
       ++now_.epoch;
       judge("Adam");
       if (now_.epoch % kCheckpointEpochs == 0) checkpoint();
-      report(adam_share() * static_cast<double>(now_.epoch) / static_cast<double>(params_.epochs),
-             "Adam");
+      report(fraction(now_.epoch, 0), "Adam");
     }
     now_.phase = params_.lbfgs_iterations > 0 ? kLbfgs : kDone;
     if (params_.epochs > 0) now_.weights = now_.best;
@@ -459,8 +458,9 @@ class Trainer {
       }
     };
 
+    using Solver = LBFGSpp::LBFGSSolver<double, LBFGSpp::LineSearchNocedalWright>;
     LBFGSpp::LBFGSParam<double> settings;
-    settings.m = 30;
+    settings.m = 50;
     settings.epsilon = 1e-14;
     settings.epsilon_rel = 1e-14;
     settings.linesearch = LBFGSpp::LBFGS_LINESEARCH_BACKTRACKING_STRONG_WOLFE;
@@ -471,15 +471,12 @@ class Trainer {
       const std::int64_t done = now_.segment * kSegmentIterations;
       settings.max_iterations = static_cast<int>(
           std::min<std::int64_t>(kSegmentIterations, params_.lbfgs_iterations - done));
-      const double fraction = adam_share() + (1.0 - adam_share()) * static_cast<double>(done) /
-                                                 static_cast<double>(params_.lbfgs_iterations);
-      Function function{loss, *this, share, fraction, {}, {}};
+      Function function{loss, *this, share, fraction(params_.epochs, done), {}, {}};
       Eigen::VectorXd z = view(now_.weights).array() * share;
       bool stuck = false;
       try {
         double value = 0.0;
-        stuck = LBFGSpp::LBFGSSolver<double>(settings).minimize(function, z, value) <
-                settings.max_iterations;
+        stuck = Solver(settings).minimize(function, z, value) < settings.max_iterations;
       } catch (const Error&) {
         throw;
       } catch (const std::bad_alloc&) {
