@@ -22,6 +22,8 @@ function(zelos_compile_options target)
             -Wextra
             -Wpedantic
             -fno-math-errno
+            # Vector types only cross functions that are always inlined.
+            $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-psabi>
             $<$<BOOL:${ZELOS_DEVELOPER_MODE}>:-Werror>)
   if(ZELOS_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${ZELOS_SANITIZE} -fno-omit-frame-pointer
