@@ -20,11 +20,13 @@ void Evidence::solve(const Eigen::VectorXd& theta) {
   b_ = root_.asDiagonal() * gram_ * root_.asDiagonal();
   b_.diagonal().array() += 1.0;
   llt_.compute(b_);
-  if (llt_.info() != Eigen::Success) throw Error(ZELOS_E_NUMERIC, "polynomial: the posterior precision is not positive");
+  if (llt_.info() != Eigen::Success)
+    throw Error(ZELOS_E_NUMERIC, "polynomial: the posterior precision is not positive");
   scaled_ = root_.asDiagonal() * projection_;
   llt_.solveInPlace(scaled_);
   coefficients_ = root_.asDiagonal() * scaled_;
-  // y^T M^-1 y as misfit plus penalty: no cancellation, and errors of the coefficients enter squared.
+  // y^T M^-1 y as misfit plus penalty: no cancellation, and errors of the coefficients enter
+  // squared.
   misfit_ = (y_ - phi_ * coefficients_).colwise().squaredNorm() + scaled_.colwise().squaredNorm();
   misfit_ = misfit_.cwiseMax(std::numeric_limits<double>::min());
 }

@@ -6,11 +6,13 @@
 #include "optimise.hpp"
 #include "training.hpp"
 
-// Arrays of the state (T terms, padded to a multiple of 8 with zero coefficients; d inputs; m outputs; g a group):
+// Arrays of the state (T terms, padded to a multiple of 8 with zero coefficients; d inputs; m
+// outputs; g a group):
 //   multi_index (T, d)            degrees of the terms, the constant first
 //   coefficients (m, padded T)
 //   group (m), noise_variance (m) only with shrinkage and store_variance
-//   posterior_<g> (T (T + 1) / 2) rows of the lower triangle of F: covariance of the coefficients = noise * F^T F
+//   posterior_<g> (T (T + 1) / 2) rows of the lower triangle of F: covariance of the coefficients =
+//   noise * F^T F
 using namespace zelos::family;
 
 namespace {
@@ -60,7 +62,8 @@ Params parse(const char* params_json, int64_t n_inputs, int64_t n_outputs) {
   const auto& weights = json.at("degree_weights");
   bool good = weights.empty() || static_cast<int64_t>(weights.size()) == n_inputs;
   for (const auto& w : weights) good = good && w.is_number() && w.get<double>() > 0.0;
-  require_param(good, json, "degree_weights", ("empty or " + std::to_string(n_inputs) + " numbers > 0").c_str());
+  require_param(good, json, "degree_weights",
+                ("empty or " + std::to_string(n_inputs) + " numbers > 0").c_str());
   p.degree_weights = weights.empty() ? std::vector<double>(static_cast<size_t>(n_inputs), 1.0)
                                      : weights.get<std::vector<double>>();
   p.q = json.at("q").get<double>();
@@ -70,7 +73,8 @@ Params parse(const char* params_json, int64_t n_inputs, int64_t n_outputs) {
   p.prune = json.at("prune").get<double>();
   require_param(p.prune >= 0.0, json, "prune", "at least 0");
   const std::string shrinkage = json.at("shrinkage").get<std::string>();
-  require_param(shrinkage == "evidence" || shrinkage == "none", json, "shrinkage", "\"evidence\" or \"none\"");
+  require_param(shrinkage == "evidence" || shrinkage == "none", json, "shrinkage",
+                "\"evidence\" or \"none\"");
   p.evidence = shrinkage == "evidence";
   p.store_variance = json.at("store_variance").get<bool>() && p.evidence;
   bounds_param(json, "ratio_bounds", p.ratio);
@@ -82,9 +86,11 @@ Params parse(const char* params_json, int64_t n_inputs, int64_t n_outputs) {
 class Training {
  public:
   Training(const zelos_training_set& set, const zelos_train_options& options)
-      : set_(set), options_(options), params_(parse(options.params_json, set.n_inputs, set.n_outputs)) {
-    basis_ = LegendreBasis(index_set(static_cast<int>(set.n_inputs), params_.degree, params_.degree_weights, params_.q,
-                                     kMaxTerms));
+      : set_(set),
+        options_(options),
+        params_(parse(options.params_json, set.n_inputs, set.n_outputs)) {
+    basis_ = LegendreBasis(index_set(static_cast<int>(set.n_inputs), params_.degree,
+                                     params_.degree_weights, params_.q, kMaxTerms));
     x_ = ConstRowMap(set.x, set.n, set.n_inputs);
     y_ = ConstRowMap(set.y, set.n, set.n_outputs);
     phi_ = basis_.design(x_);
@@ -97,8 +103,8 @@ class Training {
       search();
     } else if (set_.n < basis_.terms()) {
       throw Error(ZELOS_E_ARGUMENT, "polynomial: least squares needs as many points as terms: " +
-                                        std::to_string(basis_.terms()) + " terms, found " + std::to_string(set_.n) +
-                                        " points");
+                                        std::to_string(basis_.terms()) + " terms, found " +
+                                        std::to_string(set_.n) + " points");
     }
     fit();
     if (prune()) fit();
@@ -128,13 +134,15 @@ class Training {
     RowMatrix found = search_;
     const auto work = [&](int64_t g) {
       Evidence evidence(phi_, select_columns(y_, groups_[static_cast<size_t>(g)]), degrees());
-      const Minimum best =
-          minimise(evidence, start, lower, upper, params_.max_iterations, params_.gradient_tolerance);
+      const Minimum best = minimise(evidence, start, lower, upper, params_.max_iterations,
+                                    params_.gradient_tolerance);
       if (!std::isfinite(best.value)) {
-        throw Error(ZELOS_E_NUMERIC, "polynomial: the evidence is not finite for group " + std::to_string(g));
+        throw Error(ZELOS_E_NUMERIC,
+                    "polynomial: the evidence is not finite for group " + std::to_string(g));
       }
       found.row(g).segment(1, d + 1) = best.x;
-      found.row(g).tail(4) << best.value, best.gradient_norm, best.evaluations, best.converged ? 1.0 : 0.0;
+      found.row(g).tail(4) << best.value, best.gradient_norm, best.evaluations,
+          best.converged ? 1.0 : 0.0;
     };
     const auto done = [&](int64_t g) {
       search_.row(g) = found.row(g);
@@ -145,7 +153,8 @@ class Training {
       const std::string text = "group " + std::to_string(g) + ": shrinkage found";
       return options_.progress(options_.data, fraction, 1.0 - fraction, text.c_str()) == 0;
     };
-    if (!run_tasks(open, options_.n_threads, work, done)) throw Error(ZELOS_E_CANCELLED, "polynomial: stopped");
+    if (!run_tasks(open, options_.n_threads, work, done))
+      throw Error(ZELOS_E_CANCELLED, "polynomial: stopped");
   }
 
   void resume() {
@@ -178,9 +187,10 @@ class Training {
     if (!params_.evidence) {
       const Eigen::ColPivHouseholderQR<Eigen::MatrixXd> qr(phi_);
       if (qr.rank() < phi_.cols()) {
-        throw Error(ZELOS_E_NUMERIC, "polynomial: the points determine " + std::to_string(qr.rank()) + " of " +
-                                         std::to_string(phi_.cols()) +
-                                         " terms; lower 'degree' or set 'shrinkage' to \"evidence\"");
+        throw Error(ZELOS_E_NUMERIC,
+                    "polynomial: the points determine " + std::to_string(qr.rank()) + " of " +
+                        std::to_string(phi_.cols()) +
+                        " terms; lower 'degree' or set 'shrinkage' to \"evidence\"");
       }
       const Eigen::MatrixXd solution = qr.solve(y_);
       coefficients_.leftCols(basis_.terms()) = solution.transpose();
@@ -189,11 +199,12 @@ class Training {
     factors_.assign(groups_.size(), Eigen::VectorXd());
     for (size_t g = 0; g < groups_.size(); ++g) {
       Evidence evidence(phi_, select_columns(y_, groups_[g]), degrees());
-      const Evidence::Posterior posterior =
-          evidence.posterior(search_.row(static_cast<Eigen::Index>(g)).segment(1, set_.n_inputs + 1));
+      const Evidence::Posterior posterior = evidence.posterior(
+          search_.row(static_cast<Eigen::Index>(g)).segment(1, set_.n_inputs + 1));
       for (size_t i = 0; i < groups_[g].size(); ++i) {
         const int64_t o = groups_[g][i];
-        coefficients_.row(o).head(basis_.terms()) = posterior.coefficients.col(static_cast<Eigen::Index>(i));
+        coefficients_.row(o).head(basis_.terms()) =
+            posterior.coefficients.col(static_cast<Eigen::Index>(i));
         noise_[o] = posterior.noise[static_cast<Eigen::Index>(i)];
       }
       if (!params_.store_variance) continue;
@@ -285,26 +296,30 @@ class Training {
   int64_t pruned_ = 0;
 };
 
-zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out, zelos_error* error) {
+zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out,
+                  zelos_error* error) {
   return guard(error, [&] {
-    if (state == nullptr || out == nullptr) throw Error(ZELOS_E_ARGUMENT, "polynomial: open without a state");
+    if (state == nullptr || out == nullptr)
+      throw Error(ZELOS_E_ARGUMENT, "polynomial: open without a state");
     auto model = std::make_unique<Model>();
     model->basis = LegendreBasis::from_rows(matrix(*state, "multi_index"));
     const ConstRowMap coefficients = matrix(*state, "coefficients");
     if (coefficients.cols() != model->basis.padded_terms() || coefficients.rows() < 1) {
       throw Error(ZELOS_E_FORMAT, "polynomial: coefficients should have " +
-                                      std::to_string(model->basis.padded_terms()) + " columns, found " +
-                                      std::to_string(coefficients.cols()));
+                                      std::to_string(model->basis.padded_terms()) +
+                                      " columns, found " + std::to_string(coefficients.cols()));
     }
     model->n_outputs = coefficients.rows();
     model->coefficients = coefficients.data();
     bool stored = false;
-    for (uint32_t i = 0; i < state->n_arrays; ++i) stored = stored || std::strcmp(state->arrays[i].name, "group") == 0;
+    for (uint32_t i = 0; i < state->n_arrays; ++i)
+      stored = stored || std::strcmp(state->arrays[i].name, "group") == 0;
     if (stored) {
       const ConstVectorMap group = vector(*state, "group");
       const ConstVectorMap noise = vector(*state, "noise_variance");
       if (group.size() != model->n_outputs || noise.size() != model->n_outputs) {
-        throw Error(ZELOS_E_FORMAT, "polynomial: 'group' and 'noise_variance' should have one entry per output");
+        throw Error(ZELOS_E_FORMAT,
+                    "polynomial: 'group' and 'noise_variance' should have one entry per output");
       }
       const int64_t terms = model->basis.terms();
       const double last = group.maxCoeff();
@@ -314,7 +329,8 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
       for (int64_t g = 0; g <= static_cast<int64_t>(last); ++g) {
         const ConstVectorMap factor = vector(*state, ("posterior_" + std::to_string(g)).c_str());
         if (factor.size() != terms * (terms + 1) / 2) {
-          throw Error(ZELOS_E_FORMAT, "polynomial: 'posterior_" + std::to_string(g) + "' has the wrong length");
+          throw Error(ZELOS_E_FORMAT,
+                      "polynomial: 'posterior_" + std::to_string(g) + "' has the wrong length");
         }
         model->factors.push_back(factor.data());
       }
@@ -337,23 +353,25 @@ size_t workspace_bytes(const zelos_model* handle) {
   const Model* model = from_handle<Model>(handle);
   const LegendreBasis& basis = model->basis;
   const int64_t groups = padded(static_cast<int64_t>(model->factors.size()));
-  return sizeof(double) *
-         static_cast<size_t>(basis.padded_terms() * (1 + basis.n_inputs()) + basis.workspace() + groups);
+  return sizeof(double) * static_cast<size_t>(basis.padded_terms() * (1 + basis.n_inputs()) +
+                                              basis.workspace() + groups);
 }
 
-zelos_status predict(const zelos_model* handle, const double* x, double* y, void* workspace, zelos_error*) {
+zelos_status predict(const zelos_model* handle, const double* x, double* y, void* workspace,
+                     zelos_error*) {
   const Model* model = from_handle<Model>(handle);
   const LegendreBasis& basis = model->basis;
   const int64_t terms = basis.padded_terms();
   double* phi = static_cast<double*>(workspace);
   basis.evaluate(x, phi, phi + terms);
   std::fill(y, y + model->n_outputs, 0.0);
-  vector_kernels().multiply_add(model->coefficients, terms, model->n_outputs, phi, terms, 1, terms, y, 1, 1);
+  vector_kernels().multiply_add(model->coefficients, terms, model->n_outputs, phi, terms, 1, terms,
+                                y, 1, 1);
   return ZELOS_OK;
 }
 
-zelos_status predict_jacobian(const zelos_model* handle, const double* x, double* y, double* jacobian, void* workspace,
-                              zelos_error*) {
+zelos_status predict_jacobian(const zelos_model* handle, const double* x, double* y,
+                              double* jacobian, void* workspace, zelos_error*) {
   const Model* model = from_handle<Model>(handle);
   const LegendreBasis& basis = model->basis;
   const int64_t terms = basis.padded_terms();
@@ -365,7 +383,8 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
   std::fill(jacobian, jacobian + model->n_outputs * d, 0.0);
   const VectorKernels& kernels = vector_kernels();
   kernels.multiply_add(model->coefficients, terms, model->n_outputs, phi, terms, 1, terms, y, 1, 1);
-  kernels.multiply_add(model->coefficients, terms, model->n_outputs, slopes, terms, d, terms, jacobian, d, 1);
+  kernels.multiply_add(model->coefficients, terms, model->n_outputs, slopes, terms, d, terms,
+                       jacobian, d, 1);
   return ZELOS_OK;
 }
 
@@ -374,7 +393,8 @@ zelos_status variance(const zelos_model* handle, const double* x, double* varian
   const Model* model = from_handle<Model>(handle);
   if (model->factors.empty()) {
     return fill_error(error, ZELOS_E_MISSING,
-                      "polynomial: trained without variance; needs params shrinkage: evidence, store_variance: true");
+                      "polynomial: trained without variance; needs params shrinkage: evidence, "
+                      "store_variance: true");
   }
   const LegendreBasis& basis = model->basis;
   double* phi = static_cast<double*>(workspace);
@@ -396,8 +416,9 @@ zelos_status variance(const zelos_model* handle, const double* x, double* varian
   return ZELOS_OK;
 }
 
-zelos_status train(const zelos_host*, const zelos_training_set* set, const zelos_train_options* options,
-                   zelos_save_state save, void* save_data, zelos_error* error) {
+zelos_status train(const zelos_host*, const zelos_training_set* set,
+                   const zelos_train_options* options, zelos_save_state save, void* save_data,
+                   zelos_error* error) {
   return guard(error, [&] {
     if (set == nullptr || options == nullptr || save == nullptr) {
       throw Error(ZELOS_E_ARGUMENT, "polynomial: train without a set, options or save");

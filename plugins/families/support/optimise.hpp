@@ -15,13 +15,15 @@ namespace zelos::family {
 struct Minimum {
   Eigen::VectorXd x;
   double value = std::numeric_limits<double>::infinity();
-  double gradient_norm = std::numeric_limits<double>::infinity();  ///< max norm of the projected gradient at x
+  double gradient_norm =
+      std::numeric_limits<double>::infinity();  ///< max norm of the projected gradient at x
   int evaluations = 0;
   bool converged = false;  ///< gradient_norm <= tolerance
 };
 
-/// Best point seen of f(x, gradient) -> value within lower <= x <= upper. A line search that gets stuck (rounding) is
-/// restarted along the steepest descent as long as that helps. Exceptions of f other than those pass through.
+/// Best point seen of f(x, gradient) -> value within lower <= x <= upper. A line search that gets
+/// stuck (rounding) is restarted along the steepest descent as long as that helps. Exceptions of f
+/// other than those pass through.
 template <class Function>
 Minimum minimise(Function&& f, const Eigen::VectorXd& start, const Eigen::VectorXd& lower,
                  const Eigen::VectorXd& upper, int max_iterations, double tolerance) {
@@ -33,7 +35,8 @@ Minimum minimise(Function&& f, const Eigen::VectorXd& start, const Eigen::Vector
     if (value < best.value) {
       best.value = value;
       best.x = x;
-      best.gradient_norm = ((x - gradient).cwiseMax(lower).cwiseMin(upper) - x).lpNorm<Eigen::Infinity>();
+      best.gradient_norm =
+          ((x - gradient).cwiseMax(lower).cwiseMin(upper) - x).lpNorm<Eigen::Infinity>();
     }
     return value;
   };

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// vector_kernels.hpp: the inner loops of the families, compiled for several instruction sets and chosen at run time.
+// vector_kernels.hpp: the inner loops of the families, compiled for several instruction sets and
+// chosen at run time.
 //
-// All variants add in the same order, so they differ by the rounding of fused multiply-adds alone (1e-12 relative).
-// Lengths called n_padded are multiples of kLane; callers pad with points of zero weight. No function allocates.
+// Variants differ by rounding alone (order of sums, fused multiply-adds): 1e-12 relative.
+// Lengths called n_padded are multiples of kLane; callers pad with points of zero weight. No
+// function allocates.
 #pragma once
 
 #include <cstdint>
@@ -18,20 +20,24 @@ enum class Correlation : int { kSquaredExponential = 0, kMatern52 = 1 };
 struct VectorKernels {
   const char* name;
 
-  /// x[i] = exp(x[i]) in place, i < n_padded; relative error below 1e-15 for x in [-708, 709], clamped outside.
+  /// x[i] = exp(x[i]) in place, i < n_padded; relative error below 1e-15 for x in [-708, 709],
+  /// clamped outside.
   void (*exponential)(double* x, int64_t n_padded);
 
-  /// out[r * row_stride + c * col_stride] += sum_i a[r * a_stride + i] * b[c * b_stride + i], i < n_padded.
-  void (*multiply_add)(const double* a, int64_t a_stride, int64_t rows, const double* b, int64_t b_stride,
-                       int64_t cols, int64_t n_padded, double* out, int64_t row_stride, int64_t col_stride);
+  /// out[r * row_stride + c * col_stride] += sum_i a[r * a_stride + i] * b[c * b_stride + i], i <
+  /// n_padded.
+  void (*multiply_add)(const double* a, int64_t a_stride, int64_t rows, const double* b,
+                       int64_t b_stride, int64_t cols, int64_t n_padded, double* out,
+                       int64_t row_stride, int64_t col_stride);
 
-  /// Correlation of the point u[n_inputs] with points[j * point_stride + i], both divided by the length scales:
-  /// value[i] = k(|u - p_i|), slope[i] such that dk/du_j = slope[i] * (u_j - p_ij).
+  /// Correlation of the point u[n_inputs] with points[j * point_stride + i], both divided by the
+  /// length scales: value[i] = k(|u - p_i|), slope[i] such that dk/du_j = slope[i] * (u_j - p_ij).
   void (*correlate)(Correlation kind, const double* points, int64_t point_stride, int64_t n_padded,
                     const double* u, int64_t n_inputs, double* value, double* slope);
 
   /// out[i] = slope[i] * (u - p[i]).
-  void (*slope_along)(const double* slope, const double* p, int64_t n_padded, double u, double* out);
+  void (*slope_along)(const double* slope, const double* p, int64_t n_padded, double u,
+                      double* out);
 
   /// sum_i a[i] * b[i], i < n, any n and alignment.
   double (*dot)(const double* a, const double* b, int64_t n);

@@ -1,0 +1,759 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <random>
+
+#include "legendre_basis.hpp"
+#include "likelihood.hpp"
+#include "optimise.hpp"
+#include "training.hpp"
+
+// Arrays of the state (n points, N = n padded to a multiple of 8; d inputs; m outputs; G groups; p
+// trend terms, P = p padded; g a group). Row r of `weights` belongs to output order[r]; the rows of
+// a group are consecutive.
+//   points (n, d), length_scales (G, d), group_size (G), order (m), weights (m, N)
+//   trend_index (p, d), trend_coefficients (m, P)
+//   kernel (1): 0 squared exponential, 1 Matern 5/2
+//   signal_variance (m), and with store_variance for each group
+//   factor_<g> (n (n + 1) / 2) rows of L, whitened_trend_<g> (p, n), trend_factor_<g> (p, p): see
+//   likelihood.hpp
+using namespace zelos::family;
+
+namespace {
+
+constexpr int64_t kChunk =
+    256;  // points at a time: the kernel values and their slopes stay in the first-level cache
+
+struct VarianceFactors {
+  const double* factor;
+  const double* whitened_trend;
+  const double* trend_factor;
+};
+
+struct Group {
+  int64_t first_row, rows;
+  std::vector<double> inverse_length;
+  Eigen::MatrixXd points;  // (N, d) over the length scales
+};
+
+struct Model {
+  Correlation kind;
+  LegendreBasis trend;
+  int64_t n = 0, n_padded = 0, n_outputs = 0;
+  std::vector<Group> groups;
+  std::vector<int64_t> order;
+  const double* weights = nullptr;
+  const double* trend_coefficients = nullptr;
+  const double* signal_variance = nullptr;
+  std::vector<VarianceFactors> variance;
+
+  int64_t n_inputs() const { return trend.n_inputs(); }
+};
+
+/// The scratch of one prediction, cut from the caller's workspace.
+struct Scratch {
+  double *phi, *phi_slopes, *basis, *u, *value, *slope, *slopes, *rows, *row_slopes;
+};
+
+int64_t kernel_length(const Model& model) {
+  return model.variance.empty() ? kChunk : std::max(kChunk, model.n_padded);
+}
+
+int64_t cut(const Model& model, double* base, Scratch* out) {
+  const int64_t d = model.n_inputs();
+  int64_t used = 0;
+  const auto take = [&](double*& p, int64_t n) {
+    p = base + used;
+    used += padded(n);
+  };
+  take(out->phi, model.trend.padded_terms());
+  take(out->phi_slopes, model.trend.padded_terms() * d);
+  take(out->basis, model.trend.workspace());
+  take(out->u, d);
+  take(out->value, kernel_length(model));
+  take(out->slope, kernel_length(model));
+  take(out->slopes, kChunk * d);
+  take(out->rows, model.n_outputs);
+  take(out->row_slopes, model.n_outputs * d);
+  return used;
+}
+
+constexpr const char* kDefaults = R"({
+  "kernel": "squared_exponential",
+  "trend_degree": 2,
+  "groups": "auto",
+  "group_tolerance": 0.1,
+  "negligible": 0.05,
+  "hyper_points": 400,
+  "starts": 1,
+  "max_iterations": 200,
+  "gradient_tolerance": 1e-5,
+  "length_scale_bounds": [0.1, 100.0],
+  "noise_to_signal_bounds": [1e-10, 1.0],
+  "store_variance": false
+})";
+
+struct Params {
+  Correlation kind;
+  int trend_degree, groups, hyper_points, starts, max_iterations;
+  bool automatic, store_variance;
+  double group_tolerance, negligible, gradient_tolerance;
+  double length[2], noise[2];
+  std::string text;
+};
+
+Params parse(const char* params_json, int64_t n_outputs) {
+  // "groups" may be a number as well as "auto": it is taken out before the types are compared.
+  nlohmann::json given = nlohmann::json::parse(params_json == nullptr ? "{}" : params_json);
+  nlohmann::json groups = "auto";
+  if (given.is_object() && given.contains("groups")) {
+    groups = given["groups"];
+    given.erase("groups");
+  }
+  nlohmann::json json = merge_params(kDefaults, given.dump().c_str());
+  json["groups"] = groups;
+  Params p;
+  const std::string kernel = json.at("kernel").get<std::string>();
+  require_param(kernel == "squared_exponential" || kernel == "matern52", json, "kernel",
+                "\"squared_exponential\" or \"matern52\"");
+  p.kind = kernel == "matern52" ? Correlation::kMatern52 : Correlation::kSquaredExponential;
+  p.trend_degree = integer_param(json, "trend_degree", 0, 3);
+  require_param(groups == "auto" || groups.is_number_integer(), json, "groups",
+                "\"auto\" or an integer from 0");
+  p.automatic = groups == "auto";
+  p.groups = p.automatic ? 0 : integer_param(json, "groups", 0, 1000000);
+  if (p.groups == 0 || p.groups > n_outputs) p.groups = static_cast<int>(n_outputs);
+  p.hyper_points = integer_param(json, "hyper_points", 2, 100000);
+  p.starts = integer_param(json, "starts", 1, 1000);
+  p.max_iterations = integer_param(json, "max_iterations", 1, 1000000);
+  p.group_tolerance = json.at("group_tolerance").get<double>();
+  require_param(p.group_tolerance >= 0.0, json, "group_tolerance", "at least 0");
+  p.negligible = json.at("negligible").get<double>();
+  require_param(p.negligible >= 0.0, json, "negligible", "at least 0");
+  p.gradient_tolerance = json.at("gradient_tolerance").get<double>();
+  require_param(p.gradient_tolerance > 0.0, json, "gradient_tolerance", "above 0");
+  bounds_param(json, "length_scale_bounds", p.length);
+  bounds_param(json, "noise_to_signal_bounds", p.noise);
+  p.store_variance = json.at("store_variance").get<bool>();
+  p.text = json.dump();
+  return p;
+}
+
+/// k different indices below n, in rising order; all if k >= n. The same on every platform.
+std::vector<int64_t> random_subset(int64_t n, int64_t k, uint64_t seed) {
+  std::vector<int64_t> all(static_cast<size_t>(n));
+  std::iota(all.begin(), all.end(), 0);
+  if (k >= n) return all;
+  std::mt19937_64 random(seed);
+  for (int64_t i = 0; i < k; ++i) {
+    const auto j = i + static_cast<int64_t>(random() % static_cast<uint64_t>(n - i));
+    std::swap(all[static_cast<size_t>(i)], all[static_cast<size_t>(j)]);
+  }
+  all.resize(static_cast<size_t>(k));
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+class Training {
+ public:
+  Training(const zelos_training_set& set, const zelos_train_options& options)
+      : set_(set), options_(options), params_(parse(options.params_json, set.n_outputs)) {
+    const int64_t d = set.n_inputs;
+    trend_ =
+        LegendreBasis(index_set(static_cast<int>(d), params_.trend_degree,
+                                std::vector<double>(static_cast<size_t>(d), 1.0), 1.0, 100000));
+    const int64_t n_hyper = std::min<int64_t>(set.n, params_.hyper_points);
+    if (n_hyper <= trend_.terms()) {
+      throw Error(ZELOS_E_ARGUMENT,
+                  "gaussian_process: a trend of " + std::to_string(trend_.terms()) +
+                      " terms needs more points (and hyper_points) than terms, found " +
+                      std::to_string(n_hyper));
+    }
+    x_ = ConstRowMap(set.x, set.n, d);
+    y_ = ConstRowMap(set.y, set.n, set.n_outputs);
+    h_ = trend_.design(x_);
+    const std::vector<int64_t> subset = random_subset(set.n, n_hyper, options.seed);
+    x_hyper_.resize(n_hyper, d);
+    y_hyper_.resize(n_hyper, set.n_outputs);
+    h_hyper_.resize(n_hyper, h_.cols());
+    for (size_t i = 0; i < subset.size(); ++i) {
+      const auto row = static_cast<Eigen::Index>(i);
+      x_hyper_.row(row) = x_.row(subset[i]);
+      y_hyper_.row(row) = y_.row(subset[i]);
+      h_hyper_.row(row) = h_.row(subset[i]);
+    }
+    lower_.setConstant(d + 1, std::log(params_.length[0]));
+    upper_.setConstant(d + 1, std::log(params_.length[1]));
+    lower_[d] = std::log(params_.noise[0]);
+    upper_[d] = std::log(params_.noise[1]);
+    mark_ = fingerprint(set, params_.text, options.seed);
+  }
+
+  void run(zelos_save_state save, void* save_data, zelos_error* error) {
+    const int64_t m = set_.n_outputs;
+    // Rows 0 .. m-1: each output on its own (auto only); rows m ..: the groups. done, theta, value,
+    // gradient norm, evaluations, converged.
+    search_.setZero(2 * m, set_.n_inputs + 6);
+    if (options_.resume != nullptr) resume();
+    if (params_.automatic) {
+      search_rows(0, m, 0.0, 0.6, [&](int64_t o, RowMatrix& found) {
+        store(found, o, find({o}, starting_point(), o));
+      });
+      cluster();
+    } else {
+      groups_ = group_outputs(y_hyper_, set_.y_scale, params_.groups);
+    }
+    search_rows(m, m + static_cast<int64_t>(groups_.size()), params_.automatic ? 0.6 : 0.0, 0.9,
+                [&](int64_t row, RowMatrix& found) { search_group(row - m, found); });
+    fit();
+    hand_over(save, save_data, error);
+  }
+
+ private:
+  Eigen::VectorXd starting_point() const {
+    const int64_t d = set_.n_inputs;
+    Eigen::VectorXd start = Eigen::VectorXd::Constant(d + 1, std::log(2.5));
+    start[d] = std::log(1e-6);
+    return start;
+  }
+
+  Eigen::VectorXd theta(int64_t row) const {
+    return search_.row(row).segment(1, set_.n_inputs + 1);
+  }
+
+  Minimum find(const std::vector<int64_t>& outputs, const Eigen::VectorXd& start,
+               int64_t stream) const {
+    Likelihood likelihood(params_.kind, x_hyper_, h_hyper_, select_columns(y_hyper_, outputs));
+    std::mt19937_64 random(options_.seed + 0x9e3779b97f4a7c15u * static_cast<uint64_t>(stream + 1));
+    Minimum best;
+    for (int s = 0; s < params_.starts; ++s) {
+      Eigen::VectorXd from = start;
+      for (Eigen::Index k = 0; s > 0 && k < from.size(); ++k) {
+        const double unit = static_cast<double>(random() >> 11) * 0x1p-53;
+        from[k] += (k + 1 < from.size() ? 1.5 : 6.0) * (2.0 * unit - 1.0);
+      }
+      Minimum next = minimise(likelihood, from, lower_, upper_, params_.max_iterations,
+                              params_.gradient_tolerance);
+      if (s == 0 || next.value < best.value) best = std::move(next);
+    }
+    if (best.value >= 1e6) {
+      throw Error(ZELOS_E_NUMERIC, "gaussian_process: no length scales found for output " +
+                                       std::to_string(outputs[0]) +
+                                       "; raise the lower end of 'noise_to_signal_bounds'");
+    }
+    return best;
+  }
+
+  void store(RowMatrix& found, int64_t row, const Minimum& best) const {
+    found.row(row).segment(1, set_.n_inputs + 1) = best.x;
+    found.row(row).tail(4) << best.value, best.gradient_norm, best.evaluations,
+        best.converged ? 1.0 : 0.0;
+  }
+
+  void search_group(int64_t g, RowMatrix& found) const {
+    const std::vector<int64_t>& outputs = groups_[static_cast<size_t>(g)];
+    const int64_t row = set_.n_outputs + g;
+    if (!params_.automatic) {
+      store(found, row, find(outputs, starting_point(), g));
+      return;
+    }
+    const int64_t centre = centres_[static_cast<size_t>(g)];
+    found.row(row) = search_.row(centre);
+    if (outputs.size() == 1) return;
+    // The shared optimum replaces the centre's own values only if it predicts the left-out points
+    // better.
+    const Minimum shared = find(outputs, theta(centre), g);
+    Likelihood likelihood(params_.kind, x_hyper_, h_hyper_, select_columns(y_hyper_, outputs));
+    const auto loss = [&](const Eigen::VectorXd& t) {
+      const Eigen::VectorXd error = likelihood.leave_one_out(t);
+      double sum = 0.0;
+      for (size_t i = 0; i < outputs.size(); ++i)
+        sum += error[static_cast<Eigen::Index>(i)] / weight(outputs[i]);
+      return sum;
+    };
+    if (loss(shared.x) < loss(theta(centre))) store(found, row, shared);
+  }
+
+  double weight(int64_t output) const {
+    if (set_.y_scale != nullptr) return set_.y_scale[output] * set_.y_scale[output];
+    return std::max(y_hyper_.col(output).squaredNorm(), std::numeric_limits<double>::min());
+  }
+
+  /// Few centres such that each output loses little when it takes the length scales of one:
+  /// leave-one-out errors at most 1 + group_tolerance times its own, or below negligible * y_scale.
+  void cluster() {
+    const int64_t m = set_.n_outputs;
+    Eigen::MatrixXd error(m,
+                          m);  // column c: mean square errors of all outputs with the values of c
+    std::vector<int64_t> all(static_cast<size_t>(m));
+    std::iota(all.begin(), all.end(), 0);
+    run_tasks(
+        all, options_.n_threads,
+        [&](int64_t c) {
+          Likelihood likelihood(params_.kind, x_hyper_, h_hyper_, y_hyper_);
+          error.col(c) = likelihood.leave_one_out(theta(c));
+        },
+        [](int64_t) { return true; });
+    const double growth = (1.0 + params_.group_tolerance) * (1.0 + params_.group_tolerance);
+    const auto covers = [&](int64_t c, int64_t o) {
+      double limit = growth * error(o, o);
+      if (set_.y_scale != nullptr) {
+        limit = std::max(limit, std::pow(params_.negligible * set_.y_scale[o], 2));
+      }
+      return c == o || error(o, c) <= limit;
+    };
+    std::vector<char> covered(static_cast<size_t>(m), 0);
+    centres_.clear();
+    while (std::find(covered.begin(), covered.end(), 0) != covered.end()) {
+      int64_t best = -1, best_count = 0;
+      for (int64_t c = 0; c < m; ++c) {
+        int64_t count = 0;
+        for (int64_t o = 0; o < m; ++o)
+          count += covered[static_cast<size_t>(o)] == 0 && covers(c, o) ? 1 : 0;
+        if (count > best_count) {
+          best = c;
+          best_count = count;
+        }
+      }
+      centres_.push_back(best);
+      for (int64_t o = 0; o < m; ++o) {
+        if (covers(best, o)) covered[static_cast<size_t>(o)] = 1;
+      }
+    }
+    groups_.assign(centres_.size(), {});
+    for (int64_t o = 0; o < m; ++o) {
+      size_t choice = 0;
+      for (size_t g = 1; g < centres_.size(); ++g) {
+        if (error(o, centres_[g]) < error(o, centres_[choice])) choice = g;
+      }
+      const auto own = std::find(centres_.begin(), centres_.end(), o);
+      if (own != centres_.end()) choice = static_cast<size_t>(own - centres_.begin());
+      groups_[choice].push_back(o);
+    }
+  }
+
+  template <class Work>
+  void search_rows(int64_t first, int64_t last, double fraction_low, double fraction_high,
+                   Work&& work) {
+    std::vector<int64_t> open;
+    for (int64_t row = first; row < last; ++row) {
+      if (search_(row, 0) == 0.0) open.push_back(row);
+    }
+    RowMatrix found = search_;
+    const bool finished = run_tasks(
+        open, options_.n_threads, [&](int64_t row) { work(row, found); },
+        [&](int64_t row) {
+          search_.row(row) = found.row(row);
+          search_(row, 0) = 1.0;
+          checkpoint();
+          const double part =
+              search_.col(0).segment(first, last - first).sum() / static_cast<double>(last - first);
+          const bool group = row >= set_.n_outputs;
+          return report(fraction_low + part * (fraction_high - fraction_low),
+                        (group ? "length scales of group " : "length scales of output ") +
+                            std::to_string(group ? row - set_.n_outputs : row));
+        });
+    if (!finished) throw Error(ZELOS_E_CANCELLED, "gaussian_process: stopped");
+  }
+
+  bool report(double fraction, const std::string& text) const {
+    if (options_.progress == nullptr) return true;
+    return options_.progress(options_.data, fraction, 1.0 - fraction, text.c_str()) == 0;
+  }
+
+  void resume() {
+    const nlohmann::json settings = nlohmann::json::parse(options_.resume->settings_json);
+    if (settings.value("checkpoint", "") != mark_) {
+      throw Error(ZELOS_E_ARGUMENT,
+                  "gaussian_process: the checkpoint is of other data, params or seed");
+    }
+    const ConstRowMap stored = matrix(*options_.resume, "search");
+    if (stored.rows() != search_.rows() || stored.cols() != search_.cols()) {
+      throw Error(ZELOS_E_FORMAT,
+                  "gaussian_process: checkpoint with a search table of the wrong shape");
+    }
+    search_ = stored;
+  }
+
+  void checkpoint() {
+    if (options_.checkpoint == nullptr) return;
+    StateBuilder builder;
+    builder.add("search", search_);
+    builder.settings({{"checkpoint", mark_}});
+    const zelos_state state = builder.state();
+    zelos_error error = {sizeof(zelos_error), 0, ""};
+    const zelos_status status = options_.checkpoint(options_.data, &state, &error);
+    if (status != ZELOS_OK) throw Error(status, error.message);
+  }
+
+  void fit() {
+    const int64_t m = set_.n_outputs;
+    const int64_t n = set_.n;
+    const auto n_groups = static_cast<int64_t>(groups_.size());
+    weights_.setZero(m, padded(n));
+    trend_coefficients_.setZero(m, trend_.padded_terms());
+    signal_.setZero(m);
+    factors_.resize(groups_.size());
+    whitened_trends_.resize(groups_.size());
+    trend_factors_.resize(groups_.size());
+    std::vector<int64_t> tasks(groups_.size()), first(groups_.size(), 0);
+    std::iota(tasks.begin(), tasks.end(), 0);
+    for (size_t g = 1; g < groups_.size(); ++g)
+      first[g] = first[g - 1] + static_cast<int64_t>(groups_[g - 1].size());
+    order_.resize(m);
+    int64_t finished = 0;
+    const bool complete = run_tasks(
+        tasks, options_.n_threads,
+        [&](int64_t task) {
+          const auto g = static_cast<size_t>(task);
+          Likelihood likelihood(params_.kind, x_, h_, select_columns(y_, groups_[g]));
+          const Likelihood::Fit fit = likelihood.fit(theta(m + task));
+          for (size_t i = 0; i < groups_[g].size(); ++i) {
+            const auto column = static_cast<Eigen::Index>(i);
+            const int64_t o = groups_[g][i];
+            weights_.row(first[g] + column).head(n) = fit.weights.col(column);
+            order_[first[g] + column] = static_cast<double>(o);
+            trend_coefficients_.row(o).head(trend_.terms()) = fit.trend.col(column);
+            signal_[o] = fit.signal_variance[column];
+          }
+          if (!params_.store_variance) return;
+          factors_[g].resize(n * (n + 1) / 2);
+          for (int64_t i = 0, at = 0; i < n; at += ++i)
+            factors_[g].segment(at, i + 1) = fit.factor.row(i).head(i + 1);
+          whitened_trends_[g] = fit.whitened_trend.transpose();
+          trend_factors_[g] = fit.trend_factor;
+        },
+        [&](int64_t task) {
+          ++finished;
+          return report(0.9 + 0.1 * static_cast<double>(finished) / static_cast<double>(n_groups),
+                        "fit of group " + std::to_string(task));
+        });
+    if (!complete) throw Error(ZELOS_E_CANCELLED, "gaussian_process: stopped");
+  }
+
+  void hand_over(zelos_save_state save, void* save_data, zelos_error* error) {
+    const int64_t m = set_.n_outputs;
+    const int64_t d = set_.n_inputs;
+    const auto n_groups = static_cast<Eigen::Index>(groups_.size());
+    RowMatrix length_scales(n_groups, d);
+    Eigen::VectorXd group_size(n_groups);
+    nlohmann::json list = nlohmann::json::array();
+    std::vector<nlohmann::json> outputs(static_cast<size_t>(m));
+    for (Eigen::Index g = 0; g < n_groups; ++g) {
+      const Eigen::VectorXd row = search_.row(m + g);
+      length_scales.row(g) = row.segment(1, d).array().exp();
+      group_size[g] = static_cast<double>(groups_[static_cast<size_t>(g)].size());
+      const double noise = std::exp(row[d + 1]);
+      list.push_back({{"outputs", groups_[static_cast<size_t>(g)]},
+                      {"noise_to_signal", noise},
+                      {"negative_log_likelihood", row[d + 2]},
+                      {"gradient_norm", row[d + 3]},
+                      {"evaluations", static_cast<int>(row[d + 4])},
+                      {"converged", row[d + 5] != 0.0}});
+      for (const int64_t o : groups_[static_cast<size_t>(g)]) {
+        outputs[static_cast<size_t>(o)] = {{"group", g},
+                                           {"noise_variance", noise * signal_[o]},
+                                           {"gradient_norm", row[d + 3]},
+                                           {"converged", row[d + 5] != 0.0}};
+      }
+    }
+    const Eigen::VectorXd kernel = Eigen::VectorXd::Constant(1, static_cast<double>(params_.kind));
+    const RowMatrix trend_index = trend_.to_rows();
+    StateBuilder builder;
+    builder.add("points", x_);
+    builder.add("length_scales", length_scales);
+    builder.add("group_size", group_size);
+    builder.add("order", order_);
+    builder.add("weights", weights_);
+    builder.add("trend_index", trend_index);
+    builder.add("trend_coefficients", trend_coefficients_);
+    builder.add("kernel", kernel);
+    builder.add("signal_variance", signal_);
+    std::vector<std::string> names;
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      for (const char* stem : {"factor_", "whitened_trend_", "trend_factor_"})
+        names.push_back(stem + std::to_string(g));
+    }
+    for (size_t g = 0; params_.store_variance && g < groups_.size(); ++g) {
+      builder.add(names[3 * g].c_str(), factors_[g]);
+      builder.add(names[3 * g + 1].c_str(), whitened_trends_[g]);
+      builder.add(names[3 * g + 2].c_str(), trend_factors_[g]);
+    }
+    builder.settings(
+        {{"groups", list}, {"outputs", outputs}, {"store_variance", params_.store_variance}});
+    const zelos_state state = builder.state();
+    zelos_error told = {sizeof(zelos_error), 0, ""};
+    const zelos_status status = save(save_data, &state, error != nullptr ? error : &told);
+    if (status != ZELOS_OK) throw Error(status, error != nullptr ? error->message : told.message);
+  }
+
+  const zelos_training_set& set_;
+  const zelos_train_options& options_;
+  Params params_;
+  LegendreBasis trend_;
+  RowMatrix x_, x_hyper_, search_, weights_, trend_coefficients_;
+  Eigen::MatrixXd y_, h_, y_hyper_, h_hyper_;
+  Eigen::VectorXd lower_, upper_, signal_, order_;
+  std::vector<std::vector<int64_t>> groups_;
+  std::vector<int64_t> centres_;
+  std::vector<Eigen::VectorXd> factors_;
+  std::vector<RowMatrix> whitened_trends_, trend_factors_;
+  std::string mark_;
+};
+
+void expect(bool good, const char* array, const char* what) {
+  if (!good)
+    throw Error(ZELOS_E_FORMAT, std::string("gaussian_process: array '") + array + "' " + what);
+}
+
+zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out,
+                  zelos_error* error) {
+  return guard(error, [&] {
+    if (state == nullptr || out == nullptr)
+      throw Error(ZELOS_E_ARGUMENT, "gaussian_process: open without a state");
+    auto model = std::make_unique<Model>();
+    const ConstRowMap points = matrix(*state, "points");
+    const ConstRowMap length_scales = matrix(*state, "length_scales");
+    const ConstVectorMap group_size = vector(*state, "group_size");
+    const ConstVectorMap order = vector(*state, "order");
+    const ConstRowMap weights = matrix(*state, "weights");
+    const ConstRowMap trend_coefficients = matrix(*state, "trend_coefficients");
+    const ConstVectorMap kernel = vector(*state, "kernel");
+    const ConstVectorMap signal = vector(*state, "signal_variance");
+    model->trend = LegendreBasis::from_rows(matrix(*state, "trend_index"));
+    model->n = points.rows();
+    model->n_padded = padded(points.rows());
+    model->n_outputs = weights.rows();
+    const int64_t d = model->n_inputs();
+    const int64_t m = model->n_outputs;
+    expect(points.cols() == d && points.rows() >= 1, "points", "should have one column per input");
+    expect(length_scales.cols() == d && length_scales.rows() >= 1, "length_scales",
+           "should have one column per input");
+    expect((length_scales.array() > 0.0).all(), "length_scales", "should be positive");
+    expect(group_size.size() == length_scales.rows(), "group_size",
+           "should have one entry per group");
+    expect(order.size() == m && m >= 1, "order", "should have one entry per output");
+    expect(weights.cols() == model->n_padded, "weights",
+           "should have one column per point, padded to 8");
+    expect(
+        trend_coefficients.rows() == m && trend_coefficients.cols() == model->trend.padded_terms(),
+        "trend_coefficients",
+        "should have one row per output and one column per term, padded to 8");
+    expect(kernel.size() == 1 && (kernel[0] == 0.0 || kernel[0] == 1.0), "kernel",
+           "should be 0 or 1");
+    expect(signal.size() == m, "signal_variance", "should have one entry per output");
+    model->kind = kernel[0] == 0.0 ? Correlation::kSquaredExponential : Correlation::kMatern52;
+    std::vector<char> seen(static_cast<size_t>(m), 0);
+    for (int64_t r = 0; r < m; ++r) {
+      const bool good = order[r] >= 0.0 && order[r] < static_cast<double>(m) &&
+                        order[r] == std::floor(order[r]) &&
+                        seen[static_cast<size_t>(order[r])] == 0;
+      expect(good, "order", "should be a permutation of the outputs");
+      seen[static_cast<size_t>(order[r])] = 1;
+      model->order.push_back(static_cast<int64_t>(order[r]));
+    }
+    int64_t row = 0;
+    for (Eigen::Index g = 0; g < group_size.size(); ++g) {
+      const bool good = group_size[g] >= 1.0 && group_size[g] <= static_cast<double>(m - row) &&
+                        group_size[g] == std::floor(group_size[g]);
+      expect(good, "group_size",
+             "should hold positive integers that add up to the number of outputs");
+      Group group{row, static_cast<int64_t>(group_size[g]), {}, {}};
+      group.points.setZero(model->n_padded, d);
+      for (int64_t j = 0; j < d; ++j) {
+        // The same product as for a query, so that a query at a training point is at distance 0.
+        group.inverse_length.push_back(1.0 / length_scales(g, j));
+        group.points.col(j).head(model->n) = points.col(j) * group.inverse_length.back();
+      }
+      row += group.rows;
+      model->groups.push_back(std::move(group));
+    }
+    expect(row == m, "group_size",
+           "should hold positive integers that add up to the number of outputs");
+    model->weights = weights.data();
+    model->trend_coefficients = trend_coefficients.data();
+    model->signal_variance = signal.data();
+    if (nlohmann::json::parse(state->settings_json).value("store_variance", false)) {
+      const int64_t p = model->trend.terms();
+      for (size_t g = 0; g < model->groups.size(); ++g) {
+        const std::string number = std::to_string(g);
+        const ConstVectorMap factor = vector(*state, ("factor_" + number).c_str());
+        const ConstRowMap whitened = matrix(*state, ("whitened_trend_" + number).c_str());
+        const ConstRowMap trend = matrix(*state, ("trend_factor_" + number).c_str());
+        expect(factor.size() == model->n * (model->n + 1) / 2, "factor", "has the wrong length");
+        expect(whitened.rows() == p && whitened.cols() == model->n, "whitened_trend",
+               "has the wrong shape");
+        expect(trend.rows() == p && trend.cols() == p, "trend_factor", "has the wrong shape");
+        model->variance.push_back({factor.data(), whitened.data(), trend.data()});
+      }
+    }
+    *out = to_handle(model.release());
+  });
+}
+
+void close(zelos_model* handle) { delete from_handle<Model>(handle); }
+
+void shape(const zelos_model* handle, int64_t* n_inputs, int64_t* n_outputs) {
+  const Model& model = *from_handle<Model>(handle);
+  *n_inputs = model.n_inputs();
+  *n_outputs = model.n_outputs;
+}
+
+size_t workspace_bytes(const zelos_model* handle) {
+  // Offsets only: nothing is read or written through the pointers.
+  Scratch unused;
+  return sizeof(double) * static_cast<size_t>(cut(*from_handle<Model>(handle), nullptr, &unused));
+}
+
+zelos_status predict(const zelos_model* handle, const double* x, double* y, void* workspace,
+                     zelos_error*) {
+  const Model& model = *from_handle<Model>(handle);
+  const VectorKernels& kernels = vector_kernels();
+  const int64_t d = model.n_inputs();
+  const int64_t terms = model.trend.padded_terms();
+  Scratch s;
+  cut(model, static_cast<double*>(workspace), &s);
+  model.trend.evaluate(x, s.phi, s.basis);
+  std::fill(y, y + model.n_outputs, 0.0);
+  std::fill(s.rows, s.rows + model.n_outputs, 0.0);
+  kernels.multiply_add(model.trend_coefficients, terms, model.n_outputs, s.phi, terms, 1, terms, y,
+                       1, 1);
+  for (const Group& group : model.groups) {
+    for (int64_t j = 0; j < d; ++j) s.u[j] = x[j] * group.inverse_length[static_cast<size_t>(j)];
+    for (int64_t i = 0; i < model.n_padded; i += kChunk) {
+      const int64_t n = std::min(kChunk, model.n_padded - i);
+      kernels.correlate(model.kind, group.points.data() + i, model.n_padded, n, s.u, d, s.value,
+                        s.slope);
+      kernels.multiply_add(model.weights + group.first_row * model.n_padded + i, model.n_padded,
+                           group.rows, s.value, kChunk, 1, n, s.rows + group.first_row, 1, 1);
+    }
+  }
+  for (int64_t r = 0; r < model.n_outputs; ++r) y[model.order[static_cast<size_t>(r)]] += s.rows[r];
+  return ZELOS_OK;
+}
+
+zelos_status predict_jacobian(const zelos_model* handle, const double* x, double* y,
+                              double* jacobian, void* workspace, zelos_error*) {
+  const Model& model = *from_handle<Model>(handle);
+  const VectorKernels& kernels = vector_kernels();
+  const int64_t d = model.n_inputs();
+  const int64_t terms = model.trend.padded_terms();
+  const int64_t m = model.n_outputs;
+  Scratch s;
+  cut(model, static_cast<double*>(workspace), &s);
+  model.trend.evaluate_gradient(x, s.phi, s.phi_slopes, s.basis);
+  std::fill(y, y + m, 0.0);
+  std::fill(jacobian, jacobian + m * d, 0.0);
+  std::fill(s.rows, s.rows + m, 0.0);
+  std::fill(s.row_slopes, s.row_slopes + m * d, 0.0);
+  kernels.multiply_add(model.trend_coefficients, terms, m, s.phi, terms, 1, terms, y, 1, 1);
+  kernels.multiply_add(model.trend_coefficients, terms, m, s.phi_slopes, terms, d, terms, jacobian,
+                       d, 1);
+  for (const Group& group : model.groups) {
+    for (int64_t j = 0; j < d; ++j) s.u[j] = x[j] * group.inverse_length[static_cast<size_t>(j)];
+    for (int64_t i = 0; i < model.n_padded; i += kChunk) {
+      const int64_t n = std::min(kChunk, model.n_padded - i);
+      const double* points = group.points.data() + i;
+      const double* weights = model.weights + group.first_row * model.n_padded + i;
+      kernels.correlate(model.kind, points, model.n_padded, n, s.u, d, s.value, s.slope);
+      for (int64_t j = 0; j < d; ++j) {
+        kernels.slope_along(s.slope, points + j * model.n_padded, n, s.u[j], s.slopes + j * kChunk);
+      }
+      kernels.multiply_add(weights, model.n_padded, group.rows, s.value, kChunk, 1, n,
+                           s.rows + group.first_row, 1, 1);
+      kernels.multiply_add(weights, model.n_padded, group.rows, s.slopes, kChunk, d, n,
+                           s.row_slopes + group.first_row * d, d, 1);
+    }
+    for (int64_t r = group.first_row; r < group.first_row + group.rows; ++r) {
+      const int64_t o = model.order[static_cast<size_t>(r)];
+      y[o] += s.rows[r];
+      for (int64_t j = 0; j < d; ++j) {
+        jacobian[o * d + j] +=
+            s.row_slopes[r * d + j] * group.inverse_length[static_cast<size_t>(j)];
+      }
+    }
+  }
+  return ZELOS_OK;
+}
+
+// s^2 (1 - v^T v + t^T t), v = L^-1 k, T t = h - (L^-1 H)^T v: of the noise-free function, the
+// trend's part included.
+zelos_status variance(const zelos_model* handle, const double* x, double* variance, void* workspace,
+                      zelos_error* error) {
+  const Model& model = *from_handle<Model>(handle);
+  if (model.variance.empty()) {
+    return fill_error(
+        error, ZELOS_E_MISSING,
+        "gaussian_process: trained without variance; needs params store_variance: true");
+  }
+  const VectorKernels& kernels = vector_kernels();
+  const int64_t d = model.n_inputs();
+  const int64_t p = model.trend.terms();
+  Scratch s;
+  cut(model, static_cast<double*>(workspace), &s);
+  model.trend.evaluate(x, s.phi, s.basis);
+  for (size_t g = 0; g < model.groups.size(); ++g) {
+    const Group& group = model.groups[g];
+    const VarianceFactors& stored = model.variance[g];
+    for (int64_t j = 0; j < d; ++j) s.u[j] = x[j] * group.inverse_length[static_cast<size_t>(j)];
+    kernels.correlate(model.kind, group.points.data(), model.n_padded, model.n_padded, s.u, d,
+                      s.value, s.slope);
+    double* v = s.value;
+    const double* row = stored.factor;
+    for (int64_t i = 0; i < model.n; row += ++i) v[i] = (v[i] - kernels.dot(row, v, i)) / row[i];
+    double ratio = 1.0 - kernels.dot(v, v, model.n);
+    double* t = s.phi_slopes;
+    for (int64_t a = 0; a < p; ++a) {
+      const double rest = s.phi[a] - kernels.dot(stored.whitened_trend + a * model.n, v, model.n);
+      t[a] =
+          (rest - kernels.dot(stored.trend_factor + a * p, t, a)) / stored.trend_factor[a * p + a];
+      ratio += t[a] * t[a];
+    }
+    ratio = std::max(ratio, 0.0);
+    for (int64_t r = group.first_row; r < group.first_row + group.rows; ++r) {
+      const int64_t o = model.order[static_cast<size_t>(r)];
+      variance[o] = model.signal_variance[o] * ratio;
+    }
+  }
+  return ZELOS_OK;
+}
+
+zelos_status train(const zelos_host*, const zelos_training_set* set,
+                   const zelos_train_options* options, zelos_save_state save, void* save_data,
+                   zelos_error* error) {
+  return guard(error, [&] {
+    if (set == nullptr || options == nullptr || save == nullptr) {
+      throw Error(ZELOS_E_ARGUMENT, "gaussian_process: train without a set, options or save");
+    }
+    check_training_set(*set);
+    Training(*set, *options).run(save, save_data, error);
+  });
+}
+
+const void* get_extension(const char* id) {
+  static const zelos_train kTrain = {sizeof(zelos_train), kDefaults, train};
+  static const zelos_uncertainty kUncertainty = {sizeof(zelos_uncertainty), variance};
+  if (std::strcmp(id, ZELOS_EXT_TRAIN) == 0) return &kTrain;
+  if (std::strcmp(id, ZELOS_EXT_UNCERTAINTY) == 0) return &kUncertainty;
+  return nullptr;
+}
+
+}  // namespace
+
+extern "C" const zelos_family* zelos_family_gaussian_process(void) {
+  static const zelos_family kFamily = {
+      sizeof(zelos_family),
+      "gaussian_process",
+      "1.0.0",
+      "Gaussian processes with a polynomial trend and one length scale per input",
+      open,
+      close,
+      shape,
+      workspace_bytes,
+      predict,
+      predict_jacobian,
+      get_extension};
+  return &kFamily;
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "likelihood.hpp"
+
+#include <limits>
+
+namespace zelos::family {
+
+Likelihood::Likelihood(Correlation kind, RowMatrix x, Eigen::MatrixXd trend, Eigen::MatrixXd y)
+    : kind_(kind), x_(std::move(x)), h_(std::move(trend)), y_(std::move(y)) {
+  const Eigen::Index n = x_.rows();
+  const Eigen::Index rows = padded(n);
+  scaled_.setZero(rows, x_.cols());
+  c_.resize(rows, n);
+  slope_.resize(rows, n);
+}
+
+bool Likelihood::factorise(const Eigen::VectorXd& theta) {
+  const Eigen::Index n = x_.rows();
+  const Eigen::Index d = x_.cols();
+  for (Eigen::Index j = 0; j < d; ++j) scaled_.col(j).head(n) = x_.col(j) * std::exp(-theta[j]);
+  RowMatrix points = scaled_.topRows(n);
+  for (Eigen::Index i = 0; i < n; ++i) {
+    const Eigen::Index first = i / kLane * kLane;
+    vector_kernels().correlate(kind_, scaled_.data() + first, scaled_.rows(),
+                               scaled_.rows() - first, points.row(i).data(), d,
+                               c_.col(i).data() + first, slope_.col(i).data() + first);
+  }
+  factor_ = c_.topRows(n);
+  factor_.diagonal().array() += std::exp(theta[d]);
+  Eigen::Ref<Eigen::MatrixXd> in_place(factor_);
+  const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> llt(in_place);
+  if (llt.info() != Eigen::Success || !(factor_.diagonal().minCoeff() > 0.0)) return false;
+
+  const auto lower = factor_.triangularView<Eigen::Lower>();
+  whitened_h_ = h_;
+  lower.solveInPlace(whitened_h_);
+  weights_ = y_;
+  lower.solveInPlace(weights_);
+  Eigen::MatrixXd normal = whitened_h_.transpose() * whitened_h_;
+  trend_llt_.compute(normal);
+  if (trend_llt_.info() != Eigen::Success) return false;
+  trend_ = trend_llt_.solve(whitened_h_.transpose() * weights_);
+  weights_.noalias() -= whitened_h_ * trend_;
+  signal_ = weights_.colwise().squaredNorm().transpose() / static_cast<double>(n - h_.cols());
+  signal_ = signal_.cwiseMax(std::numeric_limits<double>::min());
+  factor_.transpose().triangularView<Eigen::Upper>().solveInPlace(weights_);
+  return true;
+}
+
+// Lower triangle of Q.
+void Likelihood::invert() {
+  const Eigen::Index n = factor_.rows();
+  Eigen::MatrixXd root = Eigen::MatrixXd::Identity(n, n);
+  // Block columns: the rows above the diagonal block stay zero and are skipped.
+  constexpr Eigen::Index kBlock = 64;
+  for (Eigen::Index j = 0; j < n; j += kBlock) {
+    const Eigen::Index width = std::min(kBlock, n - j);
+    factor_.bottomRightCorner(n - j, n - j)
+        .triangularView<Eigen::Lower>()
+        .solveInPlace(root.block(j, j, n - j, width));
+  }
+  inverse_.setZero(n, n);
+  for (Eigen::Index j = 0; j < n; j += kBlock) {
+    const Eigen::Index width = std::min(kBlock, n - j);
+    // Rows of L^-1 from j on reach the columns up to j + width.
+    inverse_.topLeftCorner(j + width, j + width)
+        .selfadjointView<Eigen::Lower>()
+        .rankUpdate(root.block(j, 0, width, j + width).transpose());
+  }
+  Eigen::MatrixXd projected = whitened_h_;
+  factor_.transpose().triangularView<Eigen::Upper>().solveInPlace(projected);
+  trend_llt_.matrixU().solveInPlace<Eigen::OnTheRight>(projected);
+  inverse_.selfadjointView<Eigen::Lower>().rankUpdate(projected, -1.0);
+}
+
+double Likelihood::operator()(const Eigen::VectorXd& theta, Eigen::VectorXd& gradient) {
+  const Eigen::Index n = x_.rows();
+  const Eigen::Index d = x_.cols();
+  const double m = static_cast<double>(y_.cols());
+  const double scale = 0.5 / (static_cast<double>(n) * m);
+  gradient.setZero(theta.size());
+  if (!factorise(theta)) return 1e6;
+  const double log_det = 2.0 * (factor_.diagonal().array().log().sum() +
+                                trend_llt_.matrixLLT().diagonal().array().log().sum());
+  const double value =
+      static_cast<double>(n - h_.cols()) * signal_.array().log().sum() + m * log_det;
+  if (!std::isfinite(value)) return 1e6;
+
+  // d(-2 log L) = sum_ij W_ij dC_ij with W = m Q - sum_o w_o w_o^T / s_o^2.
+  invert();
+  inverse_ *= m;
+  const Eigen::MatrixXd unit = weights_ * signal_.cwiseInverse().cwiseSqrt().asDiagonal();
+  inverse_.selfadjointView<Eigen::Lower>().rankUpdate(unit, -1.0);
+  gradient[d] = scale * std::exp(theta[d]) * inverse_.trace();
+  // dC_ij / d log l_k = -slope_ij (u_ik - u_jk)^2: with Z = -W * slope, sum_ij Z_ij (u_ik - u_jk)^2
+  // = 2 sum_i u_ik^2 (Z 1)_i - 2 u_k^T Z u_k. The diagonal of Z drops out.
+  inverse_.triangularView<Eigen::StrictlyLower>() = inverse_.cwiseProduct(-slope_.topRows(n));
+  inverse_.diagonal().setZero();
+  Eigen::MatrixXd right(n, d + 1);
+  right.leftCols(d) = scaled_.topRows(n);
+  right.col(d).setOnes();
+  const Eigen::MatrixXd z = inverse_.selfadjointView<Eigen::Lower>() * right;
+  for (Eigen::Index k = 0; k < d; ++k) {
+    gradient[k] =
+        2.0 * scale * (right.col(k).cwiseAbs2().dot(z.col(d)) - right.col(k).dot(z.col(k)));
+  }
+  if (!gradient.allFinite()) {
+    gradient.setZero();
+    return 1e6;
+  }
+  return scale * value;
+}
+
+Eigen::VectorXd Likelihood::leave_one_out(const Eigen::VectorXd& theta) {
+  if (!factorise(theta))
+    return Eigen::VectorXd::Constant(y_.cols(), std::numeric_limits<double>::infinity());
+  invert();
+  const Eigen::VectorXd scale = inverse_.diagonal().cwiseInverse();
+  return (scale.asDiagonal() * weights_).colwise().squaredNorm().transpose() /
+         static_cast<double>(x_.rows());
+}
+
+Likelihood::Fit Likelihood::fit(const Eigen::VectorXd& theta) {
+  if (!factorise(theta)) {
+    throw Error(ZELOS_E_NUMERIC,
+                "gaussian_process: the covariance of the points is not positive definite; raise "
+                "the lower end of "
+                "'noise_to_signal_bounds'");
+  }
+  return {factor_, whitened_h_, trend_llt_.matrixL(), trend_, weights_, signal_};
+}
+
+}  // namespace zelos::family
