@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Driver for CAMB (https://camb.info): runs one cosmology and returns the outputs that a spec asks for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import cosmology
+from ..driver import Kind
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+#: Scalars that CAMB gives for every run, with their units.
+DERIVED = {
+    "H0": "km/s/Mpc",
+    "thetastar": "",
+    "cosmomc_theta": "",
+    "omegam": "",
+    "omegal": "",
+    "omnuh2": "",
+    "sigma8": "",
+    "S8": "",
+    "rdrag": "Mpc",
+    "zdrag": "",
+    "rstar": "Mpc",
+    "zstar": "",
+    "DAstar": "Gpc",
+    "age": "Gyr",
+    "zrei": "",
+    "YHe": "",
+    "Y_p": "",
+    "DHBBN": "",
+    "kd": "1/Mpc",
+    "thetad": "",
+    "zeq": "",
+    "keq": "1/Mpc",
+    "thetaeq": "",
+    "thetarseq": "",
+}
+
+_RENAME: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "logA": ("As", lambda value: float(1e-10 * np.exp(value))),
+}
+
+
+class Driver:
+    """One configured CAMB.
+
+    config:   arguments of ``camb.set_params`` that stay fixed; ``ini``: path of a CAMB settings file to
+              begin with.
+    outputs:  output name -> axes, each axis an ascending array
+              (``{"Cl.tt": {"ell": ...}, "Pk.linear": {"k": 1/Mpc, "z": ...}, "derived": {}}``).
+    """
+
+    code: ClassVar[str] = "camb"
+    kinds: ClassVar[Mapping[str, Kind]] = cosmology.KINDS
+    derived: ClassVar[Mapping[str, str]] = DERIVED
+    synonyms: ClassVar[Mapping[str, str]] = cosmology.SYNONYMS
+    default_axis = staticmethod(cosmology.default_axis)
+
+    def __init__(self, config: Mapping[str, Any], outputs: Mapping[str, Mapping[str, FloatArray]]):
+        import camb
+
+        self._camb = camb
+        self.config = dict(config)
+        self.outputs = {
+            name: {a: np.asarray(v, float) for a, v in axes.items()} for name, axes in outputs.items()
+        }
+        self._wants_cl = any(name.startswith("Cl.") for name in outputs)
+        redshifts = [
+            axes["z"]
+            for name, axes in self.outputs.items()
+            if name in ("Pk.linear", "Pk.nonlinear", "sigma8_z", "fsigma8")
+        ]
+        self._z_power = np.unique(np.concatenate([[0.0], *redshifts])) if redshifts else np.array([0.0])
+        self._k_max = max((axes["k"][-1] for axes in self.outputs.values() if "k" in axes), default=1.0)
+
+    @property
+    def version(self) -> str:
+        return str(self._camb.__version__)
+
+    def library_hash(self) -> str:
+        """SHA-256 of CAMB's compiled library: two builds of one version can differ."""
+        return hashlib.sha256(Path(self._camb.__file__).with_name("camblib.so").read_bytes()).hexdigest()
+
+    def settings(self, params: Mapping[str, float]) -> str:
+        """Every setting as CAMB itself reports it after ``set_params`` at this point."""
+        return str(self._params(params))
+
+    def _params(self, params: Mapping[str, float]) -> Any:
+        arguments: dict[str, Any] = {}
+        for name, value in {**self.config, **{name: float(value) for name, value in params.items()}}.items():
+            target, function = _RENAME.get(name, (name, lambda unchanged: unchanged))
+            arguments[target] = function(value)
+        if "Omega_b" in arguments or "Omega_cdm" in arguments:
+            h2 = (arguments["H0"] / 100) ** 2
+            arguments["ombh2"] = arguments.pop("Omega_b") * h2
+            arguments["omch2"] = arguments.pop("Omega_cdm") * h2
+        if "w0" in arguments:
+            arguments["w"] = arguments.pop("w0")
+        # Round-off must not cut the last node of the k axis.
+        arguments.update(redshifts=list(self._z_power[::-1]), kmax=1.02 * self._k_max)
+        if "ini" in arguments:
+            arguments["cp"] = self._camb.read_ini(str(arguments.pop("ini")))
+        parameters = self._camb.set_params(WantCls=self._wants_cl, **arguments)
+        model = self._camb.model
+        nonlinear_power = "Pk.nonlinear" in self.outputs
+        parameters.NonLinear = {
+            (True, True): model.NonLinear_both,
+            (True, False): model.NonLinear_lens,
+            (False, True): model.NonLinear_pk,
+            (False, False): model.NonLinear_none,
+        }[(self._wants_cl, nonlinear_power)]
+        return parameters
+
+    def run(self, params: Mapping[str, float]) -> dict[str, FloatArray]:
+        """All outputs at one point; arrays in the order of the output's axes. Raises what CAMB raises."""
+        parameters = self._params(params)
+        results = self._camb.get_results(parameters)
+        out: dict[str, FloatArray] = {}
+        if self._wants_cl:
+            out.update(self._spectra(results))
+        for name, nonlinear in (("Pk.linear", False), ("Pk.nonlinear", True)):
+            if name in self.outputs:
+                axes = self.outputs[name]
+                power = results.get_matter_power_interpolator(
+                    nonlinear=nonlinear, hubble_units=False, k_hunit=False
+                )
+                out[name] = np.ascontiguousarray(power.P(axes["z"], axes["k"]).T)
+        for name, values in (("sigma8_z", results.get_sigma8), ("fsigma8", results.get_fsigma8)):
+            if name in self.outputs:
+                index = np.searchsorted(self._z_power, self.outputs[name]["z"])
+                out[name] = np.asarray(values())[::-1][index]
+        if "Hubble" in self.outputs:
+            out["Hubble"] = results.hubble_parameter(self.outputs["Hubble"]["z"])
+        for name, distance in (
+            ("comoving_radial_distance", results.comoving_radial_distance),
+            ("angular_diameter_distance", results.angular_diameter_distance),
+        ):
+            if name in self.outputs:
+                out[name] = np.asarray(distance(self.outputs[name]["z"]), float)
+        if "derived" in self.outputs:
+            values = self._derived(results, parameters)
+            out["derived"] = np.array([values[name] for name in DERIVED])
+        return out
+
+    def _spectra(self, results: Any) -> dict[str, FloatArray]:
+        names = [name[3:] for name in self.outputs if name.startswith("Cl.")]
+        lmax = int(max(self.outputs[f"Cl.{name}"]["ell"][-1] for name in names))
+        total = results.get_total_cls(lmax=lmax, CMB_unit="muK", raw_cl=True)
+        lensing = results.get_lens_potential_cls(lmax=lmax, CMB_unit="muK", raw_cl=True)
+        columns = dict(zip(("tt", "ee", "bb", "te"), total.T, strict=True))
+        columns |= dict(zip(("pp", "pt", "pe"), lensing.T, strict=True))
+        return {f"Cl.{n}": columns[n][self.outputs[f"Cl.{n}"]["ell"].astype(int)].copy() for n in names}
+
+    def _derived(self, results: Any, parameters: Any) -> dict[str, float]:
+        values = dict(results.get_derived_params())
+        values["thetastar"] /= 100
+        sigma8 = float(results.get_sigma8_0())
+        omegam = float(parameters.omegam)
+        values.update(
+            H0=float(parameters.H0),
+            cosmomc_theta=float(results.cosmomc_theta()),
+            omegam=omegam,
+            omegal=float(results.get_Omega("de")),
+            omnuh2=float(parameters.omnuh2),
+            sigma8=sigma8,
+            S8=sigma8 * np.sqrt(omegam / 0.3),
+            zrei=float(parameters.get_zre()),
+            YHe=float(parameters.YHe),
+            Y_p=float(parameters.get_Y_p()),
+            DHBBN=float(parameters.get_DH()),
+        )
+        return {name: float(value) for name, value in values.items()}
