@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+class Verdict:
+    inside: bool
+    reason: str
+    parameter: str
+    value: float
+    lower: float
+    upper: float
+    excess: float
+    def __bool__(self) -> bool: ...
+
+class Parameter:
+    name: str
+    unit: str
+    latex: str
+    min: float
+    max: float
+    synonyms: list[str]
+
+class Axis:
+    name: str
+    unit: str
+    values: Array
+    labels: list[str]
+
+class Output:
+    name: str
+    unit: str
+    family: str
+    axes: list[Axis]
+    units: list[str]
+
+Outside = list[tuple[int, Verdict]]
+
+class Query:
+    size: int
+    n_parameters: int
+    blocks: list[tuple[int, list[int]]]
+    def evaluate(self, values: Array) -> tuple[Array, Outside]: ...
+    def jacobian(self, values: Array) -> tuple[Array, Array, Outside]: ...
+    def jvp(self, values: Array, direction: Array) -> tuple[Array, Array, Outside]: ...
+    def vjp(self, values: Array, cotangent: Array) -> tuple[Array, Array, Outside]: ...
+    def verdict(self, values: Array) -> list[Verdict]: ...
+    def predicted_error(self, values: Array) -> tuple[Array, list[Verdict]]: ...
+    def canonical(self, values: Array, n_canonical: int) -> tuple[Array, list[Verdict]]: ...
+
+class Emulator:
+    name: str
+    version: str
+    id: str
+    parameters: list[Parameter]
+    outputs: list[Output]
+    fixed: list[tuple[str, float]]
+    solvable: list[tuple[str, str]]
+    def info_json(self) -> str: ...
+    def query(self, names: Sequence[str], requests: Sequence[tuple[str, Sequence[Array]]]) -> Query: ...
+
+class Spec:
+    text: str
+    file_name: str
+    overrides: list[str]
+    def json(self) -> str: ...
+    def stage_key(self, stage: str) -> str: ...
+
+def open(path: str, verify_probes: bool = True) -> Emulator: ...
+def open_bytes(data: bytes, name: str, verify_probes: bool = True) -> Emulator: ...
+def parse_spec(text: str, file_name: str, overrides: Sequence[str] = ...) -> Spec: ...
+def read_spec(path: str) -> Spec: ...
+def train(
+    spec: Spec,
+    parameters: Array,
+    outputs: Sequence[dict[str, Any]],
+    artifact: str,
+    checkpoint_folder: str = "",
+    provenance: str = "{}",
+    n_threads: int = 1,
+    progress: Callable[[str, float, str], bool] | None = None,
+) -> None: ...
+def attach_accuracy(artifact: str, accuracy: str) -> None: ...
+def version() -> str: ...

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A spec, resolved against the driver of its code: what is run, where, with which settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..errors import ArgumentError, FileError, MissingError, SpecError
+from ..fallback import driver as drivers
+from .design import VALIDATION_SEED_OFFSET, Design
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class PlannedOutput:
+    name: str
+    """As in the spec and in the artifact."""
+    canonical: str
+    """The driver's name."""
+    axes: dict[str, Array]
+    kind: drivers.Kind
+
+
+@dataclass
+class Plan:
+    spec: _core.Spec
+    data: dict[str, Any]
+    """The spec's canonical JSON."""
+    driver_class: type[drivers.Driver]
+    outputs: list[PlannedOutput]
+    derived: list[tuple[str, str]]
+    """(name in the spec, driver's name)."""
+    names: list[str] = field(default_factory=list)
+    lower: Array = field(default_factory=lambda: np.empty(0))
+    upper: Array = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def name(self) -> str:
+        return str(self.data["name"])
+
+    @property
+    def code(self) -> str:
+        return str(self.data["config"]["code"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the driver is given."""
+        config = self.data["config"]
+        merged = {**config["extra_args"], **config["fixed"]}
+        if config.get("ini"):
+            merged["ini"] = str(self._ini_path())
+        return merged
+
+    @property
+    def driver_outputs(self) -> dict[str, dict[str, Array]]:
+        axes = {output.canonical: output.axes for output in self.outputs}
+        return {**axes, "derived": {}} if self.driver_class.derived else axes
+
+    @property
+    def centre(self) -> dict[str, float]:
+        return dict(zip(self.names, (0.5 * (self.lower + self.upper)).tolist(), strict=True))
+
+    @property
+    def n_values(self) -> int:
+        """Numbers in the result of one run."""
+        sizes = [int(np.prod([len(axis) for axis in output.axes.values()])) for output in self.outputs]
+        return sum(sizes) + len(self.driver_class.derived)
+
+    def make_driver(self) -> drivers.Driver:
+        return self.driver_class(self.config, self.driver_outputs)
+
+    def design(self, role: str) -> Design:
+        """role: "training" (margin and hull of the spec) or "validation" (the box itself)."""
+        training = self.data["training"]
+        if role == "training":
+            return Design(
+                training["design"], self.lower, self.upper, training["seed"], training["n"],
+                training["margin"], training["hull"],
+            )  # fmt: skip
+        return Design(
+            training["design"], self.lower, self.upper, training["seed"] + VALIDATION_SEED_OFFSET,
+            training["validation"], 0.0, training["hull"],
+        )  # fmt: skip
+
+    def wanted(self, role: str) -> int:
+        return int(self.data["training"]["n" if role == "training" else "validation"])
+
+    def runs_key(self, version: str) -> str:
+        """Names the folder of runs: equal key, equal results of the code."""
+        parts = {"spec": self.spec.stage_key("runs"), "version": version, "ini": self._ini_hash()}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def train_key(self, version: str, training_set: str) -> str:
+        parts = {"spec": self.spec.stage_key("train"), "runs": self.runs_key(version), "set": training_set}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _ini_path(self) -> Path:
+        path = Path(self.data["config"]["ini"])
+        return path if path.is_absolute() else Path(self.spec.file_name).parent / path
+
+    def _ini_hash(self) -> str:
+        if not self.data["config"].get("ini"):
+            return ""
+        return hashlib.sha256(self._ini_path().read_bytes()).hexdigest()
+
+
+def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
+    """Reads a spec and checks it against its driver. Raises SpecError, FileError, MissingError."""
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise FileError(f"{path}: can't read the spec: {error.strerror}") from None
+    if overrides:
+        spec = _core.parse_spec(text.decode("utf-8", "surrogateescape"), path, list(overrides))
+    else:
+        spec = _core.read_spec(path)
+    data = json.loads(spec.json())
+    try:
+        driver_class = drivers.load(data["config"]["code"])
+    except MissingError as error:
+        raise SpecError(f"{path}: config.code: {error.args[0]}") from None
+    try:
+        outputs = [_resolve(driver_class, entry) for entry in data["outputs"] if entry["name"] != "derived"]
+        derived = [(name, drivers.canonical_derived(driver_class, name)) for name in data["derived"]]
+    except ArgumentError as error:
+        raise SpecError(f"{path}: outputs: {error}") from None
+    twice = {
+        output.canonical for output in outputs if [o.canonical for o in outputs].count(output.canonical) > 1
+    }
+    if twice:
+        raise SpecError(f"{path}: outputs: '{sorted(twice)[0]}' is there under two names")
+    plan = Plan(spec, data, driver_class, outputs, derived)
+    plan.names = [parameter["name"] for parameter in data["parameters"]]
+    plan.lower = np.array([parameter["range"][0] for parameter in data["parameters"]], float)
+    plan.upper = np.array([parameter["range"][1] for parameter in data["parameters"]], float)
+    if data["config"].get("ini") and not plan._ini_path().is_file():
+        raise SpecError(f"{path}: config.ini: there is no file {plan._ini_path()}")
+    plan.design("training")
+    return plan
+
+
+def _resolve(driver_class: type[drivers.Driver], entry: dict[str, Any]) -> PlannedOutput:
+    name = entry["name"]
+    canonical = drivers.canonical_output(driver_class, name)
+    kind = driver_class.kinds[canonical]
+    expected = [axis for axis, _ in kind.axes]
+    given = {axis["name"]: axis for axis in entry["axes"]}
+    for axis in given:
+        if axis not in expected:
+            raise ArgumentError(f"output '{name}' has the axes {', '.join(expected)}: found '{axis}'")
+    axes = {}
+    for axis in expected:
+        request = None
+        if axis in given:
+            asked = given[axis]
+            request = drivers.AxisRequest(
+                asked["min"], asked["max"], asked["n"], asked["spacing"], tuple(asked["values"])
+            )
+        axes[axis] = drivers.resolve_axis(driver_class, canonical, axis, request)
+    return PlannedOutput(name, canonical, axes, kind)

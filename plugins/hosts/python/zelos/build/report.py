@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The report: ``report.json`` for programs, ``report.html`` (one file, no links) for people."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Mapping
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from .validate import Accuracy
+
+_CURVES = (("p50", "median", "C0"), ("p68", "68 %", "C2"), ("p95", "95 %", "C1"), ("p99", "99 %", "C3"))
+_AXIS_LABELS = {"ell": r"$\ell$", "k": r"$k$ [1/Mpc]", "z": r"$z$"}
+_LOG_AXES = ("k",)
+
+_PAGE = Template("""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
+body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;margin:.6em 0 1.4em}
+td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left;
+vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}th{background:#f3f3f3}
+img{max-width:100%}.bad{color:#b00020;font-weight:bold}pre{white-space:pre-wrap;font-size:12px;background:#f7f7f7;
+padding:.8em}summary{cursor:pointer}</style></head><body>
+<h1>$title</h1>$body</body></html>
+""")
+
+
+def build_json(
+    plan_name: str,
+    accuracy: Accuracy,
+    targets: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    timing: Mapping[str, Any],
+    learning: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The content of report.json."""
+    return {
+        "name": plan_name,
+        "accuracy": accuracy.summary,
+        "targets": dict(targets),
+        "profiles": accuracy.profiles,
+        "worst_points": _worst_points(accuracy, list(provenance["settings_at"])),
+        "learning_curve": learning,
+        "timing": dict(timing),
+        "provenance": dict(provenance),
+    }
+
+
+def _worst_points(accuracy: Accuracy, names: list[str], count: int = 10) -> dict[str, list[dict[str, Any]]]:
+    worst = {}
+    for label, values in accuracy.figures.items():
+        order = np.argsort(values)[::-1][:count]
+        worst[label] = [
+            {
+                "value": float(values[i]),
+                "parameters": dict(zip(names, accuracy.parameters[i].tolist(), strict=True)),
+            }
+            for i in order
+        ]
+    return worst
+
+
+def build_html(
+    report: Mapping[str, Any],
+    accuracy: Accuracy,
+    ranges: Mapping[str, tuple[float, float]],
+    units: Mapping[str, str],
+    spec_text: str,
+) -> str:
+    parts = [_headline(report), _accuracy_tables(report)]
+    for name, kinds in accuracy.profiles.items():
+        for kind, axes in kinds.items():
+            what = "relative error" if kind == "relative" else "error / cosmic variance per multipole"
+            for axis, rows in axes.items():
+                parts.append(_image(_profile_plot(name, what, axis, rows), f"{name}: {what} against {axis}"))
+    if accuracy.figures and len(accuracy.parameters):
+        parts.append("<h2>How the error is distributed</h2>")
+        parts.append(_image(_histograms(accuracy.figures), "histograms"))
+        parts.append("<h2>Where the worst points lie</h2>")
+        label = "delta_chi2" if "delta_chi2" in accuracy.figures else next(iter(accuracy.figures))
+        parts.append(_image(_where(label, accuracy, ranges), f"{label} against each parameter"))
+    if report["learning_curve"]:
+        parts.append("<h2>Learning curve</h2>")
+        parts.append(_image(_learning_plot(report["learning_curve"]), "learning curve"))
+    parts += [
+        "<h2>Timing</h2>",
+        _table(("what", "value"), report["timing"].items()),
+        "<h2>Ranges</h2>",
+        _table(
+            ("parameter", "from", "to", "unit"), [(n, a, b, units.get(n, "")) for n, (a, b) in ranges.items()]
+        ),
+        _provenance(report["provenance"]),
+        f"<details><summary>Spec</summary><pre>{html.escape(spec_text)}</pre></details>",
+    ]
+    return _PAGE.substitute(title=html.escape(f"{report['name']}: accuracy report"), body="\n".join(parts))
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    summary = report["accuracy"]
+    text = f"<p>{summary['inside']} of {summary['held_out']} held-out runs are inside the region.</p>"
+    if report["provenance"].get("version_mismatch"):
+        text += f"<p class=bad>Version mismatch: {html.escape(report['provenance']['version_mismatch'])}</p>"
+    if report["targets"]:
+        rows = [
+            (name, t["target"], t["reached"], "met" if t["met"] else "MISSED")
+            for name, t in report["targets"].items()
+        ]
+        text += "<h2>Targets</h2>" + _table(("target", "at most", "reached", ""), rows)
+    return text
+
+
+def _accuracy_tables(report: Mapping[str, Any]) -> str:
+    summary = report["accuracy"]
+    head = ("", "median", "68 %", "95 %", "99 %", "worst")
+
+    def numbers(entry: Mapping[str, float]) -> list[float]:
+        return [entry[key] for key in ("p50", "p68", "p95", "p99", "max")]
+
+    text = "<h2>Accuracy on held-out runs</h2>"
+    if summary.get("delta_chi2"):
+        rows = [
+            (f"{e['spectra']}, ell &le; {e['lmax']}", *numbers(e)) for e in summary["delta_chi2"].values()
+        ]
+        text += "<h3>&Delta;&chi;&sup2; of an ideal full-sky experiment</h3>" + _table(
+            head, rows, raw_first=True
+        )
+    rows = []
+    for name, entry in summary["outputs"].items():
+        for kind, label in (
+            ("relative", "relative"),
+            ("worst", "relative, worst of each run"),
+            ("cosmic_variance", "in cosmic variance"),
+        ):
+            if kind in entry:
+                rows.append((f"{name}, {label}", *numbers(entry[kind])))
+    text += "<h3>Errors of the outputs</h3>" + _table(head, rows)
+    if summary["derived"]:
+        rows = [(name, *numbers(entry)) for name, entry in summary["derived"].items()]
+        text += "<h3>Derived parameters, relative</h3>" + _table(head, rows)
+    return text
+
+
+def _provenance(record: Mapping[str, Any]) -> str:
+    rows = []
+    for key, value in record.items():
+        if key in ("settings", "ini"):
+            continue
+        rows.append(
+            (key, ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, Mapping) else value)
+        )
+    settings = html.escape(str(record.get("settings", "")))
+    return (
+        "<h2>Provenance</h2>"
+        + _table(("what", "value"), rows)
+        + f"<details><summary>All settings as the code reports them</summary><pre>{settings}</pre></details>"
+    )
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[Any]], raw_first: bool = False) -> str:
+    text = "<table><tr>" + "".join(f"<th>{title}</th>" for title in head) + "</tr>"
+    for row in rows:
+        text += "<tr>"
+        for column, cell in enumerate(row):
+            if isinstance(cell, float):
+                text += f"<td class=n>{cell:.3g}</td>"
+            else:
+                text += f"<td>{cell if raw_first and not column else html.escape(str(cell))}</td>"
+        text += "</tr>"
+    return text + "</table>"
+
+
+def _figure(columns: int = 1, rows: int = 1, size: tuple[float, float] = (8.0, 3.2)) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+
+
+def _image(figure: Any, alt: str) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=96, metadata={"Software": None})
+    data = base64.b64encode(stream.getvalue()).decode()
+    return f'<p><img alt="{html.escape(alt)}" src="data:image/png;base64,{data}"></p>'
+
+
+def _profile_plot(name: str, what: str, axis: str, rows: Mapping[str, list[float]]) -> Any:
+    figure, (panel,) = _figure()
+    x = np.array(rows["axis"])
+    panel.plot(x, _positive(rows["max"]), color="0.75", lw=0.8, label="worst")
+    for key, label, colour in _CURVES:
+        panel.plot(x, _positive(rows[key]), color=colour, lw=1.2, label=label)
+    panel.set_yscale("log")
+    if axis in _LOG_AXES:
+        panel.set_xscale("log")
+    panel.set(title=name, xlabel=_AXIS_LABELS.get(axis, axis), ylabel=what)
+    panel.legend(ncols=5, fontsize=8)
+    panel.grid(alpha=0.3)
+    return figure
+
+
+def _positive(values: Any) -> Any:
+    clean = np.asarray(values, float)
+    return np.where(np.isfinite(clean) & (clean > 0), clean, np.nan)
+
+
+def _histograms(figures: Mapping[str, Any]) -> Any:
+    figure, panels = _figure(
+        columns=min(3, len(figures)), rows=-(-len(figures) // 3), size=(10, 2.8 * -(-len(figures) // 3))
+    )
+    for panel, (label, values) in zip(panels, figures.items(), strict=False):
+        clean = _positive(values)
+        clean = clean[np.isfinite(clean)]
+        if clean.size and clean.min() < clean.max():
+            panel.hist(clean, bins=np.geomspace(clean.min(), clean.max(), 25))
+            panel.set_xscale("log")
+        panel.set(xlabel=label, ylabel="held-out runs")
+    for panel in panels[len(figures) :]:
+        panel.set_axis_off()
+    return figure
+
+
+def _where(label: str, accuracy: Accuracy, ranges: Mapping[str, tuple[float, float]]) -> Any:
+    columns = min(3, len(ranges))
+    rows = -(-len(ranges) // columns)
+    figure, panels = _figure(columns, rows, (10, 2.6 * rows))
+    values = _positive(accuracy.figures[label])
+    for i, (panel, (name, (low, high))) in enumerate(zip(panels, ranges.items(), strict=False)):
+        panel.plot(accuracy.parameters[:, i], values, ".", ms=4)
+        panel.set(xlabel=name, ylabel=label, xlim=(low, high), yscale="log")
+        panel.grid(alpha=0.3)
+    for panel in panels[len(ranges) :]:
+        panel.set_axis_off()
+    return figure
+
+
+def _learning_plot(curve: list[dict[str, Any]]) -> Any:
+    labels = [key for key in curve[-1] if key != "n"]
+    figure, panels = _figure(len(labels), 1, (4.5 * len(labels), 3.2))
+    for panel, label in zip(panels, labels, strict=True):
+        for key, name, colour in _CURVES:
+            panel.plot(
+                [row["n"] for row in curve],
+                [row[label][key] for row in curve],
+                "o-",
+                color=colour,
+                label=name,
+            )
+        panel.set(xscale="log", yscale="log", xlabel="training runs", ylabel=label)
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=8)
+    return figure

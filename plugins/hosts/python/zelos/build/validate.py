@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Accuracy on held-out runs of the real code, in units that a user cares about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..emulator import Emulator
+from .plan import Plan
+from .training import chosen_derived
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+PERCENTILES = {"p50": 50.0, "p68": 68.0, "p95": 95.0, "p99": 99.0, "max": 100.0}
+LMAX = 2500
+#: Spectra that change sign: their errors are told in units of cosmic variance only.
+_CROSSES = {"Cl.te": ("Cl.tt", "Cl.ee"), "Cl.pt": ("Cl.pp", "Cl.tt"), "Cl.pe": ("Cl.pp", "Cl.ee")}
+_BATCH = 32
+
+
+@dataclass
+class Accuracy:
+    """summary goes into the artifact, profiles and points into the report."""
+
+    summary: dict[str, Any]
+    profiles: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = field(default_factory=dict)
+    """output -> "relative" | "cosmic_variance" -> axis -> {"axis": [...], "p50": [...], ...}."""
+    parameters: Array = field(default_factory=lambda: np.empty((0, 0)))
+    """Held-out points that are inside the region."""
+    figures: dict[str, Array] = field(default_factory=dict)
+    """Per point: "delta_chi2", "delta_chi2_pp", "<output>" (worst relative error)."""
+
+
+def metric_names(plan: Plan) -> list[str]:
+    """Every name that the spec's `accuracy:` may have."""
+    suffixes = list(PERCENTILES)
+    names = ["max_relative_error"]
+    have = {output.canonical for output in plan.outputs}
+    stems = []
+    if {"Cl.tt", "Cl.te", "Cl.ee"} <= have:
+        stems += ["delta_chi2", "delta_chi2_all"]
+    if "Cl.pp" in have:
+        stems += ["delta_chi2_pp", "delta_chi2_pp_all"]
+    for output in plan.outputs:
+        stems.append(output.name)
+        if output.canonical not in _CROSSES:
+            stems.append(f"{output.name}.worst")
+    if plan.derived:
+        stems += ["derived", *(f"derived.{name}" for name, _ in plan.derived)]
+    for stem in stems:
+        names += [f"{stem}.{suffix}" for suffix in suffixes] + [f"{stem}.median"]
+    return names
+
+
+def wishart(truth: tuple[Array, Array, Array], model: tuple[Array, Array, Array], ell: Array) -> Array:
+    """-2 ln L of an ideal full-sky TT, TE, EE experiment at `model` when `truth` was measured, summed over
+    ell: sum (2 ell + 1) [tr(C^-1 D) - ln det(C^-1 D) - 2]. Arrays (..., ell); nan where the model is not
+    positive."""
+    (a, b, c), (x, y, z) = truth, model
+    det_model = x * z - y * y
+    det_truth = a * c - b * b
+    with np.errstate(invalid="ignore", divide="ignore"):
+        terms = (z * a - 2 * y * b + x * c) / det_model - np.log(det_truth / det_model) - 2
+    result: Array = np.sum((2 * ell + 1) * terms, axis=-1)
+    return result
+
+
+def wishart_single(truth: Array, model: Array, ell: Array) -> Array:
+    """The same for one spectrum: sum (2 ell + 1) [D/C - ln(D/C) - 1]."""
+    ratio = truth / model
+    with np.errstate(invalid="ignore"):
+        result: Array = np.sum((2 * ell + 1) * (ratio - np.log(ratio) - 1), axis=-1)
+    return result
+
+
+def measure(plan: Plan, emulator: Emulator, points: Array, arrays: dict[str, Array]) -> Accuracy:
+    """Compares the emulator with runs at `points`; those outside its region are counted, not compared."""
+    inside = (
+        np.array([bool(verdict) for verdict in emulator.verdict(points)])
+        if len(points)
+        else np.zeros(0, bool)
+    )
+    points = points[inside]
+    summary: dict[str, Any] = {"held_out": len(inside), "inside": len(points), "outputs": {}, "derived": {}}
+    accuracy = Accuracy(summary, parameters=points)
+    if not len(points):
+        return accuracy
+    predicted: dict[str, Array] = {}
+    for output in plan.outputs:
+        truth = arrays[output.canonical][inside]
+        model = _predict(emulator, points, output.name)
+        predicted[output.canonical] = model
+        entry: dict[str, Any] = {}
+        profiles: dict[str, dict[str, dict[str, list[float]]]] = {}
+        if output.canonical not in _CROSSES:
+            error = np.abs(model / np.where(truth == 0, np.nan, truth) - 1)
+            entry["relative"] = percentiles(error)
+            worst = np.nanmax(error.reshape(len(points), -1), axis=1)
+            entry["worst"] = percentiles(worst)
+            accuracy.figures[output.name] = worst
+            profiles["relative"] = _profile(error, output.axes)
+        if output.canonical.startswith("Cl."):
+            sigma = _cosmic_sigma(output.canonical, arrays, inside, output.axes["ell"])
+            if sigma is not None:
+                error = np.abs(model - truth) / sigma
+                entry["cosmic_variance"] = percentiles(error)
+                profiles["cosmic_variance"] = _profile(error, output.axes)
+        summary["outputs"][output.name] = entry
+        accuracy.profiles[output.name] = profiles
+    if plan.derived:
+        truth = chosen_derived(plan, arrays["derived"])[inside]
+        error = np.abs(_predict(emulator, points, "derived") - truth) / np.where(truth == 0, 1, np.abs(truth))
+        summary["derived"] = {name: percentiles(error[:, i]) for i, (name, _) in enumerate(plan.derived)}
+    summary["delta_chi2"] = _delta_chi2(plan, arrays, predicted, inside, accuracy.figures)
+    summary["max_relative_error"] = max(
+        [entry["relative"]["max"] for entry in summary["outputs"].values() if "relative" in entry],
+        default=None,
+    )
+    return accuracy
+
+
+def _predict(emulator: Emulator, points: Array, name: str) -> Array:
+    blocks = [emulator.evaluate(points[i : i + _BATCH], [name])[name] for i in range(0, len(points), _BATCH)]
+    return np.concatenate(blocks)
+
+
+def percentiles(values: Array) -> dict[str, float]:
+    """Of absolute errors; a value that is not a number counts as infinite."""
+    clean = np.where(np.isfinite(values), values, np.inf).ravel()
+    numbers = np.percentile(clean, list(PERCENTILES.values()), method="inverted_cdf")
+    return {name: float(number) for name, number in zip(PERCENTILES, numbers, strict=True)}
+
+
+def _profile(error: Array, axes: dict[str, Array]) -> dict[str, dict[str, list[float]]]:
+    """Percentiles along each axis, over points and the other axes; long axes are summarised in bins."""
+    result = {}
+    for dimension, (name, values) in enumerate(axes.items(), start=1):
+        moved = np.moveaxis(error, dimension, 0).reshape(len(values), -1)
+        edges = np.unique(np.linspace(0, len(values), min(len(values), 150) + 1).astype(int))
+        rows = {"axis": [float(values[low:high].mean()) for low, high in pairwise(edges)]}
+        numbers = [percentiles(moved[low:high]) for low, high in pairwise(edges)]
+        rows.update({key: [number[key] for number in numbers] for key in PERCENTILES})
+        result[name] = rows
+    return result
+
+
+def _cosmic_sigma(name: str, arrays: dict[str, Array], inside: Array, ell: Array) -> Array | None:
+    own = arrays[name][inside]
+    if name not in _CROSSES:
+        return np.asarray(np.abs(own) * np.sqrt(2 / (2 * ell + 1)))
+    first, second = (arrays.get(part) for part in _CROSSES[name])
+    if first is None or second is None or first.shape != second.shape or first.shape != arrays[name].shape:
+        return None
+    sigma: Array = np.sqrt((own**2 + first[inside] * second[inside]) / (2 * ell + 1))
+    return sigma
+
+
+def _delta_chi2(
+    plan: Plan,
+    arrays: dict[str, Array],
+    predicted: dict[str, Array],
+    inside: Array,
+    figures: dict[str, Array],
+) -> dict[str, Any]:
+    axes = {output.canonical: output.axes.get("ell") for output in plan.outputs}
+    result: dict[str, Any] = {}
+
+    def add(label: str, key: str, spectra: tuple[str, ...]) -> None:
+        ells = [ell for ell in map(axes.get, spectra) if ell is not None]
+        if len(ells) < len(spectra) or any(not np.array_equal(ell, ells[0]) for ell in ells):
+            return
+        whole = ells[0]
+        for suffix, lmax in (("", LMAX), ("_all", int(whole[-1]))):
+            cut = whole <= lmax
+            ell = whole[cut]
+            truth = [arrays[name][inside][:, cut] for name in spectra]
+            model = [predicted[name][:, cut] for name in spectra]
+            if len(spectra) == 3:
+                value = wishart((truth[0], truth[1], truth[2]), (model[0], model[1], model[2]), ell)
+            else:
+                value = wishart_single(truth[0], model[0], ell)
+            if not suffix:
+                figures[key] = value
+            result[key + suffix] = {"spectra": label, "lmax": int(ell[-1]), **percentiles(value)}
+
+    add("TT+TE+EE", "delta_chi2", ("Cl.tt", "Cl.te", "Cl.ee"))
+    add("phiphi", "delta_chi2_pp", ("Cl.pp",))
+    add("BB", "delta_chi2_bb", ("Cl.bb",))
+    return result
+
+
+def metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers behind `metric_names`."""
+    found: dict[str, float] = {}
+
+    def add(stem: str, entry: Mapping[str, Any]) -> None:
+        for key in PERCENTILES:
+            found[f"{stem}.{key}"] = entry[key]
+        found[f"{stem}.median"] = entry["p50"]
+
+    if summary.get("max_relative_error") is not None:
+        found["max_relative_error"] = summary["max_relative_error"]
+    for stem, entry in summary.get("delta_chi2", {}).items():
+        add(stem, entry)
+    for name, entry in summary["outputs"].items():
+        if "relative" in entry:
+            add(name, entry["relative"])
+            add(f"{name}.worst", entry["worst"])
+        elif "cosmic_variance" in entry:
+            add(name, entry["cosmic_variance"])
+    derived = summary["derived"]
+    for name, entry in derived.items():
+        add(f"derived.{name}", entry)
+    if derived:
+        add("derived", {key: max(entry[key] for entry in derived.values()) for key in PERCENTILES})
+    return found
+
+
+def check_targets(targets: Mapping[str, float], summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Target's name -> what was asked, what was reached, whether it was met."""
+    found = metrics(summary)
+    return {
+        name: {"target": target, "reached": found.get(name), "met": name in found and found[name] <= target}
+        for name, target in targets.items()
+    }

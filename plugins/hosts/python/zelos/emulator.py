@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The emulator as Python sees it: arrays in, arrays out."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from . import _core
+from .errors import ArgumentError, OutsideRegion, ParameterError
+
+if TYPE_CHECKING:
+    from .real_code import RealCode
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Params: TypeAlias = Mapping[str, Any] | Sequence[float] | Array
+
+#: Other names under which outputs are known.
+OUTPUT_SYNONYMS = {
+    "linear_matter_power": "Pk.linear",
+    "nonlinear_matter_power": "Pk.nonlinear",
+    "linear": "Pk.linear",
+    "nonlinear": "Pk.nonlinear",
+}
+
+_Request = tuple[str, tuple[Array, ...]]
+_Order = list[Any] | None
+_MAX_QUERIES = 64
+
+
+class Emulator:
+    """An opened artifact; made by `zelos.get_emulator`. May be used from many threads.
+
+    Parameters are given as a mapping (names of the emulator or synonyms: ``ombh2``, ``omega_b``; values
+    scalars, or arrays of one length for a batch) or as an array in the order of `parameters` (1-D: one
+    point, 2-D: a batch). A batch puts its dimension first in every result.
+
+    Outside the region every method but `verdict` and `error` raises OutsideRegion, unless a fallback was
+    given: then the real code answers for that point (`last_source`, `statistics` say so; `jacobian` has no
+    fallback).
+    """
+
+    def __init__(
+        self, core: _core.Emulator, fallback: str | None = None, fallback_version: str | None = None
+    ) -> None:
+        self._core = core
+        self._outputs = {output.name: output for output in core.outputs}
+        self._names = tuple(parameter.name for parameter in core.parameters)
+        self._queries: dict[Any, _core.Query] = {}
+        self._lock = threading.Lock()
+        self._info: dict[str, Any] | None = None
+        self._fallback: RealCode | None = None
+        self.statistics: dict[str, Any] = {"emulated": 0, "fallback": 0, "fallback_seconds": 0.0, "left": {}}
+        self.last_source = ""
+        if fallback is not None:
+            from .real_code import RealCode
+
+            self._fallback = RealCode(fallback, self, fallback_version)
+
+    # --- what it is
+
+    @property
+    def name(self) -> str:
+        return self._core.name
+
+    @property
+    def version(self) -> str:
+        return self._core.version
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the artifact's body, hex."""
+        return self._core.id
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Everything the artifact says of itself: spec, provenance, accuracy, region."""
+        if self._info is None:
+            self._info = json.loads(self._core.info_json())
+        return self._info
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the inputs, in canonical order."""
+        return self._names
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The box of the region."""
+        return {p.name: (p.min, p.max) for p in self._core.parameters}
+
+    @property
+    def synonyms(self) -> dict[str, list[str]]:
+        """Other names that are understood for each parameter."""
+        return {p.name: list(p.synonyms) for p in self._core.parameters}
+
+    @property
+    def fixed(self) -> dict[str, float]:
+        """Physics that was held fixed in training; may be given with the same value."""
+        return dict(self._core.fixed)
+
+    @property
+    def solvable(self) -> dict[str, str]:
+        """Parameters that may be given in place of a canonical one: ``{"thetastar": "H0"}``."""
+        return dict(self._core.solvable)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(self._outputs)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each output; of the derived parameters under their own names."""
+        units = {name: output.unit for name, output in self._outputs.items()}
+        for output in self._outputs.values():
+            for axis in output.axes:
+                units.update(zip(axis.labels, output.units, strict=False))
+        return units
+
+    def axes(self, output: str) -> dict[str, Array]:
+        """Native axes of an output, in order; ``{}`` for labelled ones (see `labels`)."""
+        return {axis.name: axis.values for axis in self._output(output).axes if not axis.labels}
+
+    def labels(self, output: str = "derived") -> tuple[str, ...]:
+        """Names along a labelled axis: the derived parameters. Empty if the emulator has none."""
+        if output not in self._outputs:
+            return ()
+        return tuple(label for axis in self._outputs[output].axes for label in axis.labels)
+
+    @property
+    def core(self) -> _core.Emulator:
+        """The bound C++ object, for adapters; not part of the stable interface."""
+        return self._core
+
+    def __repr__(self) -> str:
+        ranges = ", ".join(f"{name} [{low:g}, {high:g}]" for name, (low, high) in self.ranges.items())
+        fallback = f"; fallback {self._fallback.code}" if self._fallback is not None else ""
+        return (
+            f"<zelos emulator {self.name} {self.version}: {ranges} -> {', '.join(self._outputs)}{fallback}>"
+        )
+
+    # --- evaluation
+
+    def __call__(self, params: Params, *axes: Any, output: str | None = None) -> Any:
+        """The answer that the outputs suggest.
+
+        ``emulator(params, k, z)``  P(k, z), Mpc^3, shape ``k.shape + z.shape`` (k in 1/Mpc): of the output
+                                    `output`, else of ``Pk.linear``, else of the only one with axes k and z.
+        ``emulator(params, ell)``   a dict with ``ell`` and C_ell (no ell factor, muK^2; ``pp`` without
+                                    unit) under ``tt``, ``te``, ``ee``, ...; with `output`, or if the
+                                    emulator has a single output of one axis and no spectra, that array alone.
+        ``emulator(params)``        the same dict from ell = 2 on; without spectra, a dict of all outputs on
+                                    their native axes.
+        """
+        if output is None and len(axes) <= 1:
+            spectra = [name for name in self._outputs if name.startswith("Cl.")]
+            if spectra:
+                ell = np.asarray(axes[0], float) if axes else self.axes(spectra[0])["ell"]
+                chosen = self.evaluate(params, spectra, {"ell": ell} if axes else None)
+                return {"ell": ell, **{name[3:]: values for name, values in chosen.items()}}
+            if not axes:
+                return self.evaluate(params)
+        name = self._choose(len(axes), output)
+        native = self._output(name).axes
+        if len(axes) not in (0, len(native)):
+            wanted = ", ".join(axis.name for axis in native)
+            raise ArgumentError(f"output '{name}' has the axes ({wanted}): found {len(axes)} arrays")
+        given = {axis.name: values for axis, values in zip(native, axes, strict=False)}
+        return self.evaluate(params, [name], given)[name]
+
+    def evaluate(
+        self,
+        params: Params,
+        outputs: Sequence[str] | None = None,
+        axes: Mapping[str, Any] | None = None,
+    ) -> dict[str, Array]:
+        """Arrays of several outputs (default: all) at once.
+
+        axes: axis name -> values, for every requested output that has this axis; the native values
+        otherwise. The
+              result's shape is that of the axes' arrays one after the other (a scalar adds no dimension).
+        """
+        chosen = list(self._outputs) if outputs is None else [self._output(name).name for name in outputs]
+        plan = [self._plan(name, axes or {}) for name in chosen]
+        unused = set(axes or {}) - {axis.name for name in chosen for axis in self._outputs[name].axes}
+        if unused:
+            raise ArgumentError(f"axis '{sorted(unused)[0]}': none of the outputs {', '.join(chosen)} has it")
+        names, points, batch = self._points(params)
+        query = self._query(names, tuple(request for request, _, _ in plan))
+        values = self._answer(query, names, points, [request for request, _, _ in plan])
+        result: dict[str, Array] = {}
+        for ((name, _), order, shape), (offset, block) in zip(plan, query.blocks, strict=True):
+            size = int(np.prod(block))
+            array = values[:, offset : offset + size].reshape(len(points), *block)
+            array = _reorder(array, order).reshape(len(points), *shape)
+            result[name] = array if batch else array[0]
+        return result
+
+    def derived(self, params: Params) -> dict[str, Any]:
+        """Derived parameters: name -> number (an array for a batch). ``{}`` if the emulator has none."""
+        labels = self.labels()
+        if not labels:
+            return {}
+        values = self.evaluate(params, ["derived"])["derived"]
+        if values.ndim == 1:
+            return dict(zip(labels, values.tolist(), strict=True))
+        return dict(zip(labels, values.T.copy(), strict=True))
+
+    def verdict(self, params: Params) -> Any:
+        """A `Verdict` (true if inside; reason, parameter, value, lower, upper, excess), or a list of them."""
+        names, points, batch = self._points(params)
+        verdicts = self._query(names, self._any_request()).verdict(points)
+        return verdicts if batch else verdicts[0]
+
+    def error(self, params: Params, outputs: Sequence[str] | None = None) -> dict[str, Any]:
+        """Predicted error of each output, in the unit of the artifact's accuracy section (for spectra the
+        expected delta chi^2 of the ideal experiment); NaN where the family predicts none. Answers outside
+        the region too."""
+        chosen = list(self._outputs) if outputs is None else [self._output(name).name for name in outputs]
+        names, points, batch = self._points(params)
+        query = self._query(names, tuple((name, ()) for name in chosen))
+        errors, _ = query.predicted_error(points)
+        return {name: errors[:, i] if batch else float(errors[0, i]) for i, name in enumerate(chosen)}
+
+    def jacobian(
+        self,
+        params: Params,
+        outputs: Sequence[str] | None = None,
+        axes: Mapping[str, Any] | None = None,
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Values as `evaluate` gives them, and exact derivatives of shape ``(..., n)`` with respect to the
+        n given parameters in the order in which they were given."""
+        chosen = list(self._outputs) if outputs is None else [self._output(name).name for name in outputs]
+        plan = [self._plan(name, axes or {}) for name in chosen]
+        names, points, batch = self._points(params)
+        query = self._query(names, tuple(request for request, _, _ in plan))
+        values, slopes, outside = query.jacobian(points)
+        if outside:
+            raise self._outside(outside[0])
+        result: dict[str, Array] = {}
+        derivative: dict[str, Array] = {}
+        for ((name, _), order, shape), (offset, block) in zip(plan, query.blocks, strict=True):
+            stop = offset + int(np.prod(block))
+            value = values[:, offset:stop].reshape(len(points), *block)
+            slope = slopes[:, offset:stop].reshape(len(points), *block, len(names))
+            value = _reorder(value, order).reshape(len(points), *shape)
+            slope = _reorder(slope, order).reshape(len(points), *shape, len(names))
+            result[name] = value if batch else value[0]
+            derivative[name] = slope if batch else slope[0]
+        return result, derivative
+
+    def canonical(self, params: Params) -> dict[str, Any]:
+        """The canonical parameters of a point that was given by synonyms or by a solvable parameter."""
+        names, points, batch = self._points(params)
+        values, verdicts = self._query(names, self._any_request()).canonical(points, len(self._names))
+        for row, verdict in enumerate(verdicts):
+            if not np.isfinite(values[row]).all():
+                raise self._outside((row, verdict))
+        return {name: values[:, i] if batch else float(values[0, i]) for i, name in enumerate(self._names)}
+
+    # --- how
+
+    def _output(self, name: str) -> _core.Output:
+        for candidate in (name, OUTPUT_SYNONYMS.get(name, name), f"Cl.{name}"):
+            if candidate in self._outputs:
+                return self._outputs[candidate]
+        for synonym, canonical in OUTPUT_SYNONYMS.items():
+            if canonical == name and synonym in self._outputs:
+                return self._outputs[synonym]
+        near = get_close_matches(name, self._outputs, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise ArgumentError(f"unknown output '{name}': expected one of {', '.join(self._outputs)}{hint}")
+
+    def _choose(self, n_axes: int, output: str | None) -> str:
+        if output is not None:
+            return self._output(output).name
+        fitting = [
+            name
+            for name, entry in self._outputs.items()
+            if len(entry.axes) == n_axes and not any(axis.labels for axis in entry.axes)
+        ]
+        for preferred in ("Pk.linear", "linear_matter_power"):
+            if preferred in fitting:
+                return preferred
+        if len(fitting) == 1:
+            return fitting[0]
+        found = ", ".join(fitting) or "none"
+        raise ArgumentError(
+            f"which output? {n_axes} axes were given; outputs with that many: {found}; say output="
+        )
+
+    def _plan(self, name: str, axes: Mapping[str, Any]) -> tuple[_Request, _Order, tuple[int, ...]]:
+        """The request to the core (ascending, distinct axis values), how to index its answer, the final
+        shape."""
+        native = self._outputs[name].axes
+        if not any(axis.name in axes for axis in native):
+            return (name, ()), None, tuple(len(axis.values) for axis in native)
+        wanted: list[Array] = []
+        order: list[Any] = []
+        shape: tuple[int, ...] = ()
+        in_order = True
+        for axis in native:
+            values = np.asarray(axes.get(axis.name, axis.values), float)
+            flat = values.ravel()
+            shape += values.shape
+            if flat.size == 0:
+                raise ArgumentError(f"axis '{axis.name}' of output '{name}': expected at least one value")
+            if np.all(flat[1:] > flat[:-1]):
+                wanted.append(np.ascontiguousarray(flat))
+                order.append(np.arange(flat.size))
+            else:
+                distinct, inverse = np.unique(flat, return_inverse=True)
+                wanted.append(distinct)
+                order.append(inverse)
+                in_order = False
+        return (name, tuple(wanted)), None if in_order else order, shape
+
+    def _points(self, params: Params) -> tuple[tuple[str, ...], Array, bool]:
+        if isinstance(params, Mapping):
+            names = tuple(params)
+            try:
+                points = np.array([list(params.values())], float)
+            except (ValueError, TypeError):
+                points = np.empty(0)
+            if points.ndim == 2:
+                return names, points, False
+            return names, self._columns(params), True
+        points = np.asarray(params, float)
+        if points.ndim not in (1, 2) or points.shape[-1] != len(self._names):
+            raise ParameterError(
+                f"expected {len(self._names)} values in the order {', '.join(self._names)}, "
+                f"found an array of shape {points.shape}"
+            )
+        return self._names, np.ascontiguousarray(np.atleast_2d(points)), points.ndim == 2
+
+    @staticmethod
+    def _columns(params: Mapping[str, Any]) -> Array:
+        columns = []
+        for name, value in params.items():
+            try:
+                column = np.asarray(value, float)
+            except (ValueError, TypeError):
+                raise ParameterError(f"parameter '{name}': expected a number, found {value!r}") from None
+            if column.ndim > 1:
+                raise ParameterError(
+                    f"parameter '{name}': expected one dimension, found shape {column.shape}"
+                )
+            columns.append(column)
+        lengths = {name: len(c) for name, c in zip(params, columns, strict=True) if c.ndim}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise ParameterError(f"parameters of a batch have different lengths: {listed}")
+        return np.ascontiguousarray(np.stack(np.broadcast_arrays(*columns), axis=-1))
+
+    def _any_request(self) -> tuple[_Request, ...]:
+        return ((next(iter(self._outputs)), ()),)
+
+    def _query(self, names: tuple[str, ...], requests: tuple[_Request, ...]) -> _core.Query:
+        key = (names, tuple((name, *(axis.tobytes() for axis in axes)) for name, axes in requests))
+        query = self._queries.get(key)
+        if query is None:
+            query = self._bind(names, requests)
+            with self._lock:
+                if len(self._queries) >= _MAX_QUERIES:
+                    self._queries.pop(next(iter(self._queries)))
+                self._queries[key] = query
+        return query
+
+    def _bind(self, names: tuple[str, ...], requests: tuple[_Request, ...]) -> _core.Query:
+        try:
+            return self._core.query(names, requests)
+        except ArgumentError:
+            try:
+                self._core.query(names, self._any_request())
+            except ArgumentError as error:
+                raise ParameterError(str(error)) from None
+            raise
+
+    def _outside(self, entry: tuple[int, _core.Verdict]) -> OutsideRegion:
+        row, verdict = entry
+        return OutsideRegion(f"{self.name}: {verdict}", verdict, row)
+
+    def _answer(
+        self, query: _core.Query, names: tuple[str, ...], points: Array, requests: list[_Request]
+    ) -> Array:
+        values, outside = query.evaluate(points)
+        if not outside:
+            self.last_source = "emulator"
+            self.statistics["emulated"] += len(points)
+            return values
+        left = self.statistics["left"]
+        for _, verdict in outside:
+            what = verdict.parameter or verdict.reason
+            left[what] = left.get(what, 0) + 1
+        if self._fallback is None:
+            raise self._outside(outside[0])
+        begin = time.perf_counter()
+        for row, verdict in outside:
+            values[row] = self._real(query, names, points[row], verdict, row, requests)
+        self.statistics["emulated"] += len(points) - len(outside)
+        self.statistics["fallback"] += len(outside)
+        self.statistics["fallback_seconds"] += time.perf_counter() - begin
+        self.last_source = "fallback" if len(outside) == len(points) else "mixed"
+        return values
+
+    def _real(
+        self,
+        query: _core.Query,
+        names: tuple[str, ...],
+        point: Array,
+        verdict: _core.Verdict,
+        row: int,
+        requests: list[_Request],
+    ) -> Array:
+        assert self._fallback is not None
+        canonical, _ = query.canonical(point[None], len(self._names))
+        if not np.isfinite(canonical).all():
+            raise self._outside((row, verdict))
+        params = dict(zip(self._names, canonical[0].tolist(), strict=True))
+        fixed = self.fixed
+        params.update(
+            {n: float(v) for n, v in zip(names, point, strict=True) if n in fixed and v != fixed[n]}
+        )
+        if verdict.reason == "fixed_parameter":
+            params[verdict.parameter] = verdict.value
+        answers = self._fallback.evaluate(params, requests)
+        return np.concatenate([np.ravel(answer) for answer in answers])
+
+
+def _reorder(array: Array, order: _Order) -> Array:
+    """Takes indices along the axes after the first."""
+    for axis, indices in enumerate(order or (), start=1):
+        array = array.take(indices, axis=axis)
+    return array
+
+
+def open_emulator(path: str | os.PathLike[str]) -> Emulator:
+    """An emulator from the path of an .h5 file, without fallback."""
+    return Emulator(_core.open(os.fspath(path)))

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The real code in the emulator's place: the driver with the settings that the artifact was trained with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import ArgumentError, FallbackError, MissingError
+from .fallback import driver as drivers
+
+if TYPE_CHECKING:
+    from .emulator import Emulator
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+_KEPT_RUNS = 4
+
+
+class RealCode:
+    """Answers requests of an `Emulator` with its real code.
+
+    Raises FallbackError if the code is another one than the emulator's, or if its version or settings
+    differ from those of the training runs and `version_policy` is not ``"any"``; the message says what
+    differs.
+    """
+
+    def __init__(self, code: str, emulator: Emulator, version_policy: str | None = None) -> None:
+        if version_policy not in (None, "any"):
+            raise ArgumentError(f"fallback_version '{version_policy}': expected None or 'any'")
+        provenance = emulator.info.get("provenance", {})
+        trained_on = provenance.get("code", "")
+        if trained_on != code:
+            raise FallbackError(
+                f"fallback '{code}': the emulator {emulator.name} was trained on "
+                f"'{trained_on or 'an unknown code'}'"
+            )
+        self.code = code
+        self._emulator = emulator
+        self._config: dict[str, Any] = provenance.get("config", {})
+        try:
+            self._driver_class = drivers.load(code)
+            self._native = self._make({})
+            version = self._native.version
+        except (ImportError, MissingError) as error:
+            raise FallbackError(f"fallback '{code}' is not available: {error}") from error
+        self._runs: dict[Any, list[Array]] = {}
+        self.differences = self._compare(provenance, version)
+        if self.differences and version_policy != "any":
+            raise FallbackError(
+                f"fallback '{code}' is not the code that {emulator.name} emulates: "
+                f"{'; '.join(self.differences)}; pass fallback_version='any' to use it all the same"
+            )
+
+    def evaluate(
+        self, params: Mapping[str, float], requests: list[tuple[str, tuple[Array, ...]]]
+    ) -> list[Array]:
+        """One array per request, at the request's axes (native if it has none)."""
+        key = (
+            tuple(sorted(params.items())),
+            tuple((name, *(axis.tobytes() for axis in axes)) for name, axes in requests),
+        )
+        if key not in self._runs:
+            while len(self._runs) >= _KEPT_RUNS:
+                self._runs.pop(next(iter(self._runs)))
+            self._runs[key] = self._run(params, requests)
+        return self._runs[key]
+
+    def _run(self, params: Mapping[str, float], requests: list[tuple[str, tuple[Array, ...]]]) -> list[Array]:
+        driver = self._make({name: axes for name, axes in requests if axes})
+        try:
+            answer = driver.run(params)
+        except Exception as error:
+            listed = ", ".join(f"{name}={value:g}" for name, value in params.items())
+            raise FallbackError(f"{self.code} failed at {listed}: {error}") from error
+        results = []
+        for name, axes in requests:
+            canonical = drivers.canonical_output(self._driver_class, name)
+            values = answer[canonical]
+            labels = self._emulator.labels(name)
+            if labels:
+                known = list(self._driver_class.derived)
+                values = values[[known.index(label) for label in labels]]
+            elif axes:
+                grid = driver.outputs[canonical].values()
+                where = [np.searchsorted(have, want) for have, want in zip(grid, axes, strict=True)]
+                values = values[np.ix_(*where)]
+            if not np.isfinite(values).all():
+                raise FallbackError(f"{self.code}: output '{name}' is not finite")
+            results.append(values)
+        return results
+
+    def _make(self, wanted: Mapping[str, tuple[Array, ...]]) -> drivers.Driver:
+        """The driver on the native axes, so that its settings are those of training, with the wanted values
+        added."""
+        outputs: dict[str, dict[str, Array]] = {}
+        for name in self._emulator.outputs:
+            axes = self._emulator.axes(name)
+            for (axis, native), values in zip(axes.items(), wanted.get(name, ()), strict=False):
+                if axis == "ell" and np.any(values != np.round(values)):
+                    raise FallbackError(f"{self.code} answers at whole multipoles only")
+                axes[axis] = np.union1d(native, values)
+            outputs[drivers.canonical_output(self._driver_class, name)] = axes
+        return self._driver_class(self._config, outputs)
+
+    def _compare(self, provenance: Mapping[str, Any], version: str) -> list[str]:
+        differences = []
+        if version != provenance.get("code_version"):
+            differences.append(f"version {version} here, {provenance.get('code_version')} in training")
+        centre = provenance.get("settings_at")
+        if centre and provenance.get("settings_sha256"):
+            here = self._native.settings(centre)
+            if hashlib.sha256(here.encode()).hexdigest() != provenance["settings_sha256"]:
+                differences.append(f"settings: {_first_difference(provenance.get('settings', ''), here)}")
+        return differences
+
+
+def _first_difference(trained: str, here: str) -> str:
+    for before, now in zip(trained.splitlines(), here.splitlines(), strict=False):
+        if before != now:
+            return f"'{now.strip()}' here, '{before.strip()}' in training"
+    return f"{len(here.splitlines())} lines here, {len(trained.splitlines())} in training"
