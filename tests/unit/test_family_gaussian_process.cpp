@@ -247,7 +247,7 @@ TEST_CASE("gaussian_process: auto groups join outputs of one shape and keep othe
     for (int o = 0; o < 3; ++o) v[o] = (1.0 + o) * std::sin(5.0 * p[0] + 0.5 * o) + 0.2 * p[1];
     for (int o = 3; o < 6; ++o) v[o] = (1.0 + o) * std::sin(5.0 * p[1] + 0.5 * o) + 0.2 * p[0];
   });
-  TrainSettings settings = {R"({"group_tolerance": 1.0})"};
+  TrainSettings settings = {R"({"groups": "auto", "group_tolerance": 1.0})"};
   const Trained joined = train(kFamily, x, y, settings);
   REQUIRE(joined.status == ZELOS_OK);
   CHECK(group_count(joined.state) >= 2);

@@ -52,7 +52,7 @@ struct Model {
   int64_t n_inputs() const { return trend.n_inputs(); }
 };
 
-/// The scratch of one prediction, cut from the caller's workspace.
+/// The scratch of one prediction, cut from the caller's workspace; cut() without one only counts.
 struct Scratch {
   double *phi, *phi_slopes, *basis, *u, *value, *slope, *slopes, *rows, *row_slopes;
 };
@@ -65,7 +65,7 @@ int64_t cut(const Model& model, double* base, Scratch* out) {
   const int64_t d = model.n_inputs();
   int64_t used = 0;
   const auto take = [&](double*& p, int64_t n) {
-    p = base + used;
+    p = base == nullptr ? nullptr : base + used;
     used += padded(n);
   };
   take(out->phi, model.trend.padded_terms());
@@ -83,7 +83,7 @@ int64_t cut(const Model& model, double* base, Scratch* out) {
 constexpr const char* kDefaults = R"({
   "kernel": "squared_exponential",
   "trend_degree": 2,
-  "groups": "auto",
+  "groups": 4,
   "group_tolerance": 0.1,
   "negligible": 0.05,
   "hyper_points": 400,
@@ -105,15 +105,17 @@ struct Params {
 };
 
 Params parse(const char* params_json, int64_t n_outputs) {
-  // "groups" may be a number as well as "auto": it is taken out before the types are compared.
+  // "groups" may be "auto" as well as a number: it is taken out before the types are compared.
   nlohmann::json given = nlohmann::json::parse(params_json == nullptr ? "{}" : params_json);
-  nlohmann::json groups = "auto";
-  if (given.is_object() && given.contains("groups")) {
+  nlohmann::json groups;
+  const bool given_groups = given.is_object() && given.contains("groups");
+  if (given_groups) {
     groups = given["groups"];
     given.erase("groups");
   }
   nlohmann::json json = merge_params(kDefaults, given.dump().c_str());
-  json["groups"] = groups;
+  if (given_groups) json["groups"] = groups;
+  groups = json.at("groups");
   Params p;
   const std::string kernel = json.at("kernel").get<std::string>();
   require_param(kernel == "squared_exponential" || kernel == "matern52", json, "kernel",
@@ -602,7 +604,6 @@ void shape(const zelos_model* handle, int64_t* n_inputs, int64_t* n_outputs) {
 }
 
 size_t workspace_bytes(const zelos_model* handle) {
-  // Offsets only: nothing is read or written through the pointers.
   Scratch unused;
   return sizeof(double) * static_cast<size_t>(cut(*from_handle<Model>(handle), nullptr, &unused));
 }

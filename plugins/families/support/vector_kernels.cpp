@@ -19,11 +19,11 @@ namespace {
 // may_alias: they overlay plain arrays.
 template <int W>
 struct Pack;
-#define ZELOS_PACK(width)                                                               \
-  template <>                                                                           \
-  struct Pack<width> {                                                                  \
-    using Vec = double __attribute__((vector_size(8 * width), aligned(8), may_alias));  \
-    using Int = int64_t __attribute__((vector_size(8 * width), aligned(8), may_alias)); \
+#define ZELOS_PACK(width)                                                                \
+  template <>                                                                            \
+  struct Pack<width> {                                                                   \
+    using Vec = double __attribute__((vector_size(8 * width), aligned(8), may_alias));   \
+    using Int = uint64_t __attribute__((vector_size(8 * width), aligned(8), may_alias)); \
   };
 ZELOS_PACK(2)
 ZELOS_PACK(4)
@@ -74,7 +74,7 @@ ZELOS_INLINE void exp_vec(VecOf<W>& x) {
   p = p * r + 0.5;
   p = p * r + 1.0;
   p = p * r + 1.0;
-  const Int bits = (reinterpret_cast<const Int&>(t) << 52) + INT64_C(0x3ff0000000000000);
+  const Int bits = (reinterpret_cast<const Int&>(t) << 52) + UINT64_C(0x3ff0000000000000);
   x = p * reinterpret_cast<const Vec&>(bits);
 }
 
