@@ -7,7 +7,7 @@
 #include <cctype>
 #include <cmath>
 #include <limits>
-#include <thread>
+#include <numeric>
 
 #include "../support/family_support.hpp"
 #include "../support/training.hpp"
@@ -153,13 +153,16 @@ class WholeLoss {
   double operator()(const double* weights, double* gradient) {
     if (gradient != nullptr)
       partial_.resize(static_cast<std::size_t>(n_chunks_ * layout_.n_weights));
-    std::vector<std::thread> others;
-    others.reserve(static_cast<std::size_t>(n_threads_));
-    for (std::int64_t t = 1; t < n_threads_; ++t) {
-      others.emplace_back([=, this_ = this] { this_->work(t, weights, gradient != nullptr); });
+    if (n_threads_ == 1) {
+      work(0, weights, gradient != nullptr);
+    } else {
+      std::vector<std::int64_t> threads(static_cast<std::size_t>(n_threads_));
+      std::iota(threads.begin(), threads.end(), std::int64_t{0});
+      family::run_tasks(
+          threads, static_cast<int>(n_threads_),
+          [&](std::int64_t thread) { work(thread, weights, gradient != nullptr); },
+          [](std::int64_t) { return true; });
     }
-    work(0, weights, gradient != nullptr);
-    for (std::thread& other : others) other.join();
     double sum = 0.0;
     for (const double part : sums_) sum += part;
     if (gradient != nullptr) {
