@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from zelos.errors import ArgumentError, MissingError
+from zelos.fallback import driver as drivers
+from zelos.fallback.cosmology import default_axis
+from zelos.fallback.driver import AxisRequest
+
+
+def test_drivers_are_found_by_name_and_by_entry_point() -> None:
+    assert drivers.load("camb").code == "camb"
+    assert drivers.load("toy").code == "toy"
+    assert {"camb", "classy", "toy"} <= set(drivers.available())
+    with pytest.raises(MissingError, match="did you mean 'camb'"):
+        drivers.load("cambb")
+
+
+def test_outputs_have_synonyms_and_near_misses() -> None:
+    camb = drivers.load("camb")
+    assert drivers.canonical_output(camb, "linear_matter_power") == "Pk.linear"
+    assert drivers.canonical_derived(camb, "Omega_m") == "omegam"
+    with pytest.raises(ArgumentError, match=r"did you mean 'Pk\.linear'"):
+        drivers.canonical_output(camb, "Pk.linaer")
+    with pytest.raises(ArgumentError, match="did you mean 'rdrag'"):
+        drivers.canonical_derived(camb, "rdragg")
+
+
+def test_default_axes_cover_their_range() -> None:
+    np.testing.assert_array_equal(default_axis("Cl.tt", "ell", AxisRequest(2, 30)), np.arange(2, 31))
+    for n in (0, 12, 268, 303):
+        k = default_axis("Pk.linear", "k", AxisRequest(1e-4, 10, n))
+        assert k[0] == 1e-4
+        assert k[-1] == 10
+        assert np.all(np.diff(k) > 0)
+        assert not n or len(k) == n
+    z = default_axis("Pk.linear", "z", AxisRequest(0, 10))
+    assert (z[0], z[-1], len(z)) == (0, 10, 33)
+    z = default_axis("Hubble", "z", AxisRequest(0, 10))
+    np.testing.assert_allclose(np.diff(np.log1p(z)), np.log(11) / 80, rtol=1e-12)
+    with pytest.raises(ArgumentError, match=r"outputs\.Pk\.linear\.k"):
+        default_axis("Pk.linear", "k", None)
+
+
+def test_acoustic_oscillations_are_resolved() -> None:
+    k = default_axis("Pk.linear", "k", AxisRequest(1e-4, 10))
+    inside = k[(k >= 0.02) & (k <= 0.5)]
+    # The wiggles have a period of about 0.043 in k (1/Mpc): at least a dozen nodes in each.
+    assert np.diff(inside).max() < 0.043 / 4
+    assert np.diff(k[k < 0.25][-20:]).max() < 0.043 / 7
+
+
+@pytest.mark.camb
+def test_camb_driver_against_camb_itself() -> None:
+    camb = pytest.importorskip("camb")
+    driver_class = drivers.load("camb")
+    k, z = np.geomspace(1e-3, 1, 30), np.array([0, 1.0])
+    config = {"mnu": 0.06, "ns": 0.965}
+    driver = driver_class(config, {"Pk.linear": {"k": k, "z": z}, "Hubble": {"z": z}, "derived": {}})
+    point = {"ombh2": 0.0224, "omch2": 0.12, "H0": 67.0, "logA": 3.05}
+    found = driver.run(point)
+    pars = camb.set_params(ombh2=0.0224, omch2=0.12, H0=67.0, As=1e-10 * np.exp(3.05), ns=0.965, mnu=0.06)
+    pars.set_matter_power(redshifts=[1.0, 0.0], kmax=3.0)
+    pars.NonLinear = camb.model.NonLinear_none
+    pars.WantCls = False
+    results = camb.get_results(pars)
+    kh, _, power = results.get_matter_power_spectrum(minkh=1e-3 / 0.67, maxkh=1 / 0.67, npoints=30)
+    np.testing.assert_allclose(kh * 0.67, k, rtol=1e-6)
+    np.testing.assert_allclose(found["Pk.linear"].T, power / 0.67**3, rtol=3e-4)
+    np.testing.assert_allclose(found["Hubble"], results.hubble_parameter(z), rtol=1e-9)
+    derived = dict(zip(driver_class.derived, found["derived"], strict=True))
+    assert derived["sigma8"] == pytest.approx(float(results.get_sigma8_0()), rel=1e-3)  # k ends at 1 here
+    assert derived["S8"] == pytest.approx(derived["sigma8"] * np.sqrt(derived["omegam"] / 0.3), rel=1e-12)
+    assert "ns = 0.965" in driver.settings(point)
+    assert driver.version == camb.__version__
+    assert len(driver.library_hash()) == 64
+
+
+def test_classy_driver_against_classy_itself() -> None:
+    classy = pytest.importorskip(
+        "classy", reason="NOT TESTED: the driver of CLASS, since classy is not installed"
+    )
+    driver_class = drivers.load("classy")
+    k, z = np.geomspace(1e-3, 1, 30), np.array([0, 1.0])
+    ell = np.arange(2, 501)
+    outputs = {"Pk.linear": {"k": k, "z": z}, "Cl.tt": {"ell": ell}, "Hubble": {"z": z}, "derived": {}}
+    driver = driver_class({"N_ur": 3.044}, outputs)
+    found = driver.run({"ombh2": 0.0224, "omch2": 0.12, "H0": 67.0, "logA": 3.05, "ns": 0.965, "tau": 0.055})
+    code = classy.Class()
+    code.set({"omega_b": 0.0224, "omega_cdm": 0.12, "H0": 67.0, "A_s": 1e-10 * np.exp(3.05), "n_s": 0.965})
+    code.set({"N_ur": 3.044, "tau_reio": 0.055, "output": "tCl,pCl,lCl,mPk", "lensing": "yes"})
+    code.set({"l_max_scalars": 500, "z_max_pk": 1, "P_k_max_1/Mpc": 1.02})
+    code.compute()
+    np.testing.assert_allclose(found["Pk.linear"][:, 1], [code.pk_lin(value, 1.0) for value in k], rtol=1e-9)
+    np.testing.assert_allclose(found["Cl.tt"], code.lensed_cl(500)["tt"][2:] * 2.7255e6**2, rtol=1e-9)
+    np.testing.assert_allclose(found["Hubble"][0], 67.0, rtol=1e-6)
+    derived = dict(zip(driver_class.derived, found["derived"], strict=True))
+    assert derived["sigma8"] == pytest.approx(code.sigma8(), rel=1e-9)
+    assert derived["rdrag"] == pytest.approx(code.rs_drag(), rel=1e-9)

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_driver
+
+import zelos
+from zelos import cli
+
+POINT = {"A": 1.4, "n": 0.95}
+
+
+@pytest.fixture(scope="module")
+def emulator(toy_artifact: Path) -> zelos.Emulator:
+    return zelos.get_emulator(toy_artifact)
+
+
+def test_import_is_light() -> None:
+    heavy = ("numpy", "scipy", "camb", "matplotlib", "cobaya")
+    code = f"import sys, zelos; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_power_has_the_shape_of_k_and_z(emulator: zelos.Emulator) -> None:
+    k, z = np.geomspace(0.02, 0.9, 7), np.array([1.5, 0.1, 0.6])
+    pk = emulator(POINT, k, z)
+    assert pk.shape == (7, 3)
+    np.testing.assert_allclose(pk, toy_driver.power(1.4, 0.95, k[:, None], z), rtol=2e-3)
+    assert emulator(POINT, 0.1, z).shape == (3,)
+    assert emulator(POINT, k, 0.5).shape == (7,)
+    assert emulator(POINT, 0.1, 0.5).shape == ()
+    np.testing.assert_array_equal(emulator(POINT, k[::-1].reshape(7, 1), z), pk[::-1].reshape(7, 1, 3))
+    np.testing.assert_array_equal(emulator(POINT, np.r_[k, k[2]], z), np.r_[pk, pk[2:3]])
+    np.testing.assert_array_equal(emulator(POINT, k, z, output="linear_matter_power"), pk)
+
+
+def test_spectra_come_as_a_mapping(emulator: zelos.Emulator) -> None:
+    spectra = emulator(POINT)
+    assert list(spectra) == ["ell", "tt", "te", "ee"]
+    np.testing.assert_array_equal(spectra["ell"], np.arange(2, 121))
+    for name in ("tt", "te", "ee"):
+        truth = toy_driver.spectrum(name, 1.4, 0.95, spectra["ell"])
+        np.testing.assert_allclose(spectra[name], truth, atol=5e-3 * np.abs(truth).max())
+    some = emulator(POINT, np.array([100, 3, 50]))
+    np.testing.assert_allclose(some["tt"], spectra["tt"][[98, 1, 48]], rtol=1e-9)
+    np.testing.assert_allclose(emulator(POINT, np.array([3, 4]), output="tt"), spectra["tt"][1:3], rtol=1e-9)
+
+
+def test_a_batch_comes_first(emulator: zelos.Emulator) -> None:
+    batch = {"A": np.array([1.1, 1.4, 1.9]), "n": 0.95}
+    k, z = np.geomspace(0.02, 0.9, 5), np.array([0.0, 1.0])
+    pk = emulator(batch, k, z)
+    assert pk.shape == (3, 5, 2)
+    np.testing.assert_allclose(pk[1], emulator(POINT, k, z), rtol=1e-13)
+    np.testing.assert_array_equal(emulator(np.array([[1.1, 0.95], [1.4, 0.95]]), k, z), pk[:2])
+    np.testing.assert_array_equal(emulator([1.1, 0.95], k, z), pk[0])
+    assert emulator(batch)["tt"].shape == (3, 119)
+    assert emulator.derived(batch)["age"].shape == (3,)
+    assert [bool(v) for v in emulator.verdict(batch)] == [True] * 3
+    assert emulator.error(batch)["Pk.linear"].shape == (3,)
+
+
+def test_derived_parameters_are_numbers_with_units(emulator: zelos.Emulator) -> None:
+    derived = emulator.derived(POINT)
+    assert derived == pytest.approx({"amplitude": 1.96, "age": 13.95}, rel=1e-3)
+    assert emulator.labels() == ("amplitude", "age")
+    assert emulator.units["age"] == "Gyr"
+
+
+def test_jacobian_against_finite_differences(emulator: zelos.Emulator) -> None:
+    axes = {"k": np.geomspace(0.02, 0.9, 5), "z": np.array([1.0, 0.3])}
+    values, slopes = emulator.jacobian(POINT, ["Pk.linear", "derived"], axes)
+    assert slopes["Pk.linear"].shape == (5, 2, 2)
+    np.testing.assert_array_equal(
+        values["Pk.linear"], emulator.evaluate(POINT, ["Pk.linear"], axes)["Pk.linear"]
+    )
+    step = 1e-5
+    for i, name in enumerate(POINT):
+        up, down = ({**POINT, name: POINT[name] + sign * step} for sign in (1, -1))
+        for output in ("Pk.linear", "derived"):
+            used = axes if output == "Pk.linear" else None
+            difference = (
+                emulator.evaluate(up, [output], used)[output]
+                - emulator.evaluate(down, [output], used)[output]
+            )
+            np.testing.assert_allclose(slopes[output][..., i], difference / (2 * step), rtol=1e-5, atol=1e-5)
+
+
+def test_outside_names_parameter_value_and_range(emulator: zelos.Emulator) -> None:
+    with pytest.raises(zelos.OutsideRegion, match=r"A.*2\.5.*\[1, 2\]") as caught:
+        emulator({"A": 2.5, "n": 0.95})
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.parameter == "A"
+    verdict = caught.value.verdict
+    assert verdict is not None
+    assert (verdict.reason, verdict.value, verdict.lower, verdict.upper) == ("box", 2.5, 1, 2)
+    assert not emulator.verdict({"A": 2.5, "n": 0.95})
+    with pytest.raises(zelos.OutsideRegion) as caught:
+        emulator({"A": [1.5, 0.5], "n": 0.95})
+    assert caught.value.row == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"A": 1.4}, "n"),
+        ({"A": 1.4, "n": 0.95, "Alens": 1.0}, "Alens"),
+        ({"A": "x", "n": 0.95}, "'A'.*'x'"),
+        ({"A": [1.1, 1.2], "n": [0.95] * 3}, "different lengths: A 2, n 3"),
+        ([1.0, 2.0, 3.0], "A, n"),
+    ],
+)
+def test_wrong_parameters_are_named(emulator: zelos.Emulator, params, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(zelos.ParameterError, match=message):
+        emulator(params)
+
+
+def test_wrong_requests_are_named(emulator: zelos.Emulator) -> None:
+    with pytest.raises(zelos.ArgumentError, match=r"did you mean 'Pk\.linear'"):
+        emulator.evaluate(POINT, ["Pk.linaer"])
+    with pytest.raises(zelos.ArgumentError, match="k"):
+        emulator(POINT, np.array([5.0]), 0.5)
+    with pytest.raises(zelos.ArgumentError, match="axis 'R'"):
+        emulator.evaluate(POINT, ["Pk.linear"], {"R": [1.0]})
+    with pytest.raises(zelos.ArgumentError, match=r"axes \(k, z\)"):
+        emulator(POINT, 0.1, output="Pk.linear")
+
+
+def test_the_fallback_answers_outside(toy_artifact: Path) -> None:
+    emulator = zelos.get_emulator(toy_artifact, fallback="toy")
+    k, z = np.array([0.031, 0.2]), np.array([1.7, 0.1])
+    emulator(POINT, k, z)
+    assert emulator.last_source == "emulator"
+    np.testing.assert_allclose(
+        emulator({"A": 2.5, "n": 0.95}, k, z), toy_driver.power(2.5, 0.95, k[:, None], z), rtol=1e-13
+    )
+    assert emulator.last_source == "fallback"
+    assert emulator.derived({"A": 2.5, "n": 0.95}) == pytest.approx(
+        {"amplitude": 6.25, "age": 13.95}, rel=1e-12
+    )
+    mixed = emulator({"A": [1.4, 2.5], "n": 0.95})
+    assert emulator.last_source == "mixed"
+    np.testing.assert_allclose(mixed["tt"][1], toy_driver.spectrum("tt", 2.5, 0.95, mixed["ell"]), rtol=1e-13)
+    assert emulator.statistics["emulated"] == 2
+    assert emulator.statistics["fallback"] == 3
+    assert emulator.statistics["left"] == {"A": 3}
+
+
+def test_a_fallback_of_another_version_or_code_is_refused(
+    toy_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(zelos.FallbackError, match="trained on 'toy'"):
+        zelos.get_emulator(toy_artifact, fallback="camb")
+    monkeypatch.setattr(toy_driver.Driver, "version", "1.3.0")
+    with pytest.raises(zelos.FallbackError, match=r"1\.3\.0 here, 1\.2\.0 in training"):
+        zelos.get_emulator(toy_artifact, fallback="toy")
+    loose = zelos.get_emulator(toy_artifact, fallback="toy", fallback_version="any")
+    assert loose({"A": 2.5, "n": 0.95}, 0.1, 0.5) > 0
+
+
+def test_a_fallback_with_other_settings_is_refused(
+    toy_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = toy_driver.Driver.settings
+    monkeypatch.setattr(
+        toy_driver.Driver,
+        "settings",
+        lambda self, params: settings(self, params).replace("tilt = 0", "tilt = 0.5"),
+    )
+    with pytest.raises(zelos.FallbackError, match=r"'tilt = 0\.5' here, 'tilt = 0' in training"):
+        zelos.get_emulator(toy_artifact, fallback="toy")
+
+
+def test_the_hub_finds_shared_folders_first(
+    toy_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(toy_artifact, tmp_path / "shared.h5")
+    monkeypatch.setenv("ZELOS_PATH", str(tmp_path))
+    assert zelos.get_emulator("hub:shared").name == "toy"
+    assert "shared" in zelos.list_emulators()
+    with pytest.raises(zelos.FileError, match="did you mean 'hub:shared'"):
+        zelos.get_emulator("hub:sharde")
+    with pytest.raises(zelos.FileError, match="did you mean 'hub:shared'"):
+        zelos.get_emulator("shared")
+
+
+def test_an_archive_opens_from_memory(toy_build: Path, emulator: zelos.Emulator) -> None:
+    packed = zelos.get_emulator(toy_build / "toy.tar.gz")
+    assert packed.id == emulator.id
+    np.testing.assert_array_equal(packed(POINT)["tt"], emulator(POINT)["tt"])
+
+
+def test_damaged_files_are_refused(toy_artifact: Path, tmp_path: Path) -> None:
+    data = bytearray(toy_artifact.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "bad.h5").write_bytes(data)
+    with pytest.raises(zelos.FormatError, match=r"bad\.h5"):
+        zelos.get_emulator(tmp_path / "bad.h5")
+
+
+def test_many_threads_may_ask_at_once(emulator: zelos.Emulator) -> None:
+    expected = emulator(POINT)["tt"]
+    wrong = []
+
+    def ask() -> None:
+        for _ in range(200):
+            if not np.array_equal(emulator(POINT)["tt"], expected):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_repr_says_what_it_is(emulator: zelos.Emulator) -> None:
+    assert repr(emulator).startswith("<zelos emulator toy 1.0.0: A [1, 2], n [0.9, 1] -> Pk.linear, ")
+    assert emulator.parameters == ("A", "n")
+    assert emulator.ranges == {"A": (1.0, 2.0), "n": (0.9, 1.0)}
+
+
+def test_info_prints_provenance_and_accuracy(toy_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info", str(toy_artifact)]) == 0
+    text = capsys.readouterr().out
+    for words in ("toy 1.0.0", "code_version: 1.2.0", "Pk.linear, relative", "A            [1, 2]", "sha256"):
+        assert words in text
+    assert cli.main(["info", "--spec", str(toy_artifact)]) == 0
+    assert capsys.readouterr().out.startswith("name: toy\n")
+    assert cli.main(["info", "nowhere.h5"]) == 1
+    assert "nowhere.h5" in capsys.readouterr().err
+
+
+def test_evaluate_and_plugins_print(toy_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", str(toy_artifact), "A=1.4", "n=0.95"]) == 0
+    derived = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert float(derived["age"]) == pytest.approx(13.95, rel=1e-3)
+    assert cli.main(["evaluate", str(toy_artifact), "A=1.4", "n=0.95", "--output", "Pk.linear"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 24 * 7
+    assert cli.main(["plugins"]) == 0
+    assert "toy 1.2.0" in capsys.readouterr().out

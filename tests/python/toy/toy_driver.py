@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A code whose answers are formulas: the tests know the truth at every point.
+
+config:  fail_above (runs with A above it raise), die_once (a file: the first
+         run creates it and kills its process), tilt (a setting that changes the answer). The environment's
+         TOY_WAIT: seconds that every run takes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from zelos.errors import ArgumentError
+from zelos.fallback.driver import AxisRequest, Kind
+
+
+class Driver:
+    code: ClassVar[str] = "toy"
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        **{f"Cl.{name}": Kind("muK^2", (("ell", ""),)) for name in ("tt", "te", "ee")},
+        "Pk.linear": Kind("Mpc^3", (("k", "1/Mpc"), ("z", ""))),
+    }
+    derived: ClassVar[Mapping[str, str]] = {"amplitude": "", "age": "Gyr"}
+    synonyms: ClassVar[Mapping[str, str]] = {"linear_matter_power": "Pk.linear", "t0": "age"}
+
+    def __init__(self, config: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Any]]) -> None:
+        self.config = dict(config)
+        self.outputs = {
+            name: {axis: np.asarray(values, float) for axis, values in axes.items()}
+            for name, axes in outputs.items()
+        }
+
+    version = os.environ.get("TOY_VERSION", "1.2.0")
+
+    @staticmethod
+    def default_axis(output: str, axis: str, request: AxisRequest | None) -> np.ndarray:
+        if request is None:
+            raise ArgumentError(f"outputs.{output}.{axis}: expected a range")
+        if axis == "ell":
+            return np.arange(request.min, request.max + 1)
+        return np.linspace(request.min, request.max, request.n or 6)
+
+    def library_hash(self) -> str:
+        return "0" * 64
+
+    def settings(self, params: Mapping[str, float]) -> str:
+        if set(params) != {"A", "n"}:
+            raise ValueError(f"unknown parameters {sorted(set(params) - {'A', 'n'})}")
+        return f"tilt = {self.config.get('tilt', 0)}\n" + "\n".join(
+            f"{k} = {v}" for k, v in sorted(params.items())
+        )
+
+    def run(self, params: Mapping[str, float]) -> dict[str, np.ndarray]:
+        time.sleep(float(os.environ.get("TOY_WAIT", "0")))
+        if "die_once" in self.config and not Path(self.config["die_once"]).exists():
+            Path(self.config["die_once"]).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        amplitude, tilt = params["A"], params["n"] + self.config.get("tilt", 0)
+        if amplitude > self.config.get("fail_above", np.inf):
+            raise RuntimeError(f"no convergence for A = {amplitude:.3f}")
+        result = {}
+        for name, axes in self.outputs.items():
+            if name == "Pk.linear":
+                k, z = axes["k"][:, None], axes["z"]
+                result[name] = power(amplitude, tilt, k, z)
+            elif name == "derived":
+                result[name] = np.array([amplitude**2, 13 + tilt])
+            else:
+                result[name] = spectrum(name[3:], amplitude, tilt, axes["ell"])
+        return result
+
+
+def power(amplitude: Any, tilt: Any, k: Any, z: Any) -> Any:
+    return 1e4 * amplitude * k**tilt / (1 + (k / 0.05) ** 2) / (1 + z) ** 2
+
+
+def spectrum(name: str, amplitude: float, tilt: float, ell: Any) -> Any:
+    tt = 1e3 * amplitude * ell ** (tilt - 3.0)
+    return {"tt": tt, "te": 0.2 * tt * np.cos(ell / 40), "ee": 0.1 * tt * (1.5 + np.sin(ell / 30))}[name]
