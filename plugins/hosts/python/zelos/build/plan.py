@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,20 +126,25 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
     else:
         spec = _core.read_spec(path)
     data = json.loads(spec.json())
+    code = data["config"]["code"]
     try:
-        driver_class = drivers.load(data["config"]["code"])
+        driver_class = drivers.load(code)
     except MissingError as error:
-        raise SpecError(f"{path}: config.code: {error.args[0]}") from None
-    try:
-        outputs = [_resolve(driver_class, entry) for entry in data["outputs"] if entry["name"] != "derived"]
-        derived = [(name, drivers.canonical_derived(driver_class, name)) for name in data["derived"]]
-    except ArgumentError as error:
-        raise SpecError(f"{path}: outputs: {error}") from None
+        raise SpecError(f"{_place(spec, code)}: config.code: {error}") from None
+    outputs, derived = [], []
+    for entry in data["outputs"]:
+        if entry["name"] != "derived":
+            with _located(spec, entry["name"], "outputs"):
+                outputs.append(_resolve(driver_class, entry))
+    for name in data["derived"]:
+        with _located(spec, name, "derived"):
+            derived.append((name, drivers.canonical_derived(driver_class, name)))
     twice = {
         output.canonical for output in outputs if [o.canonical for o in outputs].count(output.canonical) > 1
     }
     if twice:
-        raise SpecError(f"{path}: outputs: '{sorted(twice)[0]}' is there under two names")
+        canonical = sorted(twice)[0]
+        raise SpecError(f"{_place(spec, canonical)}: outputs: '{canonical}' is there under two names")
     plan = Plan(spec, data, driver_class, outputs, derived)
     plan.names = [parameter["name"] for parameter in data["parameters"]]
     plan.lower = np.array([parameter["range"][0] for parameter in data["parameters"]], float)
@@ -146,6 +153,23 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         raise SpecError(f"{path}: config.ini: there is no file {plan._ini_path()}")
     plan.design("training")
     return plan
+
+
+def _place(spec: _core.Spec, word: str) -> str:
+    """``file:line`` of the first line that has the word; the file alone if an override brought it."""
+    found = re.compile(rf"(?<![\w.]){re.escape(word)}(?![\w.])")
+    for number, line in enumerate(spec.text.splitlines(), start=1):
+        if found.search(line.partition("#")[0]):
+            return f"{spec.file_name}:{number}"
+    return spec.file_name
+
+
+@contextlib.contextmanager
+def _located(spec: _core.Spec, name: str, section: str) -> Iterator[None]:
+    try:
+        yield
+    except ArgumentError as error:
+        raise SpecError(f"{_place(spec, name)}: {section}: {error}") from None
 
 
 def _resolve(driver_class: type[drivers.Driver], entry: dict[str, Any]) -> PlannedOutput:

@@ -333,7 +333,9 @@ class Build:
         )
         if summary.get("max_relative_error") is not None:
             say(f"Maximum relative error: {summary['max_relative_error']:.1e}")
-        for entry in summary.get("delta_chi2", {}).values():
+        for name, entry in summary.get("delta_chi2", {}).items():
+            if name.endswith("_all") and entry["lmax"] <= validate.LMAX:
+                continue
             say(
                 f"Delta chi2 {entry['spectra']}, ell <= {entry['lmax']}: median {entry['p50']:.2g}, "
                 f"95 % {entry['p95']:.2g}, 99 % {entry['p99']:.2g}, worst {entry['max']:.2g}"
