@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "base/kernels.hpp"
+
+#include "support/vector_math.hpp"
+
+namespace zelos {
+namespace {
+
+template <class Pack>
+ZELOS_ALWAYS_INLINE void product(const double* tiles, int64_t n, int64_t columns, const double* w, const double* start,
+                                 double* out) {
+  constexpr int kPacks = kTile / simd::lanes<Pack>;
+  for (int64_t row = 0; row < n; row += kTile) {
+    Pack sum[kPacks];
+    for (int p = 0; p < kPacks; ++p) {
+      sum[p] = start == nullptr ? Pack{} : simd::load<Pack>(start + row + p * simd::lanes<Pack>);
+    }
+    for (int64_t k = 0; k < columns; ++k, tiles += kTile) {
+      const Pack weight = simd::splat<Pack>(w[k]);
+      for (int p = 0; p < kPacks; ++p) sum[p] += weight * simd::load<Pack>(tiles + p * simd::lanes<Pack>);
+    }
+    for (int p = 0; p < kPacks; ++p) simd::store(out + row + p * simd::lanes<Pack>, sum[p]);
+  }
+}
+
+template <class Pack>
+ZELOS_ALWAYS_INLINE void exponentials(double* x, int64_t n) {
+  for (int64_t i = 0; i < n; i += simd::lanes<Pack>) simd::store(x + i, simd::exp(simd::load<Pack>(x + i)));
+}
+
+ZELOS_ALWAYS_INLINE void cubics(const double* c0, const double* c1, const double* c2, const double* c3,
+                                const int64_t* piece, const double* offset, int64_t n, double* out, double* slope) {
+  if (slope == nullptr) {
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t j = piece[i];
+      const double t = offset[i];
+      out[i] = c0[j] + t * (c1[j] + t * (c2[j] + t * c3[j]));
+    }
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t j = piece[i];
+    const double t = offset[i];
+    out[i] = c0[j] + t * (c1[j] + t * (c2[j] + t * c3[j]));
+    slope[i] = c1[j] + t * (2 * c2[j] + t * 3 * c3[j]);
+  }
+}
+
+#define ZELOS_VARIANTS(NAME, SIGNATURE, CALL8, CALL4, CALL2)     \
+  ZELOS_TARGET_AVX512 void NAME##_avx512 SIGNATURE { CALL8; }    \
+  ZELOS_TARGET_AVX2 void NAME##_avx2 SIGNATURE { CALL4; }        \
+  void NAME##_base SIGNATURE { CALL2; }
+
+ZELOS_VARIANTS(product,
+               (const double* tiles, int64_t n, int64_t columns, const double* w, const double* start, double* out),
+               product<simd::Pack8>(tiles, n, columns, w, start, out),
+               product<simd::Pack4>(tiles, n, columns, w, start, out),
+               product<simd::Pack2>(tiles, n, columns, w, start, out))
+ZELOS_VARIANTS(exponentials, (double* x, int64_t n), exponentials<simd::Pack8>(x, n), exponentials<simd::Pack4>(x, n),
+               exponentials<simd::Pack2>(x, n))
+ZELOS_VARIANTS(cubics,
+               (const double* c0, const double* c1, const double* c2, const double* c3, const int64_t* piece,
+                const double* offset, int64_t n, double* out, double* slope),
+               cubics(c0, c1, c2, c3, piece, offset, n, out, slope),
+               cubics(c0, c1, c2, c3, piece, offset, n, out, slope),
+               cubics(c0, c1, c2, c3, piece, offset, n, out, slope))
+#undef ZELOS_VARIANTS
+
+}  // namespace
+
+void tiled_product(const double* tiles, int64_t n, int64_t columns, const double* w, const double* start, double* out) {
+  switch (simd::isa()) {
+    case simd::Isa::kAvx512: return product_avx512(tiles, n, columns, w, start, out);
+    case simd::Isa::kAvx2: return product_avx2(tiles, n, columns, w, start, out);
+    case simd::Isa::kBase: return product_base(tiles, n, columns, w, start, out);
+  }
+}
+
+void exponential(double* x, int64_t n) {
+  switch (simd::isa()) {
+    case simd::Isa::kAvx512: return exponentials_avx512(x, n);
+    case simd::Isa::kAvx2: return exponentials_avx2(x, n);
+    case simd::Isa::kBase: return exponentials_base(x, n);
+  }
+}
+
+void piecewise_cubic(const double* c0, const double* c1, const double* c2, const double* c3, const int64_t* piece,
+                     const double* offset, int64_t n, double* out, double* slope) {
+  switch (simd::isa()) {
+    case simd::Isa::kAvx512: return cubics_avx512(c0, c1, c2, c3, piece, offset, n, out, slope);
+    case simd::Isa::kAvx2: return cubics_avx2(c0, c1, c2, c3, piece, offset, n, out, slope);
+    case simd::Isa::kBase: return cubics_base(c0, c1, c2, c3, piece, offset, n, out, slope);
+  }
+}
+
+}  // namespace zelos

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// c_api.cpp: zelos.h on top of emulator.hpp. Exceptions end here.
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <nlohmann/json.hpp>
+
+#include "base/version.hpp"
+#include "zelos/abi/zelos.h"
+#include "zelos/emulator.hpp"
+
+struct zelos_emulator {
+  explicit zelos_emulator(zelos::Emulator e) : emulator(std::move(e)), info(emulator.info().dump()) {
+    for (const auto& p : emulator.parameters()) synonyms.push_back(pointers(p.synonyms));
+    for (const auto& o : emulator.outputs()) {
+      labels.emplace_back();
+      for (const auto& a : o.axes) labels.back().push_back(pointers(a.labels));
+    }
+  }
+  static std::vector<const char*> pointers(const std::vector<std::string>& texts) {
+    std::vector<const char*> list;
+    for (const std::string& text : texts) list.push_back(text.c_str());
+    return list;
+  }
+  zelos::Emulator emulator;
+  std::string info;
+  std::vector<std::vector<const char*>> synonyms;
+  std::vector<std::vector<std::vector<const char*>>> labels;
+};
+
+struct zelos_query {
+  zelos::Query query;
+};
+
+struct zelos_workspace {
+  zelos::Workspace workspace;
+};
+
+namespace {
+
+using zelos::Error;
+
+zelos_status report(zelos_error* error, zelos_status status, const char* message) noexcept {
+  if (error == nullptr) return status;
+  const size_t header = offsetof(zelos_error, message);
+  if (error->struct_size <= header) return status;
+  error->code = status;
+  std::snprintf(error->message, error->struct_size - header, "%s", message);
+  return status;
+}
+
+template <class Body>
+zelos_status guarded(zelos_error* error, Body&& body) noexcept {
+  try {
+    return body();
+  } catch (const Error& e) {
+    return report(error, e.status(), e.what());
+  } catch (const std::bad_alloc&) {
+    return report(error, ZELOS_E_MEMORY, "out of memory");
+  } catch (const std::exception& e) {
+    return report(error, ZELOS_E_INTERNAL, e.what());
+  } catch (...) {
+    return report(error, ZELOS_E_INTERNAL, "unknown exception");
+  }
+}
+
+void need(bool condition, const char* what) {
+  if (!condition) throw Error(ZELOS_E_ARGUMENT, what);
+}
+
+/// Copies what the caller's struct_size covers, and leaves its struct_size.
+template <class T>
+void give(const T& source, T* target) {
+  const uint32_t size = target->struct_size;
+  std::memcpy(reinterpret_cast<char*>(target) + sizeof size, reinterpret_cast<const char*>(&source) + sizeof size,
+              std::min<size_t>(size, sizeof(T)) - sizeof size);
+}
+
+void fill(const zelos::Verdict& verdict, zelos_verdict* out) {
+  if (out == nullptr || out->struct_size < sizeof(uint32_t)) return;
+  zelos_verdict full{};
+  full.reason = static_cast<zelos_reason>(verdict.reason);
+  std::snprintf(full.parameter, sizeof full.parameter, "%s", verdict.parameter.c_str());
+  full.value = verdict.value;
+  full.lower = verdict.lower;
+  full.upper = verdict.upper;
+  full.excess = verdict.excess;
+  if (!verdict.inside()) std::snprintf(full.message, sizeof full.message, "%s", to_string(verdict).c_str());
+  give(full, out);
+}
+
+zelos_status answer(const zelos::Verdict& verdict, zelos_verdict* out, zelos_error* error) {
+  fill(verdict, out);
+  if (verdict.inside()) return ZELOS_OK;
+  return report(error, ZELOS_E_OUTSIDE, to_string(verdict).c_str());
+}
+
+zelos::Emulator::Options options_of(const zelos_open_options* options) {
+  zelos::Emulator::Options o;
+  if (options != nullptr && options->struct_size >= sizeof(zelos_open_options)) o.verify_probes = options->skip_probes == 0;
+  return o;
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* zelos_version(void) { return zelos::kVersion; }
+
+void zelos_abi_version(uint32_t* major, uint32_t* minor) {
+  if (major != nullptr) *major = ZELOS_ABI_MAJOR;
+  if (minor != nullptr) *minor = ZELOS_ABI_MINOR;
+}
+
+const char* zelos_status_text(zelos_status status) {
+  switch (status) {
+    case ZELOS_OK: return "ok";
+    case ZELOS_E_ARGUMENT: return "wrong argument";
+    case ZELOS_E_OUTSIDE: return "outside the region";
+    case ZELOS_E_FORMAT: return "damaged or unknown format";
+    case ZELOS_E_IO: return "input/output error";
+    case ZELOS_E_NUMERIC: return "numerical failure";
+    case ZELOS_E_MEMORY: return "out of memory";
+    case ZELOS_E_CANCELLED: return "cancelled";
+    case ZELOS_E_MISSING: return "missing plugin or capability";
+    case ZELOS_E_INTERNAL: return "internal error";
+    case ZELOS_STATUS_FORCE32: break;
+  }
+  return "unknown status";
+}
+
+zelos_status zelos_emulator_open(const char* path, const zelos_open_options* options, zelos_emulator** emulator,
+                                 zelos_error* error) {
+  return guarded(error, [&] {
+    need(path != nullptr && emulator != nullptr, "zelos_emulator_open: path and emulator must not be NULL");
+    *emulator = new zelos_emulator(zelos::Emulator::open(std::filesystem::path(path), options_of(options)));
+    return ZELOS_OK;
+  });
+}
+
+zelos_status zelos_emulator_open_memory(const void* bytes, size_t size, const char* name, const zelos_open_options* options,
+                                        zelos_emulator** emulator, zelos_error* error) {
+  return guarded(error, [&] {
+    need(bytes != nullptr && emulator != nullptr, "zelos_emulator_open_memory: bytes and emulator must not be NULL");
+    *emulator = new zelos_emulator(
+        zelos::Emulator::open(bytes, size, name == nullptr ? "memory" : name, options_of(options)));
+    return ZELOS_OK;
+  });
+}
+
+void zelos_emulator_close(zelos_emulator* emulator) { delete emulator; }
+
+const char* zelos_emulator_name(const zelos_emulator* e) { return e->emulator.name().c_str(); }
+const char* zelos_emulator_version(const zelos_emulator* e) { return e->emulator.version().c_str(); }
+const char* zelos_emulator_id(const zelos_emulator* e) { return e->emulator.id().c_str(); }
+const char* zelos_emulator_info_json(const zelos_emulator* e) { return e->info.c_str(); }
+
+int32_t zelos_emulator_n_parameters(const zelos_emulator* e) { return static_cast<int32_t>(e->emulator.parameters().size()); }
+
+zelos_status zelos_emulator_parameter(const zelos_emulator* e, int32_t index, zelos_parameter_info* info,
+                                      zelos_error* error) {
+  return guarded(error, [&] {
+    need(e != nullptr && info != nullptr, "zelos_emulator_parameter: emulator and info must not be NULL");
+    need(index >= 0 && index < zelos_emulator_n_parameters(e), "zelos_emulator_parameter: index out of range");
+    need(info->struct_size >= sizeof(uint32_t), "zelos_emulator_parameter: struct_size is not set");
+    const zelos::Parameter& p = e->emulator.parameters()[index];
+    give(zelos_parameter_info{0, p.name.c_str(), p.unit.c_str(), p.latex.c_str(), p.min, p.max,
+                              static_cast<int32_t>(p.synonyms.size()), e->synonyms[index].data()},
+         info);
+    return ZELOS_OK;
+  });
+}
+
+int32_t zelos_emulator_n_outputs(const zelos_emulator* e) { return static_cast<int32_t>(e->emulator.outputs().size()); }
+
+zelos_status zelos_emulator_output(const zelos_emulator* e, int32_t index, zelos_output_info* info, zelos_error* error) {
+  return guarded(error, [&] {
+    need(e != nullptr && info != nullptr, "zelos_emulator_output: emulator and info must not be NULL");
+    need(index >= 0 && index < zelos_emulator_n_outputs(e), "zelos_emulator_output: index out of range");
+    need(info->struct_size >= sizeof(uint32_t), "zelos_emulator_output: struct_size is not set");
+    const zelos::Output& o = e->emulator.outputs()[index];
+    zelos_output_info full{0, o.name.c_str(), o.unit.c_str(), o.family.c_str(), static_cast<int32_t>(o.axes.size()), {}};
+    for (size_t a = 0; a < o.axes.size(); ++a) full.shape[a] = static_cast<int64_t>(o.axes[a].values.size());
+    give(full, info);
+    return ZELOS_OK;
+  });
+}
+
+zelos_status zelos_emulator_axis(const zelos_emulator* e, int32_t output, int32_t axis, zelos_axis_info* info,
+                                 zelos_error* error) {
+  return guarded(error, [&] {
+    need(e != nullptr && info != nullptr, "zelos_emulator_axis: emulator and info must not be NULL");
+    need(output >= 0 && output < zelos_emulator_n_outputs(e), "zelos_emulator_axis: output index out of range");
+    need(info->struct_size >= sizeof(uint32_t), "zelos_emulator_axis: struct_size is not set");
+    const zelos::Output& o = e->emulator.outputs()[output];
+    need(axis >= 0 && axis < static_cast<int32_t>(o.axes.size()), "zelos_emulator_axis: axis index out of range");
+    const zelos::Output::Axis& a = o.axes[axis];
+    const auto& labels = e->labels[output][axis];
+    give(zelos_axis_info{0, a.name.c_str(), a.unit.c_str(), static_cast<int64_t>(a.values.size()), a.values.data(),
+                         labels.empty() ? nullptr : labels.data()},
+         info);
+    return ZELOS_OK;
+  });
+}
+
+zelos_status zelos_query_create(const zelos_emulator* emulator, int32_t n_parameters, const char* const* parameter_names,
+                                int32_t n_requests, const zelos_request* requests, zelos_query** query,
+                                zelos_error* error) {
+  return guarded(error, [&] {
+    need(emulator != nullptr && query != nullptr, "zelos_query_create: emulator and query must not be NULL");
+    need(n_parameters >= 0 && (n_parameters == 0 || parameter_names != nullptr),
+         "zelos_query_create: parameter_names is NULL");
+    need(n_requests >= 0 && (n_requests == 0 || requests != nullptr), "zelos_query_create: requests is NULL");
+    std::vector<std::string> names;
+    for (int32_t i = 0; i < n_parameters; ++i) {
+      need(parameter_names[i] != nullptr, "zelos_query_create: a parameter name is NULL");
+      names.emplace_back(parameter_names[i]);
+    }
+    std::vector<zelos::Request> list;
+    const char* at = reinterpret_cast<const char*>(requests);
+    for (int32_t i = 0; i < n_requests; ++i) {
+      const auto* r = reinterpret_cast<const zelos_request*>(at);
+      need(r->struct_size >= sizeof(zelos_request) && r->output != nullptr,
+           "zelos_query_create: a request lacks its struct_size or output");
+      at += r->struct_size;
+      zelos::Request request{r->output, {}};
+      if (r->axis_sizes != nullptr) {
+        size_t n_axes = 0;
+        for (const zelos::Output& o : emulator->emulator.outputs()) {
+          if (o.name == request.output) n_axes = o.axes.size();
+        }
+        for (size_t a = 0; a < n_axes; ++a) {
+          const int64_t n = r->axis_sizes[a];
+          need(n >= 0 && (n == 0 || (r->axis_values != nullptr && r->axis_values[a] != nullptr)),
+               "zelos_query_create: axis_values is NULL for an axis with points");
+          request.axes.emplace_back(n == 0 ? std::vector<double>{}
+                                           : std::vector<double>(r->axis_values[a], r->axis_values[a] + n));
+        }
+      }
+      list.push_back(std::move(request));
+    }
+    *query = new zelos_query{emulator->emulator.query(names, list)};
+    return ZELOS_OK;
+  });
+}
+
+void zelos_query_destroy(zelos_query* query) { delete query; }
+int64_t zelos_query_size(const zelos_query* query) { return query->query.size(); }
+
+zelos_status zelos_query_block(const zelos_query* query, int32_t index, int64_t* offset, int64_t* size, zelos_error* error) {
+  return guarded(error, [&] {
+    need(query != nullptr, "zelos_query_block: query must not be NULL");
+    const auto& blocks = query->query.blocks();
+    need(index >= 0 && index < static_cast<int32_t>(blocks.size()), "zelos_query_block: index out of range");
+    int64_t n = 1;
+    for (const int64_t length : blocks[index].shape) n *= length;
+    if (offset != nullptr) *offset = blocks[index].offset;
+    if (size != nullptr) *size = n;
+    return ZELOS_OK;
+  });
+}
+
+zelos_status zelos_workspace_create(const zelos_query* query, zelos_workspace** workspace, zelos_error* error) {
+  return guarded(error, [&] {
+    need(query != nullptr && workspace != nullptr, "zelos_workspace_create: query and workspace must not be NULL");
+    *workspace = new zelos_workspace{query->query.workspace()};
+    return ZELOS_OK;
+  });
+}
+
+void zelos_workspace_destroy(zelos_workspace* workspace) { delete workspace; }
+
+zelos_status zelos_evaluate(const zelos_query* query, const double* values, double* out, zelos_workspace* workspace,
+                            zelos_verdict* verdict, zelos_error* error) {
+  return guarded(error, [&] { return answer(query->query.evaluate(values, out, workspace->workspace), verdict, error); });
+}
+
+zelos_status zelos_evaluate_batch(const zelos_query* query, int64_t n, const double* values, double* out, int32_t* inside,
+                                  zelos_workspace* workspace, zelos_error* error) {
+  return guarded(error, [&] {
+    const int64_t d = query->query.n_parameters(), size = query->query.size();
+    for (int64_t i = 0; i < n; ++i) {
+      const bool ok = query->query.evaluate(values + i * d, out + i * size, workspace->workspace).inside();
+      if (inside != nullptr) inside[i] = ok ? 1 : 0;
+    }
+    return ZELOS_OK;
+  });
+}
+
+zelos_status zelos_jacobian(const zelos_query* query, const double* values, double* out, double* jacobian,
+                            zelos_workspace* workspace, zelos_verdict* verdict, zelos_error* error) {
+  return guarded(error, [&] {
+    return answer(query->query.jacobian(values, out, jacobian, workspace->workspace), verdict, error);
+  });
+}
+
+zelos_status zelos_jvp(const zelos_query* query, const double* values, const double* direction, double* out,
+                       double* product, zelos_workspace* workspace, zelos_verdict* verdict, zelos_error* error) {
+  return guarded(error, [&] {
+    return answer(query->query.jvp(values, direction, out, product, workspace->workspace), verdict, error);
+  });
+}
+
+zelos_status zelos_vjp(const zelos_query* query, const double* values, const double* cotangent, double* out,
+                       double* product, zelos_workspace* workspace, zelos_verdict* verdict, zelos_error* error) {
+  return guarded(error, [&] {
+    return answer(query->query.vjp(values, cotangent, out, product, workspace->workspace), verdict, error);
+  });
+}
+
+zelos_status zelos_verdict_at(const zelos_query* query, const double* values, zelos_workspace* workspace,
+                              zelos_verdict* verdict, zelos_error* error) {
+  return guarded(error, [&] {
+    fill(query->query.verdict(values, workspace->workspace), verdict);
+    return ZELOS_OK;
+  });
+}
+
+zelos_status zelos_predicted_error(const zelos_query* query, const double* values, double* errors,
+                                   zelos_workspace* workspace, zelos_error* error) {
+  return guarded(error, [&] {
+    const zelos::Verdict verdict = query->query.predicted_error(values, errors, workspace->workspace);
+    const bool undefined =
+        verdict.reason == zelos::Verdict::Reason::not_finite || verdict.reason == zelos::Verdict::Reason::no_solution;
+    return undefined ? answer(verdict, nullptr, error) : ZELOS_OK;
+  });
+}
+
+}  // extern "C"

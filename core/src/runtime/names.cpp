@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "runtime/names.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <optional>
+
+#include "base/text.hpp"
+#include "runtime/model.hpp"
+
+namespace zelos {
+namespace {
+
+/// `name` = factor * base, or a logarithm of it.
+struct Synonym {
+  const char* name;
+  const char* base;
+  NamePlan::Op to_base = NamePlan::Op::affine;
+  double factor = 1;
+};
+
+// CAMB, CLASS, Cobaya, CosmoMC and Planck names. CLASS's 100*theta_s is not here: it is another angle than CAMB's
+// thetastar (maximum of the visibility against optical depth one).
+constexpr Synonym kSynonyms[] = {
+    {"ombh2", "ombh2"},
+    {"omegabh2", "ombh2"},
+    {"omega_b", "ombh2"},
+    {"omch2", "omch2"},
+    {"omegach2", "omch2"},
+    {"omega_cdm", "omch2"},
+    {"H0", "H0"},
+    {"h", "H0", NamePlan::Op::affine, 100},
+    {"tau", "tau"},
+    {"tau_reio", "tau"},
+    {"ns", "ns"},
+    {"n_s", "ns"},
+    {"logA", "logA"},
+    {"ln10^{10}A_s", "logA"},
+    {"As", "logA", NamePlan::Op::log_amplitude},
+    {"A_s", "logA", NamePlan::Op::log_amplitude},
+    {"Omega_b", "Omega_b"},
+    {"omegab", "Omega_b"},
+    {"Omega_cdm", "Omega_cdm"},
+    {"Omega_c", "Omega_cdm"},
+    {"mnu", "mnu"},
+    {"nnu", "nnu"},
+    {"N_eff", "nnu"},
+    {"Neff", "nnu"},
+    {"omk", "omk"},
+    {"Omega_k", "omk"},
+    {"omegak", "omk"},
+    {"w", "w"},
+    {"w0", "w"},
+    {"w0_fld", "w"},
+    {"wa", "wa"},
+    {"wa_fld", "wa"},
+    {"thetastar", "thetastar"},
+    {"100thetastar", "thetastar", NamePlan::Op::affine, 0.01},
+    {"cosmomc_theta", "cosmomc_theta"},
+    {"theta_MC_100", "cosmomc_theta", NamePlan::Op::affine, 0.01},
+    {"100theta_MC", "cosmomc_theta", NamePlan::Op::affine, 0.01},
+    {"Alens", "Alens"},
+    {"A_lens", "Alens"},
+    {"nrun", "nrun"},
+    {"alpha_s", "nrun"},
+    {"YHe", "YHe"},
+    {"yheused", "YHe"},
+    {"num_massive_neutrinos", "num_massive_neutrinos"},
+    {"TCMB", "TCMB"},
+    {"T_cmb", "TCMB"},
+};
+
+/// target from two other base names.
+struct Rule {
+  const char* target;
+  const char* source;
+  NamePlan::Op op;
+};
+constexpr Rule kDensityRules[] = {
+    {"ombh2", "Omega_b", NamePlan::Op::times_h2},
+    {"omch2", "Omega_cdm", NamePlan::Op::times_h2},
+    {"Omega_b", "ombh2", NamePlan::Op::over_h2},
+    {"Omega_cdm", "omch2", NamePlan::Op::over_h2},
+};
+
+const Synonym* find_synonym(const std::string& name) {
+  for (const Synonym& s : kSynonyms) {
+    if (name == s.name) return &s;
+  }
+  return nullptr;
+}
+
+std::string base_of(const std::string& name) {
+  const Synonym* s = find_synonym(name);
+  return s == nullptr ? name : s->base;
+}
+
+class Planner {
+ public:
+  Planner(const Emulator::Impl& model, const std::vector<std::string>& given) : model_(model), given_(given) {
+    plan_.n_slots = static_cast<int>(given.size());
+  }
+
+  NamePlan run() {
+    read_given();
+    for (const Parameter& p : model_.parameters) targets_.push_back(base_of(p.name));
+    while (std::any_of(targets_.begin(), targets_.end(), [&](const auto& t) { return known_.count(t) == 0; })) {
+      if (!apply_a_rule()) missing();
+    }
+    for (size_t i = 0; i < targets_.size(); ++i) plan_.canonical.push_back(from_base(model_.parameters[i].name));
+    for (const auto& [name, value] : model_.fixed) {
+      const auto found = known_.find(base_of(name));
+      if (found == known_.end()) continue;
+      plan_.fixed.push_back({from_base(name), name, value});
+      found->second.used = true;
+    }
+    for (const auto& [base, entry] : known_) {
+      if (entry.used) continue;
+      throw Error(ZELOS_E_ARGUMENT, "parameter '" + given_[entry.given] + "' is in conflict with the others given (" +
+                                        join(given_, ", ") + "): emulator " + model_.name +
+                                        " does not need it, and it would not be checked");
+    }
+    return plan_;
+  }
+
+ private:
+  struct Entry {
+    int slot;
+    int given;  ///< index of the given name it stems from, -1 if derived
+    bool used;
+  };
+
+  int new_slot() { return plan_.n_slots++; }
+
+  void read_given() {
+    for (size_t i = 0; i < given_.size(); ++i) {
+      const std::string& name = given_[i];
+      const Synonym* s = find_synonym(name);
+      const std::string base = s == nullptr ? name : s->base;
+      if (!is_relevant(base)) unknown(name);
+      const auto [at, inserted] = known_.insert({base, Entry{static_cast<int>(i), static_cast<int>(i), false}});
+      if (!inserted) {
+        throw Error(ZELOS_E_ARGUMENT, "parameters '" + given_[at->second.given] + "' and '" + name +
+                                          "' are the same quantity: give one of them");
+      }
+      if (s != nullptr && (s->to_base != NamePlan::Op::affine || s->factor != 1)) {
+        at->second.slot = new_slot();
+        plan_.steps.push_back({s->to_base, static_cast<int>(i), -1, at->second.slot, s->factor, -1});
+      }
+    }
+  }
+
+  /// Anything the emulator takes, holds fixed, or can compute one of these from.
+  bool is_relevant(const std::string& base) const {
+    const auto same = [&](const auto& name) { return base_of(name) == base; };
+    for (const Parameter& p : model_.parameters) {
+      if (same(p.name)) return true;
+    }
+    for (const auto& f : model_.fixed) {
+      if (same(f.first)) return true;
+    }
+    for (const auto& s : model_.solvable) {
+      if (same(s.name)) return true;
+    }
+    for (const Rule& rule : kDensityRules) {
+      if (base != rule.source && base != "H0") continue;
+      for (const Parameter& p : model_.parameters) {
+        if (base_of(p.name) == rule.target) return true;
+      }
+    }
+    return false;
+  }
+
+  bool apply_a_rule() {
+    for (const Rule& rule : kDensityRules) {
+      const auto source = known_.find(rule.source), h = known_.find("H0");
+      if (!wanted(rule.target) || source == known_.end() || h == known_.end()) continue;
+      const int out = new_slot();
+      plan_.steps.push_back({rule.op, source->second.slot, h->second.slot, out, 1, -1});
+      source->second.used = h->second.used = true;
+      known_[rule.target] = Entry{out, -1, true};
+      return true;
+    }
+    for (size_t i = 0; i < model_.solvable.size(); ++i) {
+      const SolvableParameter& s = model_.solvable[i];
+      const std::string target = base_of(model_.parameters[s.parameter].name);
+      const auto source = known_.find(base_of(s.name));
+      if (!wanted(target) || source == known_.end() || !others_known(s.parameter)) continue;
+      plan_.solve_inputs.clear();
+      for (size_t j = 0; j < targets_.size(); ++j) {
+        plan_.solve_inputs.push_back(static_cast<int>(j) == s.parameter ? -1 : from_base(model_.parameters[j].name));
+      }
+      int out = new_slot();
+      plan_.steps.push_back({NamePlan::Op::solve, source->second.slot, -1, out, 1, static_cast<int>(i)});
+      const Synonym* synonym = find_synonym(model_.parameters[s.parameter].name);
+      if (synonym != nullptr && (synonym->to_base != NamePlan::Op::affine || synonym->factor != 1)) {
+        const int base = new_slot();
+        plan_.steps.push_back({synonym->to_base, out, -1, base, synonym->factor, -1});
+        out = base;
+      }
+      source->second.used = true;
+      known_[target] = Entry{out, -1, true};
+      return true;
+    }
+    return false;
+  }
+
+  bool wanted(const std::string& base) const {
+    return known_.count(base) == 0 && std::find(targets_.begin(), targets_.end(), base) != targets_.end();
+  }
+
+  /// A solve reads the other parameters through the plan's canonical slots, so they must be there before it.
+  bool others_known(int parameter) const {
+    for (size_t i = 0; i < targets_.size(); ++i) {
+      if (static_cast<int>(i) != parameter && known_.count(targets_[i]) == 0) return false;
+    }
+    return true;
+  }
+
+  /// The slot of `name`, converted from its base if the two differ.
+  int from_base(const std::string& name) {
+    Entry& entry = known_.at(base_of(name));
+    entry.used = true;
+    const Synonym* s = find_synonym(name);
+    if (s == nullptr || (s->to_base == NamePlan::Op::affine && s->factor == 1)) return entry.slot;
+    const int out = new_slot();
+    const bool amplitude = s->to_base == NamePlan::Op::log_amplitude;
+    plan_.steps.push_back({amplitude ? NamePlan::Op::exp_amplitude : NamePlan::Op::affine, entry.slot, -1, out,
+                           amplitude ? 1 : 1 / s->factor, -1});
+    return out;
+  }
+
+  [[noreturn]] void unknown(const std::string& name) const {
+    std::vector<std::string> names;
+    for (const Parameter& p : model_.parameters) {
+      names.push_back(p.name);
+      for (const std::string& s : p.synonyms) names.push_back(s);
+    }
+    for (const auto& f : model_.fixed) names.push_back(f.first);
+    for (const auto& s : model_.solvable) names.push_back(s.name);
+    throw Error(ZELOS_E_ARGUMENT, "emulator " + model_.name + " does not know the parameter '" + name + "'" +
+                                      did_you_mean(name, names) + " It takes: " + takes());
+  }
+
+  [[noreturn]] void missing() const {
+    std::vector<std::string> names;
+    for (size_t i = 0; i < targets_.size(); ++i) {
+      if (known_.count(targets_[i]) != 0) continue;
+      std::string text = model_.parameters[i].name;
+      std::vector<std::string> ways = model_.parameters[i].synonyms;
+      for (const auto& s : model_.solvable) {
+        if (s.parameter == static_cast<int>(i)) ways.push_back(s.name);
+      }
+      if (!ways.empty()) text += " (or " + join(ways, ", ") + ")";
+      names.push_back(text);
+    }
+    throw Error(ZELOS_E_ARGUMENT, "emulator " + model_.name + " needs " + join(names, " and ") + ", which " +
+                                      (names.size() == 1 ? "is" : "are") + " missing; given: " +
+                                      (given_.empty() ? "nothing" : join(given_, ", ")));
+  }
+
+  std::string takes() const {
+    std::vector<std::string> names;
+    for (const Parameter& p : model_.parameters) names.push_back(p.name);
+    return join(names, ", ");
+  }
+
+  const Emulator::Impl& model_;
+  const std::vector<std::string>& given_;
+  std::vector<std::string> targets_;
+  std::map<std::string, Entry> known_;
+  NamePlan plan_;
+};
+
+}  // namespace
+
+std::vector<std::string> synonyms_of(const std::string& name) {
+  std::vector<std::string> names;
+  const std::string base = base_of(name);
+  for (const Synonym& s : kSynonyms) {
+    if (base == s.base && name != s.name) names.push_back(s.name);
+  }
+  return names;
+}
+
+NamePlan plan_names(const Emulator::Impl& model, const std::vector<std::string>& given) {
+  return Planner(model, given).run();
+}
+
+}  // namespace zelos

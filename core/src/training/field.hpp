@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// field.hpp: one output at all training points, on its way from the code's numbers to PCA weights.
+#pragma once
+
+#include <Eigen/Dense>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "runtime/model.hpp"
+#include "training/regression.hpp"
+#include "zelos/training.hpp"
+
+namespace zelos {
+
+/// What a `pca` transform found on its segment of the first axis.
+struct SegmentFit {
+  nlohmann::json description;   ///< {"first", "size", "knots", "stretch", "whiten"}
+  Eigen::VectorXd mean;         ///< field
+  Eigen::MatrixXd basis;        ///< field x weights
+  Eigen::VectorXd breakpoints;  ///< empty without knots
+  Eigen::MatrixXd weights;      ///< points x weights, in units of the whitening
+  double truncation_error = 0;  ///< mean over the points of the squared whitened residual
+};
+
+class Field {
+ public:
+  Field(const RunOutput& run, int64_t n_points);
+
+  const std::vector<AxisModel>& axes() const { return axes_; }
+
+  /// Applies a point transform to all values; returns its description for the artifact.
+  nlohmann::json apply(const TransformSpec& transform, const FeatureTable& features, bool after_log,
+                       const std::function<const RunOutput&(const std::string&)>& find_output);
+
+  /// Options of `pca`: range [first, last], weights (number) or variance_left, whiten ("cosmic_variance", "none",
+  /// "standardise" or {sigma: s}), stretch {feature, reference, full}, knots [[start, spacing], ...].
+  SegmentFit fit_segment(const nlohmann::json& options, const FeatureTable& features, const std::string& name) const;
+
+ private:
+  std::string name_;
+  std::vector<AxisModel> axes_;
+  Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> values_;  ///< points x native
+};
+
+}  // namespace zelos
