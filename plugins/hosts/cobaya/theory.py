@@ -39,8 +39,8 @@ class Zelos(BoltzmannBase):
 
     Everything that `must_provide` asks of the emulator is one bound query. A point inside the region costs
     one evaluation of it; a point outside goes to the fallback, is rejected, or stops the run, as `outside`
-    says. Products that are not emulated are computed by the fallback at every point. All that a getter returns
-    is in the state of its point: nothing is read later from the emulator or from the fallback.
+    says. Products that are not emulated are computed by the fallback at every point. All that a getter
+    returns is in the state of its point: nothing is read later from the emulator or from the fallback.
     """
 
     emulator: str
