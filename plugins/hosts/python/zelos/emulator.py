@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -32,7 +34,30 @@ OUTPUT_SYNONYMS = {
 
 _Request = tuple[str, tuple[Array, ...]]
 _Order = list[Any] | None
-_MAX_QUERIES = 64
+_MAX_BOUND = 64
+
+
+class _Axis(NamedTuple):
+    name: str
+    values: Array
+    labels: tuple[str, ...]
+
+
+class _Part(NamedTuple):
+    """Where an output's values lie in a query's answer, and what becomes of them."""
+
+    name: str
+    begin: int
+    end: int
+    block: tuple[int, ...]
+    order: _Order
+    shape: tuple[int, ...]
+
+
+class _Bound(NamedTuple):
+    query: _core.Query
+    requests: list[_Request]
+    parts: list[_Part]
 
 
 class Emulator:
@@ -52,8 +77,11 @@ class Emulator:
     ) -> None:
         self._core = core
         self._outputs = {output.name: output for output in core.outputs}
+        self._axes = {name: _native(output) for name, output in self._outputs.items()}
+        self._spectra = tuple(name for name in self._outputs if name.startswith("Cl."))
+        self._ell = _common([self._axes[name][0].values for name in self._spectra])
         self._names = tuple(parameter.name for parameter in core.parameters)
-        self._queries: dict[Any, _core.Query] = {}
+        self._bound: dict[Any, _Bound] = {}
         self._lock = threading.Lock()
         self._info: dict[str, Any] | None = None
         self._fallback: RealCode | None = None
@@ -126,13 +154,11 @@ class Emulator:
 
     def axes(self, output: str) -> dict[str, Array]:
         """Native axes of an output, in order; ``{}`` for labelled ones (see `labels`)."""
-        return {axis.name: axis.values for axis in self._output(output).axes if not axis.labels}
+        return {axis.name: axis.values.copy() for axis in self._axes[self._output(output)] if not axis.labels}
 
     def labels(self, output: str = "derived") -> tuple[str, ...]:
         """Names along a labelled axis: the derived parameters. Empty if the emulator has none."""
-        if output not in self._outputs:
-            return ()
-        return tuple(label for axis in self._outputs[output].axes for label in axis.labels)
+        return tuple(label for axis in self._axes.get(output, ()) for label in axis.labels)
 
     @property
     def core(self) -> _core.Emulator:
@@ -160,20 +186,20 @@ class Emulator:
                                     their native axes.
         """
         if output is None and len(axes) <= 1:
-            spectra = [name for name in self._outputs if name.startswith("Cl.")]
-            if spectra:
-                ell = np.asarray(axes[0], float) if axes else self.axes(spectra[0])["ell"]
-                chosen = self.evaluate(params, spectra, {"ell": ell} if axes else None)
+            if self._spectra:
+                ell = np.array(axes[0] if axes else self._ell[0], float)
+                given = {"ell": ell} if axes or not self._ell[1] else None
+                chosen = self.evaluate(params, self._spectra, given)
                 return {"ell": ell, **{name[3:]: values for name, values in chosen.items()}}
             if not axes:
                 return self.evaluate(params)
         name = self._choose(len(axes), output)
-        native = self._output(name).axes
-        if len(axes) not in (0, len(native)):
-            wanted = ", ".join(axis.name for axis in native)
-            raise ArgumentError(f"output '{name}' has the axes ({wanted}): found {len(axes)} arrays")
-        given = {axis.name: values for axis, values in zip(native, axes, strict=False)}
-        return self.evaluate(params, [name], given)[name]
+        wanted = [axis.name for axis in self._axes[name]]
+        if len(axes) not in (0, len(wanted)):
+            raise ArgumentError(
+                f"output '{name}' has the axes ({', '.join(wanted)}): found {len(axes)} arrays"
+            )
+        return self.evaluate(params, [name], dict(zip(wanted, axes, strict=False)))[name]
 
     def evaluate(
         self,
@@ -187,20 +213,15 @@ class Emulator:
         otherwise. The
               result's shape is that of the axes' arrays one after the other (a scalar adds no dimension).
         """
-        chosen = list(self._outputs) if outputs is None else [self._output(name).name for name in outputs]
-        plan = [self._plan(name, axes or {}) for name in chosen]
-        unused = set(axes or {}) - {axis.name for name in chosen for axis in self._outputs[name].axes}
-        if unused:
-            raise ArgumentError(f"axis '{sorted(unused)[0]}': none of the outputs {', '.join(chosen)} has it")
         names, points, batch = self._points(params)
-        query = self._query(names, tuple(request for request, _, _ in plan))
-        values = self._answer(query, names, points, [request for request, _, _ in plan])
+        bound = self._bind(names, outputs, axes)
+        values = self._answer(bound, names, points)
+        n = len(points)
         result: dict[str, Array] = {}
-        for ((name, _), order, shape), (offset, block) in zip(plan, query.blocks, strict=True):
-            size = int(np.prod(block))
-            array = values[:, offset : offset + size].reshape(len(points), *block)
-            array = _reorder(array, order).reshape(len(points), *shape)
-            result[name] = array if batch else array[0]
+        for part in bound.parts:
+            array = values[:, part.begin : part.end].reshape(n, *part.block)
+            array = _reorder(array, part.order).reshape(n, *part.shape)
+            result[part.name] = array if batch else array[0]
         return result
 
     def derived(self, params: Params) -> dict[str, Any]:
@@ -216,18 +237,19 @@ class Emulator:
     def verdict(self, params: Params) -> Any:
         """A `Verdict` (true if inside; reason, parameter, value, lower, upper, excess), or a list of them."""
         names, points, batch = self._points(params)
-        verdicts = self._query(names, self._any_request()).verdict(points)
+        verdicts = self._bind(names, None, None).query.verdict(points)
         return verdicts if batch else verdicts[0]
 
     def error(self, params: Params, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """Predicted error of each output, in the unit of the artifact's accuracy section (for spectra the
         expected delta chi^2 of the ideal experiment); NaN where the family predicts none. Answers outside
         the region too."""
-        chosen = list(self._outputs) if outputs is None else [self._output(name).name for name in outputs]
         names, points, batch = self._points(params)
-        query = self._query(names, tuple((name, ()) for name in chosen))
-        errors, _ = query.predicted_error(points)
-        return {name: errors[:, i] if batch else float(errors[0, i]) for i, name in enumerate(chosen)}
+        bound = self._bind(names, outputs, None)
+        errors, _ = bound.query.predicted_error(points)
+        return {
+            part.name: errors[:, i] if batch else float(errors[0, i]) for i, part in enumerate(bound.parts)
+        }
 
     def jacobian(
         self,
@@ -237,29 +259,27 @@ class Emulator:
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """Values as `evaluate` gives them, and exact derivatives of shape ``(..., n)`` with respect to the
         n given parameters in the order in which they were given."""
-        chosen = list(self._outputs) if outputs is None else [self._output(name).name for name in outputs]
-        plan = [self._plan(name, axes or {}) for name in chosen]
         names, points, batch = self._points(params)
-        query = self._query(names, tuple(request for request, _, _ in plan))
-        values, slopes, outside = query.jacobian(points)
+        bound = self._bind(names, outputs, axes)
+        values, slopes, outside = bound.query.jacobian(points)
         if outside:
             raise self._outside(outside[0])
+        n, d = len(points), len(names)
         result: dict[str, Array] = {}
         derivative: dict[str, Array] = {}
-        for ((name, _), order, shape), (offset, block) in zip(plan, query.blocks, strict=True):
-            stop = offset + int(np.prod(block))
-            value = values[:, offset:stop].reshape(len(points), *block)
-            slope = slopes[:, offset:stop].reshape(len(points), *block, len(names))
-            value = _reorder(value, order).reshape(len(points), *shape)
-            slope = _reorder(slope, order).reshape(len(points), *shape, len(names))
-            result[name] = value if batch else value[0]
-            derivative[name] = slope if batch else slope[0]
+        for part in bound.parts:
+            value = values[:, part.begin : part.end].reshape(n, *part.block)
+            slope = slopes[:, part.begin : part.end].reshape(n, *part.block, d)
+            value = _reorder(value, part.order).reshape(n, *part.shape)
+            slope = _reorder(slope, part.order).reshape(n, *part.shape, d)
+            result[part.name] = value if batch else value[0]
+            derivative[part.name] = slope if batch else slope[0]
         return result, derivative
 
     def canonical(self, params: Params) -> dict[str, Any]:
         """The canonical parameters of a point that was given by synonyms or by a solvable parameter."""
         names, points, batch = self._points(params)
-        values, verdicts = self._query(names, self._any_request()).canonical(points, len(self._names))
+        values, verdicts = self._bind(names, None, None).query.canonical(points, len(self._names))
         for row, verdict in enumerate(verdicts):
             if not np.isfinite(values[row]).all():
                 raise self._outside((row, verdict))
@@ -267,24 +287,24 @@ class Emulator:
 
     # --- how
 
-    def _output(self, name: str) -> _core.Output:
+    def _output(self, name: str) -> str:
         for candidate in (name, OUTPUT_SYNONYMS.get(name, name), f"Cl.{name}"):
             if candidate in self._outputs:
-                return self._outputs[candidate]
+                return candidate
         for synonym, canonical in OUTPUT_SYNONYMS.items():
             if canonical == name and synonym in self._outputs:
-                return self._outputs[synonym]
+                return synonym
         near = get_close_matches(name, self._outputs, 1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise ArgumentError(f"unknown output '{name}': expected one of {', '.join(self._outputs)}{hint}")
 
     def _choose(self, n_axes: int, output: str | None) -> str:
         if output is not None:
-            return self._output(output).name
+            return self._output(output)
         fitting = [
             name
-            for name, entry in self._outputs.items()
-            if len(entry.axes) == n_axes and not any(axis.labels for axis in entry.axes)
+            for name, axes in self._axes.items()
+            if len(axes) == n_axes and not any(axis.labels for axis in axes)
         ]
         for preferred in ("Pk.linear", "linear_matter_power"):
             if preferred in fitting:
@@ -296,10 +316,48 @@ class Emulator:
             f"which output? {n_axes} axes were given; outputs with that many: {found}; say output="
         )
 
-    def _plan(self, name: str, axes: Mapping[str, Any]) -> tuple[_Request, _Order, tuple[int, ...]]:
+    def _bind(
+        self, names: tuple[str, ...], outputs: Sequence[str] | None, axes: Mapping[str, Any] | None
+    ) -> _Bound:
+        values = {name: np.asarray(axis, float) for name, axis in axes.items()} if axes else {}
+        wanted = None if outputs is None else tuple(outputs)
+        key = (names, wanted, tuple((name, axis.shape, axis.tobytes()) for name, axis in values.items()))
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = self._make_bound(names, wanted, values)
+            with self._lock:
+                if len(self._bound) >= _MAX_BOUND:
+                    self._bound.pop(next(iter(self._bound)))
+                self._bound[key] = bound
+        return bound
+
+    def _make_bound(
+        self, names: tuple[str, ...], outputs: tuple[str, ...] | None, axes: Mapping[str, Array]
+    ) -> _Bound:
+        chosen = list(self._outputs) if outputs is None else [self._output(name) for name in outputs]
+        unused = set(axes) - {axis.name for name in chosen for axis in self._axes[name]}
+        if unused:
+            raise ArgumentError(f"axis '{sorted(unused)[0]}': none of the outputs {', '.join(chosen)} has it")
+        plans = [self._plan(name, axes) for name in chosen]
+        requests = [request for request, _, _ in plans]
+        try:
+            query = self._core.query(names, requests)
+        except ArgumentError:
+            try:
+                self._core.query(names, [(chosen[0], ())])
+            except ArgumentError as error:
+                raise ParameterError(str(error)) from None
+            raise
+        parts = [
+            _Part(name, offset, offset + math.prod(block), tuple(block), order, shape)
+            for (_, order, shape), name, (offset, block) in zip(plans, chosen, query.blocks, strict=True)
+        ]
+        return _Bound(query, requests, parts)
+
+    def _plan(self, name: str, axes: Mapping[str, Array]) -> tuple[_Request, _Order, tuple[int, ...]]:
         """The request to the core (ascending, distinct axis values), how to index its answer, the final
         shape."""
-        native = self._outputs[name].axes
+        native = self._axes[name]
         if not any(axis.name in axes for axis in native):
             return (name, ()), None, tuple(len(axis.values) for axis in native)
         wanted: list[Array] = []
@@ -307,7 +365,7 @@ class Emulator:
         shape: tuple[int, ...] = ()
         in_order = True
         for axis in native:
-            values = np.asarray(axes.get(axis.name, axis.values), float)
+            values = axes.get(axis.name, axis.values)
             flat = values.ravel()
             shape += values.shape
             if flat.size == 0:
@@ -359,38 +417,12 @@ class Emulator:
             raise ParameterError(f"parameters of a batch have different lengths: {listed}")
         return np.ascontiguousarray(np.stack(np.broadcast_arrays(*columns), axis=-1))
 
-    def _any_request(self) -> tuple[_Request, ...]:
-        return ((next(iter(self._outputs)), ()),)
-
-    def _query(self, names: tuple[str, ...], requests: tuple[_Request, ...]) -> _core.Query:
-        key = (names, tuple((name, *(axis.tobytes() for axis in axes)) for name, axes in requests))
-        query = self._queries.get(key)
-        if query is None:
-            query = self._bind(names, requests)
-            with self._lock:
-                if len(self._queries) >= _MAX_QUERIES:
-                    self._queries.pop(next(iter(self._queries)))
-                self._queries[key] = query
-        return query
-
-    def _bind(self, names: tuple[str, ...], requests: tuple[_Request, ...]) -> _core.Query:
-        try:
-            return self._core.query(names, requests)
-        except ArgumentError:
-            try:
-                self._core.query(names, self._any_request())
-            except ArgumentError as error:
-                raise ParameterError(str(error)) from None
-            raise
-
     def _outside(self, entry: tuple[int, _core.Verdict]) -> OutsideRegion:
         row, verdict = entry
         return OutsideRegion(f"{self.name}: {verdict}", verdict, row)
 
-    def _answer(
-        self, query: _core.Query, names: tuple[str, ...], points: Array, requests: list[_Request]
-    ) -> Array:
-        values, outside = query.evaluate(points)
+    def _answer(self, bound: _Bound, names: tuple[str, ...], points: Array) -> Array:
+        values, outside = bound.query.evaluate(points)
         if not outside:
             self.last_source = "emulator"
             self.statistics["emulated"] += len(points)
@@ -403,7 +435,7 @@ class Emulator:
             raise self._outside(outside[0])
         begin = time.perf_counter()
         for row, verdict in outside:
-            values[row] = self._real(query, names, points[row], verdict, row, requests)
+            values[row] = self._real(bound, names, points[row], verdict, row)
         self.statistics["emulated"] += len(points) - len(outside)
         self.statistics["fallback"] += len(outside)
         self.statistics["fallback_seconds"] += time.perf_counter() - begin
@@ -411,16 +443,10 @@ class Emulator:
         return values
 
     def _real(
-        self,
-        query: _core.Query,
-        names: tuple[str, ...],
-        point: Array,
-        verdict: _core.Verdict,
-        row: int,
-        requests: list[_Request],
+        self, bound: _Bound, names: tuple[str, ...], point: Array, verdict: _core.Verdict, row: int
     ) -> Array:
         assert self._fallback is not None
-        canonical, _ = query.canonical(point[None], len(self._names))
+        canonical, _ = bound.query.canonical(point[None], len(self._names))
         if not np.isfinite(canonical).all():
             raise self._outside((row, verdict))
         params = dict(zip(self._names, canonical[0].tolist(), strict=True))
@@ -430,8 +456,20 @@ class Emulator:
         )
         if verdict.reason == "fixed_parameter":
             params[verdict.parameter] = verdict.value
-        answers = self._fallback.evaluate(params, requests)
+        answers = self._fallback.evaluate(params, bound.requests)
         return np.concatenate([np.ravel(answer) for answer in answers])
+
+
+def _native(output: _core.Output) -> tuple[_Axis, ...]:
+    return tuple(_Axis(axis.name, axis.values, tuple(axis.labels)) for axis in output.axes)
+
+
+def _common(axes: list[Array]) -> tuple[Array, bool]:
+    """The values that all axes have, and whether that is all they have."""
+    if not axes:
+        return np.empty(0), True
+    shared = functools.reduce(np.intersect1d, axes)
+    return shared, all(len(axis) == len(shared) for axis in axes)
 
 
 def _reorder(array: Array, order: _Order) -> Array:

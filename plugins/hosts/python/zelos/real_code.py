@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,12 @@ class RealCode:
             )
         self.code = code
         self._emulator = emulator
-        self._config: dict[str, Any] = provenance.get("config", {})
+        self._config: dict[str, Any] = dict(provenance.get("config", {}))
+        if "ini" in provenance:
+            self._ini = tempfile.NamedTemporaryFile("w", suffix=".ini")  # noqa: SIM115 (lives as long as this)
+            self._ini.write(provenance["ini"])
+            self._ini.flush()
+            self._config["ini"] = self._ini.name
         try:
             self._driver_class = drivers.load(code)
             self._native = self._make({})
