@@ -57,3 +57,9 @@ def test_targets_are_compared_with_what_was_reached() -> None:
     found = validate.check_targets({"P.p99": 1e-3, "P.median": 1e-5}, summary)
     assert found["P.p99"] == {"target": 1e-3, "reached": 5e-4, "met": True}
     assert found["P.median"]["met"] is False
+
+
+def test_a_zero_of_the_truth_is_measured_against_the_largest_value() -> None:
+    truth = np.array([[0.0, 2.0, 4.0]])
+    error = validate._relative(np.array([[0.04, 2.02, 4.0]]), truth)
+    np.testing.assert_allclose(error, [[0.01, 0.01, 0.0]])

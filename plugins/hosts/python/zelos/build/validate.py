@@ -98,9 +98,9 @@ def measure(plan: Plan, emulator: Emulator, points: Array, arrays: dict[str, Arr
         entry: dict[str, Any] = {}
         profiles: dict[str, dict[str, dict[str, list[float]]]] = {}
         if output.canonical not in _CROSSES:
-            error = np.abs(model / np.where(truth == 0, np.nan, truth) - 1)
+            error = _relative(model, truth)
             entry["relative"] = percentiles(error)
-            worst = np.nanmax(error.reshape(len(points), -1), axis=1)
+            worst = np.max(error.reshape(len(points), -1), axis=1)
             entry["worst"] = percentiles(worst)
             accuracy.figures[output.name] = worst
             profiles["relative"] = _profile(error, output.axes)
@@ -114,7 +114,7 @@ def measure(plan: Plan, emulator: Emulator, points: Array, arrays: dict[str, Arr
         accuracy.profiles[output.name] = profiles
     if plan.derived:
         truth = chosen_derived(plan, arrays["derived"])[inside]
-        error = np.abs(_predict(emulator, points, "derived") - truth) / np.where(truth == 0, 1, np.abs(truth))
+        error = _relative(_predict(emulator, points, "derived"), truth)
         summary["derived"] = {name: percentiles(error[:, i]) for i, (name, _) in enumerate(plan.derived)}
     summary["delta_chi2"] = _delta_chi2(plan, arrays, predicted, inside, accuracy.figures)
     summary["max_relative_error"] = max(
@@ -127,6 +127,13 @@ def measure(plan: Plan, emulator: Emulator, points: Array, arrays: dict[str, Arr
 def _predict(emulator: Emulator, points: Array, name: str) -> Array:
     blocks = [emulator.evaluate(points[i : i + _BATCH], [name])[name] for i in range(0, len(points), _BATCH)]
     return np.concatenate(blocks)
+
+
+def _relative(model: Array, truth: Array) -> Array:
+    """Relative errors; where the truth is zero (a distance at z = 0), relative to the largest value."""
+    scale = np.where(truth == 0, np.abs(truth).max(), np.abs(truth))
+    error: Array = np.abs(model - truth) / scale
+    return error
 
 
 def percentiles(values: Array) -> dict[str, float]:
