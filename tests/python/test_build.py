@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TOY, Command, toy_environment
+from .conftest import TOY, Command, toy_environment
 
 import zelos
 from zelos.archive import read_artifact, read_members

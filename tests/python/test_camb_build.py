@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_build
+from .conftest import run_build
 
 import zelos
 

@@ -10,7 +10,7 @@ import pytest
 from cobaya.likelihood import Likelihood
 from cobaya.log import LoggedError
 from cobaya.model import get_model
-from conftest import CONFIG, LMAX, Z_POWER, Emulator, K
+from .conftest import CONFIG, LMAX, Z_POWER, Emulator, K
 
 pytestmark = [pytest.mark.cobaya, pytest.mark.camb]
 
