@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from .conftest import TOY, Command, toy_environment
 
 import zelos
 from zelos.archive import read_artifact, read_members
 from zelos.build.plan import make_plan
 from zelos.build.runs import RunStore, load_set, point_hash, select, set_hash
 from zelos.build.training import shapes
+
+from .conftest import TOY, Command, toy_environment
 
 
 def runs_folder(out: Path) -> Path:

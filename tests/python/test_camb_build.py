@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from .conftest import run_build
 
 import zelos
+
+from .conftest import run_build
 
 pytestmark = [pytest.mark.camb, pytest.mark.slow]
 

@@ -153,6 +153,25 @@ def test_the_fallback_answers_outside(toy_artifact: Path) -> None:
     assert emulator.statistics["left"] == {"A": 3}
 
 
+def test_one_run_of_the_fallback_answers_all_questions_at_a_point(
+    toy_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator = zelos.get_emulator(toy_artifact, fallback="toy")
+    calls = []
+    run = toy_driver.Driver.run
+    monkeypatch.setattr(toy_driver.Driver, "run", lambda self, params: calls.append(1) or run(self, params))
+    outside = {"A": 2.5, "n": 0.95}
+    native = emulator(outside)
+    emulator.derived(outside)
+    assert len(emulator(outside, np.array([7, 3]))["tt"]) == 2
+    assert len(calls) == 1
+    emulator(outside, 0.123, 0.1)
+    assert len(calls) == 2
+    np.testing.assert_array_equal(emulator(outside)["ee"], native["ee"])
+    emulator({"A": 2.6, "n": 0.95})
+    assert len(calls) == 3
+
+
 def test_a_fallback_of_another_version_or_code_is_refused(
     toy_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,21 @@ if TYPE_CHECKING:
     from .emulator import Emulator
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+_Request = tuple[str, tuple[Array, ...]]
+_Key = tuple[tuple[str, float], ...]
 _KEPT_RUNS = 4
+
+
+class _Run(NamedTuple):
+    """One run, kept since the outputs of a point are often asked for one after the other."""
+
+    key: _Key
+    axes: dict[str, dict[str, Array]]
+    answer: dict[str, Array]
+
+    def has(self, output: str, wanted: tuple[Array, ...]) -> bool:
+        have = self.axes[output].values()
+        return all(bool(np.isin(values, axis).all()) for axis, values in zip(have, wanted, strict=False))
 
 
 class RealCode:
@@ -52,7 +66,7 @@ class RealCode:
             version = self._native.version
         except (ImportError, MissingError) as error:
             raise FallbackError(f"fallback '{code}' is not available: {error}") from error
-        self._runs: dict[Any, list[Array]] = {}
+        self._runs: list[_Run] = []
         self.differences = self._compare(provenance, version)
         if self.differences and version_policy != "any":
             raise FallbackError(
@@ -64,39 +78,44 @@ class RealCode:
         self, params: Mapping[str, float], requests: list[tuple[str, tuple[Array, ...]]]
     ) -> list[Array]:
         """One array per request, at the request's axes (native if it has none)."""
-        key = (
-            tuple(sorted(params.items())),
-            tuple((name, *(axis.tobytes() for axis in axes)) for name, axes in requests),
-        )
-        if key not in self._runs:
-            while len(self._runs) >= _KEPT_RUNS:
-                self._runs.pop(next(iter(self._runs)))
-            self._runs[key] = self._run(params, requests)
-        return self._runs[key]
+        key = tuple(sorted(params.items()))
+        for run in self._runs:
+            if run.key == key and all(run.has(self._canonical(name), axes) for name, axes in requests):
+                break
+        else:
+            run = self._run(params, key, requests)
+            self._runs = [*self._runs[1 - _KEPT_RUNS :], run]
+        return [self._extract(run, name, axes) for name, axes in requests]
 
-    def _run(self, params: Mapping[str, float], requests: list[tuple[str, tuple[Array, ...]]]) -> list[Array]:
+    def _run(self, params: Mapping[str, float], key: _Key, requests: Sequence[_Request]) -> _Run:
         driver = self._make({name: axes for name, axes in requests if axes})
         try:
             answer = driver.run(params)
         except Exception as error:
             listed = ", ".join(f"{name}={value:g}" for name, value in params.items())
             raise FallbackError(f"{self.code} failed at {listed}: {error}") from error
-        results = []
-        for name, axes in requests:
-            canonical = drivers.canonical_output(self._driver_class, name)
-            values = answer[canonical]
-            labels = self._emulator.labels(name)
-            if labels:
-                known = list(self._driver_class.derived)
-                values = values[[known.index(label) for label in labels]]
-            elif axes:
-                grid = driver.outputs[canonical].values()
-                where = [np.searchsorted(have, want) for have, want in zip(grid, axes, strict=True)]
-                values = values[np.ix_(*where)]
-            if not np.isfinite(values).all():
-                raise FallbackError(f"{self.code}: output '{name}' is not finite")
-            results.append(values)
-        return results
+        return _Run(key, driver.outputs, answer)
+
+    def _extract(self, run: _Run, name: str, axes: tuple[Array, ...]) -> Array:
+        canonical = self._canonical(name)
+        values = run.answer[canonical]
+        labels = self._emulator.labels(name)
+        if labels:
+            known = list(self._driver_class.derived)
+            values = values[
+                [known.index(drivers.canonical_derived(self._driver_class, label)) for label in labels]
+            ]
+        else:
+            wanted = axes or tuple(self._emulator.axes(name).values())
+            grid = run.axes[canonical].values()
+            where = [np.searchsorted(have, want) for have, want in zip(grid, wanted, strict=True)]
+            values = values[np.ix_(*where)]
+        if not np.isfinite(values).all():
+            raise FallbackError(f"{self.code}: output '{name}' is not finite")
+        return values
+
+    def _canonical(self, name: str) -> str:
+        return drivers.canonical_output(self._driver_class, name)
 
     def _make(self, wanted: Mapping[str, tuple[Array, ...]]) -> drivers.Driver:
         """The driver on the native axes, so that its settings are those of training, with the wanted values
@@ -108,7 +127,7 @@ class RealCode:
                 if axis == "ell" and np.any(values != np.round(values)):
                     raise FallbackError(f"{self.code} answers at whole multipoles only")
                 axes[axis] = np.union1d(native, values)
-            outputs[drivers.canonical_output(self._driver_class, name)] = axes
+            outputs[self._canonical(name)] = axes
         return self._driver_class(self._config, outputs)
 
     def _compare(self, provenance: Mapping[str, Any], version: str) -> list[str]:
