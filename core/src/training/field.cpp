@@ -140,7 +140,7 @@ json Field::apply(const TransformSpec& spec, const FeatureTable& features, bool 
 }
 
 SegmentFit Field::fit_segment(const json& options, const FeatureTable& features, const std::string& name) const {
-  check_keys(options, {"range", "weights", "whiten", "stretch", "knots", "features", "emulator_fn"}, name + ": pca");
+  check_keys(options, {"range", "weights", "rotate", "whiten", "stretch", "knots", "features", "emulator_fn"}, name + ": pca");
   SegmentFit fit;
   const int64_t n = values_.rows();
   const std::vector<double>& axis0 = axes_[0].axis.values;
@@ -189,21 +189,38 @@ SegmentFit Field::fit_segment(const json& options, const FeatureTable& features,
   const json whiten = options.value("whiten", json("standardise"));
   if (whiten == "cosmic_variance") {
     for (int64_t j = 0; j < size; ++j) sigma.segment(j * inner, inner).setConstant(std::sqrt(2 / (2 * axis[j] + 1)));
+  } else if (whiten.is_object() && whiten.contains("cosmic_variance")) {
+    // Beyond this multipole foregrounds and noise take over from cosmic variance.
+    const double last = whiten["cosmic_variance"].get<double>();
+    for (int64_t j = 0; j < size; ++j) {
+      const double damping = 1 + std::pow(axis[j] / last, 8);
+      sigma.segment(j * inner, inner).setConstant(damping * std::sqrt(2 / (2 * axis[j] + 1)));
+    }
   } else if (whiten == "standardise") {
     const Eigen::RowVectorXd mean = y.colwise().mean();
     sigma = (y.rowwise() - mean).array().square().colwise().mean().sqrt().transpose();
     for (double& s : sigma) s = s > 0 ? s : 1;
+  } else if (whiten.is_object() && whiten.contains("relative")) {
+    sigma = whiten["relative"].get<double>() * y.colwise().mean().cwiseAbs().transpose();
+    for (double& s : sigma) s = s > 0 ? s : 1;
   } else if (whiten.is_object() && whiten.contains("sigma")) {
-    // Of the mean over the field, so that the sum of squares counts points in parallel, not one by one.
     sigma.setConstant(whiten["sigma"].get<double>());
   } else if (whiten != "none") {
-    throw Error(ZELOS_E_ARGUMENT, name + ": whiten: expected cosmic_variance, standardise, none or {sigma: ...}");
+    throw Error(ZELOS_E_ARGUMENT, name + ": whiten: expected cosmic_variance, {cosmic_variance: last}, standardise, "
+                                      "none, {sigma: ...} or {relative: ...}");
   }
   fit.description["whiten"] = whiten;
   const VectorXd inverse_sigma = sigma.cwiseInverse();
 
   const Eigen::RowVectorXd mean = y.colwise().mean();
   const MatrixXd white = (y.rowwise() - mean) * inverse_sigma.asDiagonal();
+  if (!options.value("rotate", true)) {
+    // Every value is its own weight: for labelled scalars, each with its own hyperparameters.
+    fit.mean = mean.transpose();
+    fit.basis = sigma.asDiagonal();
+    fit.weights = white;
+    return fit;
+  }
   // The smaller of the two Gram matrices has the same spectrum.
   const bool by_points = n < y.cols();
   const MatrixXd gram = by_points ? MatrixXd(white * white.transpose()) : MatrixXd(white.transpose() * white);

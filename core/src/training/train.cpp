@@ -221,7 +221,7 @@ class Trainer {
     }
     if (transforms.empty()) {
       if (derived_values_.minCoeff() > 0) transforms.push_back({"log", json::object()});
-      transforms.push_back({"pca", json{{"whiten", json{{"sigma", 1e-5}}}, {"weights", chosen.labels.size()}}});
+      transforms.push_back({"pca", json{{"whiten", json{{"sigma", 1e-5}}}, {"rotate", false}}});
     }
     add(chosen, "", transforms, inputs, function, 0);
   }
