@@ -6,7 +6,7 @@
 with STAGE, in this order,
     bestfit   at Planck's best fit
     chain     a converged chain with the emulator; resumable
-    camb      CAMB at --points of the chain; resumable: each finished run is on disk at once; --shard i/N to share
+    camb      CAMB at --points of the chain; resumable; --shard i/N shares the work
     report    what the two differ by; exit status 1 if that is too much
 """
 

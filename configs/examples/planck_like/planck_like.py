@@ -53,7 +53,7 @@ def observe(fiducial: Spectra, seed: int) -> Spectra:
 
 
 class PlanckLike(Likelihood):
-    """-2 ln L = f_sky sum (2 ell + 1) [tr(D C^-1) - ln det(D C^-1) - n], summed over T and E (ell to 2500) and
+    """-2 ln L = f_sky sum (2 ell + 1) [tr(D C^-1) - ln det(D C^-1) - n], over T and E (ell to 2500) and
     the lensing potential (L = 8 to 400); D: observed spectra, C: those of the model, both with noise.
 
     data: .npz with tt, te, ee, pp as `observe` gives them.

@@ -139,7 +139,7 @@ def main() -> None:
         "--emulator", help="hub:NAME or the path of an artifact (default: that of planck_like.yaml)"
     )
     parser.add_argument("--points", type=int, default=12, help="compared with CAMB (default: %(default)s)")
-    parser.add_argument("--stop", type=float, default=0.01, help="R-1 of convergence (default: %(default)s)")
+    parser.add_argument("--stop", type=float, default=0.02, help="R-1 of convergence (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the simulated sky (default: %(default)s)")
     options = parser.parse_args()
     begin = time.perf_counter()

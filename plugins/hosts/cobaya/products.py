@@ -8,6 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from cobaya.conventions import Const
 from cobaya.tools import Pool1D, Pool2D, combine_1d
@@ -109,38 +110,6 @@ def redshift_pools(must_provide: Mapping[Any, Any]) -> dict[str, Pool1D | Pool2D
     return pools
 
 
-def copy_from(
-    provider: Any,
-    state: dict[Any, Any],
-    must_provide: Mapping[Any, Any],
-    keys: Iterable[Any],
-    pools: Mapping[str, Any],
-) -> dict[str, float]:
-    """Copies products `keys` of the fallback into the state, as the emulator's are; returns the derived."""
-    derived: dict[str, float] = {}
-    for key in keys:
-        value = must_provide.get(key)
-        if key in LENSED or key == "unlensed_Cl":
-            getter = provider.get_unlensed_Cl if key == "unlensed_Cl" else provider.get_Cl
-            spectra = getter(ell_factor=False, units="muK2")
-            lmax = max(2, *(int(last) for last in value.values()))
-            state[key] = {
-                name: np.array(spectra[name][2 : lmax + 1])
-                for name in dict.fromkeys(spectrum(name) for name in value if name not in VANISHING)
-            }
-        elif isinstance(key, tuple) and key[0] == "Pk_grid":
-            state[key] = tuple(np.array(a) for a in provider.get_Pk_grid(key[2:], nonlinear=key[1]))
-        elif isinstance(key, tuple) and key[0] == "sigma_R":
-            state[key] = tuple(np.array(a) for a in provider.get_sigma_R(key[1:]))
-        elif key == "Hubble":
-            state[key] = np.array(provider.get_Hubble(pools[key].values, units="1/Mpc"))
-        elif key in pools:
-            state[key] = np.array(getattr(provider, f"get_{key}")(pools[key].values))
-        else:
-            derived[key] = float(provider.get_param(key))
-    return derived
-
-
 def training_grid(outputs: Iterable[Any]) -> dict[str, Any]:
     """P(k, z) as the training runs computed it, as a requirement.
 
@@ -160,7 +129,7 @@ class Plan:
     """One question to the emulator that answers everything it can of what is required.
 
     requests: what Emulator.query takes. missing: the keys of `must_provide` that are not emulated. pools: of
-    redshift_pools(must_provide). Throws RangeError.
+    redshift_pools(must_provide). canonical: names of the emulator's parameters. Throws RangeError.
     """
 
     def __init__(
@@ -169,12 +138,14 @@ class Plan:
         must_provide: Mapping[Any, Any],
         output_params: Iterable[str],
         input_params: Iterable[str],
+        canonical: Iterable[str],
         pools: Mapping[str, Any],
     ):
         self._pools = pools
         self._outputs = {output.name: output for output in outputs}
         self.requests: list[tuple[str, list[np.ndarray]]] = []
         self.missing: list[Any] = []
+        self._resampled: list[Any] = []
         self._fill: list[Callable[[dict[Any, Any], np.ndarray], None]] = []
         self._blocks: list[slice] = []
         self._shapes: list[tuple[int, ...]] = []
@@ -189,7 +160,7 @@ class Plan:
             elif value is not None:
                 self.missing.append(key)
         required = [key for key, value in must_provide.items() if value is None]
-        self._add_derived(list(dict.fromkeys([*output_params, *required])), set(input_params))
+        self._add_derived(list(dict.fromkeys([*output_params, *required])), set(input_params), set(canonical))
 
     def bind(self, blocks: Sequence[tuple[int, Iterable[int]]]) -> None:
         """Where the query puts the answer to each request: (offset, shape)."""
@@ -201,14 +172,69 @@ class Plan:
         for fill in self._fill:
             fill(state, answer)
 
+    def on_training_grid(self, must_provide: Mapping[Any, Any]) -> dict[Any, Any]:
+        """What the fallback is asked: products of the perturbations at the redshifts of the training.
+
+        The real code then runs exactly as it did in the training, whatever redshifts are required of it.
+        """
+        grid = training_grid(self._outputs.values())
+        out = dict(must_provide)
+        for key in self._resampled:
+            if key in PERTURBATIONS:
+                out[key] = {"z": grid["z"]}
+            else:
+                out[key] = {**must_provide[key], "z": grid["z"], "k_max": grid["k_max"]}
+        return out
+
+    def copy_from(
+        self, provider: Any, state: dict[Any, Any], must_provide: Mapping[Any, Any], resample: bool
+    ) -> dict[str, float]:
+        """Copies products of the fallback into the state, as the emulator's are; returns derived parameters.
+
+        resample: the fallback was asked on_training_grid(), its answers are splined to those required.
+        """
+        grid = training_grid(self._outputs.values())["z"] if resample and self._resampled else None
+        derived: dict[str, float] = {}
+        for key, value in must_provide.items():
+            if key in LENSED or key == "unlensed_Cl":
+                state[key] = self._copy_spectra(key, provider, value)
+            elif isinstance(key, tuple) and key[0] == "Pk_grid":
+                k, z, power = (np.array(a) for a in provider.get_Pk_grid(key[2:], nonlinear=key[1]))
+                if grid is not None and key in self._resampled:
+                    power = np.exp(CubicSpline(z, np.log(power))(self._z_power))
+                    z = self._z_power.copy()
+                state[key] = k, z, power
+            elif isinstance(key, tuple) and key[0] == "sigma_R":
+                state[key] = tuple(np.array(a) for a in provider.get_sigma_R(key[1:]))
+            elif key == "Hubble":
+                state[key] = np.array(provider.get_Hubble(self._pools[key].values, units="1/Mpc"))
+            elif grid is not None and key in self._resampled:
+                state[key] = CubicSpline(grid, getattr(provider, f"get_{key}")(grid))(self._pools[key].values)
+            elif key in self._pools:
+                state[key] = np.array(getattr(provider, f"get_{key}")(self._pools[key].values))
+            else:
+                derived[key] = float(provider.get_param(key))
+        return derived
+
+    @staticmethod
+    def _copy_spectra(key: str, provider: Any, wanted: Mapping[str, int]) -> dict[str, np.ndarray]:
+        getter = provider.get_unlensed_Cl if key == "unlensed_Cl" else provider.get_Cl
+        all_spectra = getter(ell_factor=False, units="muK2")
+        lmax = max(2, *(int(last) for last in wanted.values()))
+        names = dict.fromkeys(spectrum(name) for name in wanted if name not in VANISHING)
+        return {name: np.array(all_spectra[name][2 : lmax + 1]) for name in names}
+
     def derived(self, answer: np.ndarray, params: Mapping[str, float]) -> dict[str, float]:
-        """Emulated and computed derived parameters in Cobaya's units, by Cobaya's names."""
+        """Emulated and computed derived parameters in Cobaya's units, by Cobaya's names.
+
+        params: the inputs and, if needs_canonical, the canonical parameters of the point.
+        """
         values = answer[self._blocks[self._derived_request]] if self._derived_request is not None else None
         out = {name: float(values[index]) * factor for name, index, factor in self._emulated}
         for name, arguments, function in self._computed:
             pool = [params[a] if a in params else float(values[self._labels[a]]) for a in arguments]
             out[name] = float(function(*pool))
-        out.update((name, params[name]) for name in self._passed)
+        out.update((name, float(params[name])) for name in self._passed)
         return out
 
     def _request(self, output: str, axes: list[np.ndarray]) -> int:
@@ -268,9 +294,10 @@ class Plan:
         axes = self._axes(output)
         k = axes["k"].values
         k = np.array(k[: np.searchsorted(k, options["k_max"] * (1 - 1e-9)) + 1])
-        z = self._z_power[self._z_power <= axes["z"].values[-1] * (1 + 1e-9)]
+        z = self._z_power
         order = [axis.name for axis in self._outputs[output].axes]
         block = self._request(output, [{"k": k, "z": z}[name] for name in order])
+        self._resampled.append(key)
         transpose = order == ["k", "z"]
 
         def fill(state: dict[Any, Any], answer: np.ndarray) -> None:
@@ -286,41 +313,45 @@ class Plan:
             return
         self._check(key, output, "z", redshifts)
         block = self._request(output, [np.asarray(self._pools[key].values, float)])
+        if key in PERTURBATIONS:
+            self._resampled.append(key)
 
         def fill(state: dict[Any, Any], answer: np.ndarray) -> None:
             state[key] = answer[self._blocks[block]] * factor
 
         self._fill.append(fill)
 
-    def _add_derived(self, names: list[str], inputs: set[str]) -> None:
+    def _add_derived(self, names: list[str], inputs: set[str], canonical: set[str]) -> None:
         output = self._outputs.get("derived")
         self._labels = {label: i for i, label in enumerate(output.axes[0].labels)} if output else {}
         self._emulated: list[tuple[str, int, float]] = []
         self._computed: list[tuple[str, tuple[str, ...], Callable[..., float]]] = []
         self._passed: list[str] = []
+        known = inputs | canonical
         for name in names:
             emulated, factor = DERIVED.get(name, (name, 1.0))
             arguments, function = COMPUTED.get(name, ((), None))
-            if name in inputs:
+            if name in known:
                 self._passed.append(name)
             elif name in DERIVED and emulated in self._labels:
                 self._emulated.append((name, self._labels[emulated], factor))
-            elif function and all(a in inputs or a in self._labels for a in arguments):
+            elif function and all(a in known or a in self._labels for a in arguments):
                 self._computed.append((name, arguments, function))
             else:
                 self.missing.append(name)
+        used = {*self._passed, *(a for _, arguments, _ in self._computed for a in arguments)}
+        self.needs_canonical = bool(used & canonical - inputs)
         self._derived_request: int | None = None
-        if self._emulated or self._computed:
+        if self._emulated or any(a not in known for _, arguments, _ in self._computed for a in arguments):
             self._derived_request = self._request("derived", [])
 
 
-def emulated_derived(outputs: Iterable[Any], inputs: Iterable[str]) -> set[str]:
+def emulated_derived(outputs: Iterable[Any], canonical: Iterable[str]) -> set[str]:
     """Cobaya's names of the derived parameters that the emulator gives."""
     labels = {label for output in outputs if output.name == "derived" for label in output.axes[0].labels}
-    known = labels | set(inputs)
-    return {name for name, (emulated, _) in DERIVED.items() if emulated in labels} | {
-        name for name, (arguments, _) in COMPUTED.items() if known.issuperset(arguments)
-    }
+    known = labels | set(canonical)
+    names = {name for name, (emulated, _) in DERIVED.items() if emulated in labels}
+    return names | set(canonical) | {name for name, (args, _) in COMPUTED.items() if known.issuperset(args)}
 
 
 def spectra(stored: Mapping[str, np.ndarray], ell_factor: bool, factor: float) -> dict[str, np.ndarray]:

@@ -76,6 +76,7 @@ class Zelos(BoltzmannBase):
             )
         self._info = json.loads(self._artifact.info_json())
         provenance = self._info.get("provenance") or {}
+        self._canonical = [parameter.name for parameter in self._artifact.parameters]
         self._t_cmb = float((provenance.get("config") or {}).get("TCMB", 2.7255))
         self.statistics = Statistics(_seconds_per_run(provenance))
         self._fallback = self._make_fallback(provenance)
@@ -132,7 +133,7 @@ class Zelos(BoltzmannBase):
         return names | {new for new, name in self.renames.items() if name in names}
 
     def get_can_provide_params(self) -> set[str]:
-        names = products.emulated_derived(self._artifact.outputs, [p.name for p in self._artifact.parameters])
+        names = products.emulated_derived(self._artifact.outputs, self._canonical)
         return names | (self._fallback.provides() if self._fallback else set())
 
     def check_no_repeated_input_extra(self) -> None:
@@ -154,7 +155,12 @@ class Zelos(BoltzmannBase):
         self.collectors = {product: _Collector(pool) for product, pool in self._pools.items()}
         try:
             self._plan = products.Plan(
-                self._artifact.outputs, self._must_provide, self.output_params, self.input_params, self._pools
+                self._artifact.outputs,
+                self._must_provide,
+                self.output_params,
+                self.input_params,
+                self._canonical,
+                self._pools,
             )
         except products.RangeError as error:
             raise LoggedError(self.log, "Emulator %s can not serve this run: %s.", name, error) from error
@@ -197,7 +203,8 @@ class Zelos(BoltzmannBase):
             for key, value in {**self._must_provide, **dict.fromkeys(self.output_params)}.items()
             if key not in self.input_params
         }
-        required = [products.requirements(self._wanted)]
+        self._missing = {key: self._wanted[key] for key in missing}
+        required = [products.requirements(self._plan.on_training_grid(self._wanted))]
         if "Cl" in required[0]:
             required.append({"Pk_grid": products.training_grid(self._artifact.outputs)})
         try:
@@ -208,8 +215,7 @@ class Zelos(BoltzmannBase):
                     self._fallback.name,
                     ", ".join(map(_label, missing)),
                 )
-                subset = products.requirements({key: self._wanted[key] for key in missing})
-                self._supplement = self._fallback.model(self._inputs, [subset])
+                self._supplement = self._fallback.model(self._inputs, [products.requirements(self._missing)])
         except FallbackError as error:
             raise LoggedError(self.log, "%s", error) from error
 
@@ -233,13 +239,17 @@ class Zelos(BoltzmannBase):
                 return self._reject(verdict, params)
             return self._fall_back(verdict, state, want_derived, params, start)
         self._plan.fill(state, answer[0])
-        derived = self._plan.derived(answer[0], params)
+        known = params
+        if self._plan.needs_canonical:
+            canonical, _ = self._query.canonical(values, len(self._canonical))
+            known = {**dict(zip(self._canonical, canonical[0], strict=True)), **params}
+        derived = self._plan.derived(answer[0], known)
         supplement = 0.0
         if self._supplement:
             begin = self.statistics.now()
             if not self._supplement.compute(params):
                 return False
-            derived.update(self._copy(self._supplement, state, self._plan.missing))
+            derived |= self._plan.copy_from(self._supplement.provider, state, self._missing, resample=False)
             supplement = self.statistics.now() - begin
         self._store_derived(state, derived, want_derived)
         self.statistics.add_emulated(self.statistics.now() - start, supplement)
@@ -270,14 +280,12 @@ class Zelos(BoltzmannBase):
         assert self._full is not None
         succeeded = self._full.compute(params)
         if succeeded:
-            self._store_derived(state, self._copy(self._full, state, self._wanted), want_derived)
+            derived = self._plan.copy_from(self._full.provider, state, self._wanted, resample=True)
+            self._store_derived(state, derived, want_derived)
         self.statistics.add_fallback(verdict, self.statistics.now() - start, succeeded)
         if warning := self.statistics.warning():
             self.log.warning("%s", warning)
         return succeeded
-
-    def _copy(self, model: FallbackModel, state: dict[Any, Any], keys: Any) -> dict[str, float]:
-        return products.copy_from(model.provider, state, self._must_provide, keys, self._pools)
 
     def _store_derived(self, state: dict[Any, Any], derived: dict[str, float], want_derived: bool) -> None:
         state["derived_extra"] = derived

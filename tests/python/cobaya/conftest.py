@@ -36,6 +36,7 @@ SYNONYMS = {
     "logA": {"As": lambda v: np.log(1e10 * v), "A_s": lambda v: np.log(1e10 * v)},
     "ns": {"n_s": float},
 }
+LABELS = [name for name in DERIVED if name != "H0"]
 SOLVABLE = ("cosmomc_theta", "thetastar")
 AXES = {
     **{f"Cl.{s}": {"ell": np.arange(2.0, LMAX + 1)} for s in ("tt", "te", "ee", "bb", "pp", "pt", "pe")},
@@ -77,7 +78,7 @@ class Emulator:
             SimpleNamespace(
                 name=name,
                 axes=[SimpleNamespace(name=a, values=v, labels=[]) for a, v in value.items()]
-                or [SimpleNamespace(name="name", values=np.arange(len(DERIVED)), labels=list(DERIVED))],
+                or [SimpleNamespace(name="name", values=np.arange(len(LABELS)), labels=LABELS)],
             )
             for name, value in axes.items()
         ]
@@ -117,12 +118,16 @@ class Query:
                 self.axes[output][axis] = np.union1d(self.axes[output][axis], values) if axis != "k" else K
         self.blocks, offset = [], 0
         for _, own in self.requests:
-            shape = [len(v) for v in own.values()] or [len(DERIVED)]
+            shape = [len(v) for v in own.values()] or [len(LABELS)]
             self.blocks.append((offset, shape))
             offset += int(np.prod(shape))
         self.size = offset
 
-    def canonical(self, point):
+    def canonical(self, values, n):
+        x = self.solve(dict(zip(self.names, values[0], strict=True)))
+        return np.array([[x[p.name] for p in self.emulator.parameters]]), []
+
+    def solve(self, point):
         out = {}
         for name, value in point.items():
             for parameter in self.emulator.parameters:
@@ -143,7 +148,7 @@ class Query:
         for name, value in self.emulator.fixed:
             if name in point and abs(point[name] - value) > 1e-12:
                 return nan, [(0, verdict("fixed_parameter", name, point[name], value, value))]
-        x = self.canonical(point)
+        x = self.solve(point)
         for name, (low, high) in self.emulator.box.items():
             if not low <= x[name] <= high:
                 return nan, [(0, verdict("box", name, x[name], low, high))]
@@ -154,6 +159,7 @@ class Query:
             y = np.array(results[output])
             if output == "derived":
                 y[list(DERIVED).index("sigma8")] *= amplitude**0.5
+                y = np.delete(y, list(DERIVED).index("H0"))
             for i, (axis, wanted) in enumerate(own.items()):
                 y = np.take(y, np.searchsorted(self.axes[output][axis], wanted), axis=i)
             blocks.append(np.ravel(y) * (amplitude if output.startswith("Cl.") else 1))

@@ -70,5 +70,5 @@ def test_truth_is_likelier_than_a_shifted_spectrum(likelihood, spectra):
 
 
 def test_missing_data_are_named():
-    with pytest.raises(planck_like.LoggedError, match="nowhere.npz"):
+    with pytest.raises(planck_like.LoggedError, match=r"nowhere\.npz"):
         planck_like.PlanckLike({"data": "nowhere.npz"})

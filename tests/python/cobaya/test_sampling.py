@@ -7,6 +7,7 @@ from cobaya.likelihood import Likelihood
 from cobaya.log import LoggedError
 from cobaya.output import load_samples
 from cobaya.run import run
+
 from .conftest import Emulator
 
 pytestmark = [pytest.mark.cobaya, pytest.mark.camb]

@@ -10,6 +10,7 @@ import pytest
 from cobaya.likelihood import Likelihood
 from cobaya.log import LoggedError
 from cobaya.model import get_model
+
 from .conftest import CONFIG, LMAX, Z_POWER, Emulator, K
 
 pytestmark = [pytest.mark.cobaya, pytest.mark.camb]
@@ -24,8 +25,8 @@ REQUIRED = {
     "Hubble": {"z": REDSHIFTS},
     "angular_diameter_distance": {"z": REDSHIFTS},
     "comoving_radial_distance": {"z": REDSHIFTS},
-    "sigma8_z": {"z": REDSHIFTS},
-    "fsigma8": {"z": REDSHIFTS},
+    "sigma8_z": {"z": Z_POWER[:4]},
+    "fsigma8": {"z": Z_POWER[2:]},
     "Pk_interpolator": {"z": Z_POWER, "k_max": 1.5, "nonlinear": (False, True)},
     "Pk_grid": {"z": Z_POWER, "k_max": 1.5, "nonlinear": (False, True)},
     "rdrag": None,
@@ -101,8 +102,8 @@ def at(a_model, derived_names=(), **point):
     out["Hubble 1/Mpc"] = p.get_Hubble(REDSHIFTS[::-1], units="1/Mpc")
     out["D_A"] = p.get_angular_diameter_distance(REDSHIFTS)
     out["chi"] = p.get_comoving_radial_distance(REDSHIFTS[1:])
-    out["sigma8_z"] = p.get_sigma8_z(REDSHIFTS)
-    out["fsigma8"] = p.get_fsigma8(REDSHIFTS[:2])
+    out["sigma8_z"] = p.get_sigma8_z(Z_POWER[1:3])
+    out["fsigma8"] = p.get_fsigma8(Z_POWER[3])
     for nonlinear in (False, True):
         k, z, power = p.get_Pk_grid(nonlinear=nonlinear)
         assert power.shape == (len(z), len(k)) and np.all(np.diff(z) > 0) and np.all(np.diff(k) > 0)
