@@ -23,4 +23,17 @@ void exponential(double* x, int64_t n);
 void piecewise_cubic(const double* c0, const double* c1, const double* c2, const double* c3, const int64_t* piece,
                      const double* offset, int64_t n, double* out, double* slope);
 
+/// True if x[i], i < n, are all finite.
+bool all_finite(const double* x, int64_t n);
+
+/// v[i] *= sqrt(a[i] b[i]); dv[k * stride + i] is the tangent, likewise da, db.
+void multiply_root(const double* a, const double* b, const double* da, const double* db, int64_t n, int64_t stride,
+                   int n_tangents, double* v, double* dv);
+
+/// Intervals of ascending breakpoints by look-up: for every u[i] in [front, back], piece[i] with
+/// breakpoints[piece] <= u < breakpoints[piece + 1] and offset[i] = u - breakpoints[piece]. `table`, `origin` and
+/// `inverse_step` are those of IntervalTable.
+void find_intervals(const double* u, int64_t n, const double* breakpoints, const int64_t* table, double origin,
+                    double inverse_step, int64_t* piece, double* offset);
+
 }  // namespace zelos

@@ -91,14 +91,40 @@ struct Pieces {
   }
 };
 
+/// Look-up of the interval that holds a value: the table's cells are at most as wide as the narrowest interval, so the
+/// answer is the cell's entry or the next.
+struct IntervalTable {
+  std::vector<int64_t> first;
+  double origin = 0, inverse_step = 0;
+
+  IntervalTable() = default;
+  explicit IntervalTable(const std::vector<double>& breakpoints) : origin(breakpoints.front()) {
+    double narrowest = breakpoints.back() - breakpoints.front();
+    for (size_t i = 1; i < breakpoints.size(); ++i) narrowest = std::min(narrowest, breakpoints[i] - breakpoints[i - 1]);
+    const int64_t cells = static_cast<int64_t>(std::ceil((breakpoints.back() - origin) / narrowest)) + 1;
+    const int64_t last = static_cast<int64_t>(breakpoints.size()) - 2;
+    inverse_step = static_cast<double>(cells) / (breakpoints.back() - origin);
+    int64_t j = 0;
+    for (int64_t cell = 0; cell <= cells; ++cell) {
+      // Round-off may put a value into the cell before its own.
+      const double start = origin + (static_cast<double>(cell) - 1e-9) / inverse_step;
+      while (j < last && breakpoints[j + 1] <= start) ++j;
+      first.push_back(j);
+    }
+  }
+};
+
 /// Where requested points of a stretched axis fall, shared by the outputs that are stretched alike.
 struct StretchMap {
   const OutputModel::Segment* like = nullptr;
   std::vector<double> axis;    ///< as requested
   std::vector<double> points;  ///< the same, padded with its last value
   Pieces pieces;
+  IntervalTable intervals;
   int64_t n_padded = 0;
-  int64_t piece_at = 0, offset_at = 0, speed_at = 0;  ///< workspace: int64 pieces, offsets, du/ds
+  int64_t n_full = 0;          ///< points before the stretch tapers off
+  std::vector<double> speed;   ///< du / d feature
+  int64_t piece_at = 0, offset_at = 0;  ///< workspace: int64 pieces, offsets
 };
 
 /// The requested points of one segment.
@@ -263,7 +289,10 @@ int Query::Impl::add_stretch_map(const OutputModel::Segment& segment, const std:
   map.n_padded = aligned(static_cast<int64_t>(axis.size()));
   map.points = axis;
   map.points.resize(map.n_padded, axis.back());
+  map.n_full = std::upper_bound(map.points.begin(), map.points.end(), segment.stretch->x_full) - map.points.begin();
+  for (const double x : map.points) map.speed.push_back(segment.stretch->derivative_s(x) / segment.stretch_reference);
   map.pieces = Pieces(segment.breakpoints);
+  map.intervals = IntervalTable(segment.breakpoints);
   stretch_maps.push_back(std::move(map));
   return static_cast<int>(stretch_maps.size()) - 1;
 }
@@ -396,7 +425,6 @@ void Query::Impl::lay_out() {
   for (StretchMap& map : stretch_maps) {
     map.piece_at = take(map.n_padded);
     map.offset_at = take(map.n_padded);
-    map.speed_at = take(map.n_padded);
   }
   int64_t temporary = 0, field = 0;
   for (Node& node : nodes) {
@@ -618,17 +646,21 @@ void Query::Impl::evaluate_stretch(const StretchMap& map, double* w) const {
   const double s = (w + features_at)[o.stretch_feature] / o.stretch_reference;
   auto* piece = reinterpret_cast<int64_t*>(w + map.piece_at);
   double* offset = w + map.offset_at;
-  double* speed = w + map.speed_at;
+  double* u = w + temporary_at;
   const std::vector<double>& breakpoints = map.pieces.breakpoints;
-  int64_t j = 0;
-  for (int64_t i = 0; i < map.n_padded; ++i) {
-    const double u = std::min(std::max(o.stretch->forward(map.points[i], s), breakpoints.front()), breakpoints.back());
-    while (j + 1 < map.pieces.n && u >= breakpoints[j + 1]) ++j;
-    while (j > 0 && u < breakpoints[j]) --j;
-    piece[i] = j;
-    offset[i] = u - breakpoints[j];
-    speed[i] = o.stretch->derivative_s(map.points[i]) / o.stretch_reference;
+  // Strictly below the end, so that a last interval is found for it.
+  const double end = std::nextafter(breakpoints.back(), breakpoints.front());
+  const Stretch::Tail tail = o.stretch->tail(s);
+  const double x0 = o.stretch->x0, x_full = o.stretch->x_full, front = breakpoints.front();
+  const double* x = map.points.data();
+  for (int64_t i = 0; i < map.n_full; ++i) u[i] = x0 + s * (x[i] - x0);
+  for (int64_t i = map.n_full; i < map.n_padded; ++i) {
+    const double delta = x[i] - x_full;
+    u[i] = tail.c0 + delta * (s + delta * tail.c2);
   }
+  for (int64_t i = 0; i < map.n_padded; ++i) u[i] = std::min(std::max(u[i], front), end);
+  find_intervals(u, map.n_padded, breakpoints.data(), map.intervals.first.data(), map.intervals.origin,
+                 map.intervals.inverse_step, piece, offset);
 }
 
 void Query::Impl::evaluate_part(const Node& node, const Part& part, int n_tangents, double* w) const {
@@ -652,7 +684,7 @@ void Query::Impl::evaluate_part(const Node& node, const Part& part, int n_tangen
   const StretchMap& map = stretch_maps[part.stretch_map];
   const auto* piece = reinterpret_cast<const int64_t*>(w + map.piece_at);
   const double* offset = w + map.offset_at;
-  const double* speed = w + map.speed_at;
+  const double* speed = map.speed.data();
   const int64_t stride = field_stride;
   double* coefficients = w + field_at;
   double* c = coefficients + 2 * stride;
@@ -730,10 +762,7 @@ Verdict Query::Impl::run(const double* values, int n_tangents, const double* see
   for (const StretchMap& map : stretch_maps) evaluate_stretch(map, w);
   for (const Node& node : nodes) evaluate_node(node, n_tangents, w);
   for (const int node : request_node) {
-    const double* v = w + nodes[node].values_at;
-    double sum = 0;  // a NaN or an infinity anywhere survives the sum of zeros
-    for (int64_t i = 0; i < nodes[node].n; ++i) sum += 0 * v[i];
-    if (sum != 0 || std::isnan(sum)) {
+    if (!all_finite(w + nodes[node].values_at, nodes[node].n)) {
       throw Error(ZELOS_E_NUMERIC, "emulator " + model->name + ": output " +
                                        model->descriptions[nodes[node].output].name + " is not finite at this point");
     }

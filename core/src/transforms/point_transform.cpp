@@ -9,23 +9,25 @@
 namespace zelos {
 namespace {
 
-/// y = factor_i * g for a factor that depends on features alone: f * x_i, x_i = 1 or ln(x / pivot).
+/// After a log g + f x, before it g exp(f x), with x = 1 (amplitude) or ln(axis / pivot) (tilt).
 void undo_power(const PointTransform& t, const PointContext& c, double* v, double* dv) {
   const double f = c.features[t.feature] - t.offset;
   const double* x = t.kind == PointTransform::Kind::tilt ? c.log_axis : nullptr;
-  for (int64_t i = 0; i < c.n; ++i) {
-    const double shift = x == nullptr ? f : f * x[i];
-    v[i] = t.logarithmic ? v[i] + shift : v[i] * std::exp(shift);
-    if (t.logarithmic) continue;
-    for (int k = 0; k < c.n_tangents; ++k) dv[k * c.n + i] *= std::exp(shift);
+  const auto at = [x](int64_t i) { return x == nullptr ? 1.0 : x[i]; };
+  if (t.logarithmic) {
+    for (int64_t i = 0; i < c.n; ++i) v[i] += f * at(i);
+  } else {
+    for (int64_t i = 0; i < c.n; ++i) {
+      const double factor = std::exp(f * at(i));
+      v[i] *= factor;
+      for (int k = 0; k < c.n_tangents; ++k) dv[k * c.n + i] *= factor;
+    }
   }
   for (int k = 0; k < c.n_tangents; ++k) {
     const double df = c.feature_tangents[k * c.n_features + t.feature];
     double* d = dv + k * c.n;
-    for (int64_t i = 0; i < c.n; ++i) {
-      const double slope = df * (x == nullptr ? 1.0 : x[i]);
-      d[i] += t.logarithmic ? slope : slope * v[i];
-    }
+    if (df == 0) continue;
+    for (int64_t i = 0; i < c.n; ++i) d[i] += df * at(i) * (t.logarithmic ? 1.0 : v[i]);
   }
 }
 
@@ -37,19 +39,6 @@ void undo_ratio(const PointContext& c, double* v, double* dv) {
     for (int64_t i = 0; i < c.n; ++i) d[i] = d[i] * a[i] + v[i] * da[i];
   }
   for (int64_t i = 0; i < c.n; ++i) v[i] *= a[i];
-}
-
-void undo_correlation(const PointContext& c, double* v, double* dv) {
-  const double *a = c.other[0], *b = c.other[1];
-  for (int k = 0; k < c.n_tangents; ++k) {
-    double* d = dv + k * c.n;
-    const double *da = c.other_tangents[0] + k * c.n, *db = c.other_tangents[1] + k * c.n;
-    for (int64_t i = 0; i < c.n; ++i) {
-      const double root = std::sqrt(a[i] * b[i]);
-      d[i] = root * (d[i] + 0.5 * v[i] * (da[i] / a[i] + db[i] / b[i]));
-    }
-  }
-  for (int64_t i = 0; i < c.n; ++i) v[i] *= std::sqrt(a[i] * b[i]);
 }
 
 }  // namespace
@@ -72,7 +61,8 @@ void undo(const PointTransform& t, const PointContext& c, double* v, double* dv)
     case PointTransform::Kind::amplitude:
     case PointTransform::Kind::tilt: return undo_power(t, c, v, dv);
     case PointTransform::Kind::ratio: return undo_ratio(c, v, dv);
-    case PointTransform::Kind::correlation: return undo_correlation(c, v, dv);
+    case PointTransform::Kind::correlation: 
+      return multiply_root(c.other[0], c.other[1], c.other_tangents[0], c.other_tangents[1], c.n, c.n, c.n_tangents, v, dv);
   }
 }
 

@@ -6,12 +6,10 @@
 namespace zelos {
 
 double Stretch::inverse(double u, double s) const {
-  const double full = x_full - x0, rest = u - x0 - s * full;
+  const double rest = u - x0 - s * (x_full - x0);
   if (rest <= 0) return x0 + (u - x0) / s;
-  const double length = x_end - x_full, mean = ((x_end - x0) - s * full) / length;
-  // rest = s d + a d^2: the root that tends to rest / s for small a, without cancellation.
-  const double a = (mean - s) / length;
-  return x_full + 2 * rest / (s + std::sqrt(s * s + 4 * a * rest));
+  // rest = s d + c2 d^2: the root that tends to rest / s for small c2, without cancellation.
+  return x_full + 2 * rest / (s + std::sqrt(s * s + 4 * tail(s).c2 * rest));
 }
 
 bool Stretch::monotone(double s) const {

@@ -12,11 +12,20 @@ namespace zelos {
 struct Stretch {
   double x0, x_full, x_end;
 
+  /// Beyond x_full: u = c0 + s d + c2 d^2, d = x - x_full.
+  struct Tail {
+    double c0, c2;
+  };
+  Tail tail(double s) const {
+    const double length = x_end - x_full, mean = ((x_end - x0) - s * (x_full - x0)) / length;
+    return {x0 + s * (x_full - x0), (mean - s) / length};
+  }
+
   double forward(double x, double s) const {
-    const double full = x_full - x0, delta = x - x_full;
+    const double delta = x - x_full;
     if (delta <= 0) return x0 + s * (x - x0);
-    const double length = x_end - x_full, mean = ((x_end - x0) - s * full) / length;
-    return x0 + s * full + s * delta + (mean - s) * delta * delta / length;
+    const Tail t = tail(s);
+    return t.c0 + delta * (s + delta * t.c2);
   }
 
   double derivative_s(double x) const {
