@@ -97,10 +97,11 @@ class Driver:
         for name, value in {**self.config, **{name: float(value) for name, value in params.items()}}.items():
             target, function = _RENAME.get(name, (name, lambda unchanged: unchanged))
             arguments[target] = function(value)
-        if "Omega_b" in arguments or "Omega_cdm" in arguments:
-            h2 = (arguments["H0"] / 100) ** 2
-            arguments["ombh2"] = arguments.pop("Omega_b") * h2
-            arguments["omch2"] = arguments.pop("Omega_cdm") * h2
+        for density, physical in (("Omega_b", "ombh2"), ("Omega_cdm", "omch2")):
+            if density in arguments:
+                if "H0" not in arguments:
+                    raise ValueError(f"{density} needs H0, as a parameter or under config.fixed")
+                arguments[physical] = arguments.pop(density) * (arguments["H0"] / 100) ** 2
         if "w0" in arguments:
             arguments["w"] = arguments.pop("w0")
         # Round-off must not cut the last node of the k axis.

@@ -19,6 +19,7 @@ from .fallback import Fallback, FallbackError, FallbackModel
 from .statistics import Statistics
 
 OUTSIDE = ("fallback", "reject", "error")
+_KEPT_LOOKUPS = 256
 
 
 def open_emulator(reference: str) -> Any:
@@ -152,6 +153,7 @@ class Zelos(BoltzmannBase):
         """Binds the query and builds the private models: whatever can fail, fails here."""
         name = self._artifact.name
         self._pools = products.redshift_pools(self._must_provide)
+        self._z_indices: dict[tuple[str, bytes], np.ndarray] = {}
         self.collectors = {product: _Collector(pool) for product, pool in self._pools.items()}
         try:
             self._plan = products.Plan(
@@ -293,6 +295,20 @@ class Zelos(BoltzmannBase):
             state["derived"] = {name: derived[name] for name in self.output_params}
 
     # ---- what was computed
+
+    def _get_z_dependent(self, quantity: str, z: Any, pool: Any = None) -> np.ndarray:
+        """As in the base class, which looks the redshifts up anew at every call: that cost more than the query."""
+        key = (quantity, np.asarray(z, float).tobytes())
+        indices = self._z_indices.get(key)
+        if indices is None:
+            try:
+                indices = self.collectors[quantity].z_pool.find_indices(z)
+            except ValueError:
+                return super()._get_z_dependent(quantity, z, pool)
+            if len(self._z_indices) >= _KEPT_LOOKUPS:
+                self._z_indices.clear()
+            self._z_indices[key] = indices
+        return self.current_state[quantity][indices]
 
     def get_param(self, p: str) -> float:
         for name in (p, self.translate_param(p)):

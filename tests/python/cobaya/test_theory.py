@@ -295,6 +295,16 @@ def test_the_callers_requirements_are_left_alone(use, scaled):
     assert required["Pk_grid"].keys() == {"z", "k_max", "nonlinear", "vars_pairs"}
 
 
+def test_redshifts_that_were_not_required_are_an_error(use, scaled):
+    use(scaled)
+    a_model = emulated(cosmology(H0=[40, 100]), outside="reject")
+    a_model.logposterior({"H0": 67.5})
+    for _ in range(2):
+        assert a_model.provider.get_Hubble(0.38) == a_model.provider.get_Hubble([0.61, 0.38])[1]
+        with pytest.raises(LoggedError, match="not computed for all z requested"):
+            a_model.provider.get_Hubble(0.4)
+
+
 def test_requirements_added_later(use, scaled):
     use(scaled)
     a_model = emulated(cosmology(H0=[40, 100]))
