@@ -150,7 +150,8 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
     plan.lower = np.array([parameter["range"][0] for parameter in data["parameters"]], float)
     plan.upper = np.array([parameter["range"][1] for parameter in data["parameters"]], float)
     if data["config"].get("ini") and not plan._ini_path().is_file():
-        raise SpecError(f"{path}: config.ini: there is no file {plan._ini_path()}")
+        named = _place(spec, Path(data["config"]["ini"]).name)
+        raise SpecError(f"{named}: config.ini: there is no file {plan._ini_path()}")
     plan.design("training")
     return plan
 
