@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Writes base/version.hpp: the version of this project and the commit it was configured at ("unknown" without git).
+# Writes base/version.hpp, the version of this project. Defines ZELOS_GIT_COMMIT, the commit that was configured: twelve hex
+# digits, "-dirty" appended if the checkout had changes; "unknown" without git.
 
 set(ZELOS_GIT_COMMIT unknown)
 find_package(Git QUIET)

@@ -95,6 +95,8 @@ def test_provenance_names_everything(toy_artifact: Path, toy_build: Path) -> Non
         "failed": [],
     }
     assert not chosen.failed
+    assert record["zelos"] == zelos.__version__
+    assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?|unknown", record["zelos_commit"])
 
 
 def test_the_same_spec_gives_the_same_bytes(toy_build: Path, build: Command, tmp_path: Path) -> None:

@@ -252,6 +252,8 @@ def test_info_prints_provenance_and_accuracy(toy_artifact: Path, capsys: pytest.
     text = capsys.readouterr().out
     for words in ("toy 1.0.0", "code_version: 1.2.0", "Pk.linear, relative", "A            [1, 2]", "sha256"):
         assert words in text
+    for line in zelos.get_emulator(toy_artifact).info["provenance"]["settings"].splitlines():
+        assert f"    {line}" in text
     assert cli.main(["info", "--spec", str(toy_artifact)]) == 0
     assert capsys.readouterr().out.startswith("name: toy\n")
     assert cli.main(["info", "nowhere.h5"]) == 1

@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, module) {
   zelos::python::bind_spec(module);
   zelos::python::bind_training(module);
   module.def("version", [] { return std::string(zelos_version()); });
+  module.def("commit", [] { return std::string(ZELOS_COMMIT); });
 }

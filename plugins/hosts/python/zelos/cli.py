@@ -91,14 +91,25 @@ def _info(arguments: argparse.Namespace) -> int:
     _accuracy(accuracy)
     _section("Provenance")
     for key, value in provenance.items():
-        if key in ("settings", "settings_at", "ini"):
-            continue
-        if isinstance(value, dict):
-            value = ", ".join(f"{k} {v}" for k, v in value.items() if v not in (None, [], {}))
-        print(f"  {key}: {value}")
-    if provenance.get("settings"):
-        print(f"  settings: {len(provenance['settings'].splitlines())} lines (--json shows them)")
+        if key not in _LONG:
+            print(f"  {key}: {_words(value)}")
+    for key, title in _LONG.items():
+        if provenance.get(key):
+            print(f"  {title}:")
+            print("\n".join(f"    {line}".rstrip() for line in provenance[key].splitlines()))
     return 0
+
+
+#: Texts of the provenance, printed last.
+_LONG = {"ini": "ini file", "settings": "settings, as the code reports them"}
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_words, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def _section(title: str) -> None:
@@ -133,7 +144,7 @@ def _tree(value: Any, indent: int) -> None:
     for key, entry in value.items() if isinstance(value, dict) else ():
         if isinstance(entry, (dict, list)) and len(json.dumps(entry)) > 200:
             continue
-        print(f"{' ' * indent}{key}: {entry}")
+        print(f"{' ' * indent}{key}: {_words(entry)}")
 
 
 def _list(_: argparse.Namespace) -> int:

@@ -99,6 +99,7 @@ def collect(
             "failed": failed,
         },
         "zelos": _core.version(),
+        "zelos_commit": _core.commit(),
         "libraries": {"numpy": np.__version__, "scipy": scipy.__version__},
         "host": host(),
         "date": today(),
