@@ -4,8 +4,8 @@
     python tests/benchmarks/run.py --emulator hub:CAMB_lcdm --packages COBAYA_PACKAGES --peers PYTHON
 
 Each subject lives in a process of its own, pinned to the same core with one thread. The cases are measured in
-rounds, one after the other, so that a busy moment of the machine hits all alike. Compared is the least processor
-time of all samples, which other processes disturb least; on an idle machine it is that of the wall.
+rounds, one after the other, so that a busy moment of the machine hits all alike. Compared is the least
+processor time of all samples, which other processes disturb least; on an idle machine it is that of the wall.
 """
 
 from __future__ import annotations
