@@ -30,7 +30,7 @@ def toy_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def run_build(*arguments: object, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "zelos.build.cli", *map(str, arguments)]
-    return subprocess.run(command, env=toy_environment(env), capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=toy_environment(env), capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_killed_in_the_middle_it_continues_to_the_same_artifact(
         "-q",
     ]
     process = subprocess.Popen(command, env=toy_environment({"TOY_WAIT": "0.2"}), start_new_session=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while len(list((tmp_path / "toy.build").glob("runs/*/*.npz"))) < 6:
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -152,7 +152,7 @@ def test_interrupted_it_says_how_to_continue(toy_spec: Path, tmp_path: Path) -> 
         assert process.poll() is None
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "run the same command to continue" in errors
 

@@ -16,7 +16,12 @@ from .validate import Accuracy
 
 _CURVES = (("p50", "median", "C0"), ("p68", "68 %", "C2"), ("p95", "95 %", "C1"), ("p99", "99 %", "C3"))
 _AXIS_LABELS = {"ell": r"$\ell$", "k": r"$k$ [1/Mpc]", "z": r"$z$"}
-_LOG_AXES = ("k",)
+#: Ticks of axes of multipoles, which are drawn in sqrt(ell): the lowest ones must not vanish.
+_ELL_TICKS = (2, 10, 30, 100, 200, 500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000, 8000, 10000)
+
+#: Figures that are shown against each parameter.
+_MAPPED = ("delta_chi2", "delta_chi2_pp")
+_WORST = 5
 
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
@@ -80,13 +85,13 @@ def build_html(
                 parts.append(_image(_profile_plot(name, what, axis, rows), f"{name}: {what} against {axis}"))
     if accuracy.figures and len(accuracy.parameters):
         parts.append("<h2>How the error is distributed</h2>")
-        parts.append(_image(_histograms(accuracy.figures), "histograms"))
+        parts.append(_image(_histograms(accuracy), "histograms"))
         parts.append("<h2>Where the worst points lie</h2>")
-        label = "delta_chi2" if "delta_chi2" in accuracy.figures else next(iter(accuracy.figures))
-        parts.append(_image(_where(label, accuracy, ranges), f"{label} against each parameter"))
+        for label in [name for name in accuracy.figures if name in _MAPPED] or [next(iter(accuracy.figures))]:
+            parts.append(_image(_where(label, accuracy, ranges), f"{label} against each parameter"))
     if report["learning_curve"]:
         parts.append("<h2>Learning curve</h2>")
-        parts.append(_image(_learning_plot(report["learning_curve"]), "learning curve"))
+        parts.append(_image(_learning_plot(report["learning_curve"], accuracy), "learning curve"))
     parts += [
         "<h2>Timing</h2>",
         _table(("what", "value"), report["timing"].items()),
@@ -197,12 +202,28 @@ def _profile_plot(name: str, what: str, axis: str, rows: Mapping[str, list[float
     for key, label, colour in _CURVES:
         panel.plot(x, _positive(rows[key]), color=colour, lw=1.2, label=label)
     panel.set_yscale("log")
-    if axis in _LOG_AXES:
+    if axis == "k":
         panel.set_xscale("log")
+    elif axis == "ell":
+        panel.set_xscale("function", functions=(_root, np.square))
+        panel.set_xlim(max(0.0, x[0] - 1), x[-1])
+        panel.set_xticks([tick for tick in _ELL_TICKS if x[0] <= tick <= x[-1]], minor=False)
     panel.set(title=name, xlabel=_AXIS_LABELS.get(axis, axis), ylabel=what)
     panel.legend(ncols=5, fontsize=8)
     panel.grid(alpha=0.3)
     return figure
+
+
+def _root(values: Any) -> Any:
+    return np.sqrt(np.maximum(values, 0))
+
+
+def _title(label: str, accuracy: Accuracy) -> str:
+    """What a figure of merit is, for an axis."""
+    entry = accuracy.summary.get("delta_chi2", {}).get(label)
+    if entry is None:
+        return f"{label}: worst relative error"
+    return rf"$\Delta\chi^2$, {entry['spectra']}, $\ell \leq {entry['lmax']}$"
 
 
 def _positive(values: Any) -> Any:
@@ -210,17 +231,24 @@ def _positive(values: Any) -> Any:
     return np.where(np.isfinite(clean) & (clean > 0), clean, np.nan)
 
 
-def _histograms(figures: Mapping[str, Any]) -> Any:
-    figure, panels = _figure(
-        columns=min(3, len(figures)), rows=-(-len(figures) // 3), size=(10, 2.8 * -(-len(figures) // 3))
-    )
-    for panel, (label, values) in zip(panels, figures.items(), strict=False):
+def _histograms(accuracy: Accuracy) -> Any:
+    figures = sorted(accuracy.figures.items(), key=lambda item: not item[0].startswith("delta_chi2"))
+    columns = min(3, len(figures))
+    rows = -(-len(figures) // columns)
+    figure, panels = _figure(columns, rows, (10, 2.5 * rows))
+    for panel, (label, values) in zip(panels, figures, strict=False):
         clean = _positive(values)
         clean = clean[np.isfinite(clean)]
-        if clean.size and clean.min() < clean.max():
-            panel.hist(clean, bins=np.geomspace(clean.min(), clean.max(), 25))
+        if clean.size:
+            panel.hist(clean, bins=np.geomspace(clean.min() / 1.01, clean.max() * 1.01, 25))
             panel.set_xscale("log")
-        panel.set(xlabel=label, ylabel="held-out runs")
+            # Whole decades, so that at least two of them have labels.
+            low, high = np.floor(np.log10(clean.min())), np.ceil(np.log10(clean.max()))
+            panel.set_xlim(10.0**low, 10.0 ** max(high, low + 1))
+            panel.axvline(np.median(clean), color="C3", lw=1)
+        panel.set_xlabel(_title(label, accuracy), fontsize=9)
+        panel.set_ylabel("held-out runs", fontsize=9)
+        panel.yaxis.get_major_locator().set_params(integer=True)
     for panel in panels[len(figures) :]:
         panel.set_axis_off()
     return figure
@@ -231,16 +259,19 @@ def _where(label: str, accuracy: Accuracy, ranges: Mapping[str, tuple[float, flo
     rows = -(-len(ranges) // columns)
     figure, panels = _figure(columns, rows, (10, 2.6 * rows))
     values = _positive(accuracy.figures[label])
+    worst = np.argsort(accuracy.figures[label])[-_WORST:]
     for i, (panel, (name, (low, high))) in enumerate(zip(panels, ranges.items(), strict=False)):
         panel.plot(accuracy.parameters[:, i], values, ".", ms=4)
-        panel.set(xlabel=name, ylabel=label, xlim=(low, high), yscale="log")
+        panel.plot(accuracy.parameters[worst, i], values[worst], "o", mfc="none", color="C3", ms=7)
+        panel.set(xlabel=name, xlim=(low, high), yscale="log")
         panel.grid(alpha=0.3)
+    figure.supylabel(_title(label, accuracy), fontsize=10)
     for panel in panels[len(ranges) :]:
         panel.set_axis_off()
     return figure
 
 
-def _learning_plot(curve: list[dict[str, Any]]) -> Any:
+def _learning_plot(curve: list[dict[str, Any]], accuracy: Accuracy) -> Any:
     labels = [key for key in curve[-1] if key != "n"]
     figure, panels = _figure(len(labels), 1, (4.5 * len(labels), 3.2))
     for panel, label in zip(panels, labels, strict=True):
@@ -252,7 +283,7 @@ def _learning_plot(curve: list[dict[str, Any]]) -> Any:
                 color=colour,
                 label=name,
             )
-        panel.set(xscale="log", yscale="log", xlabel="training runs", ylabel=label)
+        panel.set(xscale="log", yscale="log", xlabel="training runs", ylabel=_title(label, accuracy))
         panel.grid(alpha=0.3)
         panel.legend(fontsize=8)
     return figure

@@ -144,11 +144,13 @@ def percentiles(values: Array) -> dict[str, float]:
 
 
 def _profile(error: Array, axes: dict[str, Array]) -> dict[str, dict[str, list[float]]]:
-    """Percentiles along each axis, over points and the other axes; long axes are summarised in bins."""
+    """Percentiles along each axis, over points and the other axes; long axes are summarised in bins, those of
+    multipoles in bins of sqrt(ell)."""
     result = {}
     for dimension, (name, values) in enumerate(axes.items(), start=1):
         moved = np.moveaxis(error, dimension, 0).reshape(len(values), -1)
-        edges = np.unique(np.linspace(0, len(values), min(len(values), 150) + 1).astype(int))
+        even = np.linspace(0, 1, min(len(values), 150) + 1)
+        edges = np.unique(np.round(len(values) * (even**2 if name == "ell" else even)).astype(int))
         rows = {"axis": [float(values[low:high].mean()) for low, high in pairwise(edges)]}
         numbers = [percentiles(moved[low:high]) for low, high in pairwise(edges)]
         rows.update({key: [number[key] for number in numbers] for key in PERCENTILES})
