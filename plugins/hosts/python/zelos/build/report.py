@@ -284,6 +284,9 @@ def _learning_plot(curve: list[dict[str, Any]], accuracy: Accuracy) -> Any:
                 label=name,
             )
         panel.set(xscale="log", yscale="log", xlabel="training runs", ylabel=_title(label, accuracy))
+        sizes = [row["n"] for row in curve]
+        panel.set_xticks(sizes, [str(n) for n in sizes])
+        panel.set_xticks([], minor=True)
         panel.grid(alpha=0.3)
         panel.legend(fontsize=8)
     return figure
