@@ -145,10 +145,11 @@ ZELOS_API nlohmann::json to_json(const Spec& spec);
 
 /// The steps of a build that are kept for later builds.
 enum class Stage {
-  runs,  ///< what a run of the code gives: code, container, settings, names, outputs' axes, derived
+  runs,  ///< what a run of the code gives: code, container, settings, names, outputs' axes
   design,  ///< which runs are made: runs + ranges and training.{n, seed, design, hull, margin,
            ///< validation}
-  train,   ///< the weights: design + emulator functions, training, transforms, features, region
+  train,   ///< the weights: design + emulator functions, training, transforms, features, region,
+           ///< derived
 };
 
 /// SHA-256 in hex of the canonical JSON of the parts of the spec that a stage depends on. Equal

@@ -104,15 +104,15 @@ std::string stage_key(const Spec& spec, Stage stage) {
   std::vector<std::string> names;
   for (const ParameterSpec& parameter : spec.parameters) names.push_back(parameter.name);
   std::sort(names.begin(), names.end());
-  std::vector<std::string> derived = spec.derived;
-  std::sort(derived.begin(), derived.end());
   json axes = json::object();
-  for (const OutputSpec& output : spec.outputs) axes[output.name] = list_of(output.axes);
+  for (const OutputSpec& output : spec.outputs) {
+    // Every run gives all scalars of the code, whichever the spec lists.
+    if (output.name != "derived") axes[output.name] = list_of(output.axes);
+  }
   json parts = {{"container", spec.container},
                 {"config", all["config"]},
                 {"parameter_names", names},
-                {"axes", axes},
-                {"derived", derived}};
+                {"axes", axes}};
 
   if (stage != Stage::runs) {
     json ranges = json::array();
@@ -129,6 +129,7 @@ std::string stage_key(const Spec& spec, Stage stage) {
     parts["training"] = all["training"];
     parts["training"].erase("threads");
     parts["outputs"] = all["outputs"];
+    parts["derived"] = all["derived"];
     parts["features"] = all["features"];
     parts["region"] = all["region"];
   }
