@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,32 @@ def test_killed_in_the_middle_it_continues_to_the_same_artifact(
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(store.done()) == 32
     assert (tmp_path / "toy.tar.gz").read_bytes() == (toy_build / "toy.tar.gz").read_bytes()
+
+
+def test_killed_in_training_it_continues_to_the_same_artifact(
+    toy_build: Path, toy_spec: Path, build: Command, tmp_path: Path
+) -> None:
+    edit(toy_spec, ("  type: polynomial", "  type: neural_network\n  params: {epochs: 150}"))
+    train = ("--stage", "train", "-j1", "-q")
+    artifacts = []
+    for name in ("whole", "killed"):
+        folder = tmp_path / name
+        shutil.copytree(toy_build / "toy.build" / "runs", folder / "toy.build" / "runs")
+        if name == "killed":
+            command = [sys.executable, "-m", "zelos.build.cli", str(toy_spec), "-o", str(folder), *train]
+            process = subprocess.Popen(command, env=toy_environment(), start_new_session=True)
+            while not list(folder.glob("toy.build/train/*/checkpoints/*.h5")):
+                assert process.poll() is None
+                time.sleep(0.005)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            assert not list(folder.glob("toy.build/train/*/toy.h5"))
+        done = build(toy_spec, "-o", folder, *train)
+        assert done.returncode == 0, done.stderr
+        (artifact,) = folder.glob("toy.build/train/*/toy.h5")
+        artifacts.append(artifact.read_bytes())
+        assert [path.name for path in artifact.parent.iterdir()] == ["toy.h5"]
+    assert artifacts[0] == artifacts[1]
 
 
 def test_interrupted_it_says_how_to_continue(toy_spec: Path, tmp_path: Path) -> None:

@@ -156,7 +156,9 @@ class Build:
             )
             self._bare = self._folder / f"{plan.name}.h5"
             if not self._is_artifact(self._bare):
-                self._train(self._points, self._arrays, self._bare, self._folder / "checkpoints", step.update)
+                checkpoints = self._folder / "checkpoints"
+                self._train(self._points, self._arrays, self._bare, checkpoints, step.update)
+                shutil.rmtree(checkpoints, ignore_errors=True)
             self.provenance = json.loads(_core.open(str(self._bare)).info_json()).get(
                 "provenance", self.provenance
             )
