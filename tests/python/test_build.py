@@ -174,6 +174,8 @@ def test_interrupted_it_says_how_to_continue(toy_spec: Path, tmp_path: Path) -> 
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell's background job, such as a CI's, begins with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list((tmp_path / "toy.build").glob("runs/*/*.npz")):
         assert process.poll() is None
@@ -278,6 +280,12 @@ def test_unknown_target_is_refused_before_anything_runs(
         ("A: [1, 2]", "A: [2, 1]", r"toy\.yaml:7:\d+: parameters\.A"),
         ("code: toy", "code: toyy", r"toy\.yaml:4: config\.code: .*did you mean 'toy'"),
         ("Cl.ee:", "Cl.eee:", r"toy\.yaml:\d+: outputs: .*Cl\.eee.*did you mean 'Cl\.ee'"),
+        ("polynomial", "polynomal", r"toy\.yaml:\d+: emulator_fn\.type: .*did you mean 'polynomial'"),
+        (
+            "training:",
+            "accuracy: {Pk.linear.p96: 1}\ntraining:",
+            r"toy\.yaml:\d+: accuracy\.Pk\.linear\.p96: .*did you mean 'Pk\.linear\.p9",
+        ),
         ("[amplitude, age]", "[amplitude, agee]", r"toy\.yaml:\d+: derived: .*agee.*did you mean 'age'"),
         ("Cl.tt: {ell", "Cl.tt: {k", r"toy\.yaml:\d+: outputs: .*Cl\.tt.*ell.*'k'"),
         ("  A: [1, 2]", "  B: [1, 2]", r"toy\.yaml: toy refuses.*B"),

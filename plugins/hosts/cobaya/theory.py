@@ -297,7 +297,7 @@ class Zelos(BoltzmannBase):
     # ---- what was computed
 
     def _get_z_dependent(self, quantity: str, z: Any, pool: Any = None) -> np.ndarray:
-        """As in the base class, which looks the redshifts up anew at every call: that cost more than the query."""
+        """As in the base class, which looks the redshifts up anew at every call: dearer than the query."""
         key = (quantity, np.asarray(z, float).tobytes())
         indices = self._z_indices.get(key)
         if indices is None:

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bindings.hpp"
+#include "zelos/families.hpp"
 #include "zelos/training.hpp"
 
 namespace py = pybind11;
@@ -108,6 +109,7 @@ void train_from_arrays(const Spec& spec, const Array& parameters, const std::vec
 }  // namespace
 
 void bind_training(py::module_& module) {
+  module.def("families", &families);
   module.def("train", &train_from_arrays, py::arg("spec"), py::arg("parameters"), py::arg("outputs"),
              py::arg("artifact"), py::arg("checkpoint_folder") = "", py::arg("provenance") = "{}",
              py::arg("n_threads") = 1, py::arg("progress") = py::none());

@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluate.add_argument("parameters", nargs="+", metavar="NAME=VALUE")
     evaluate.add_argument("--output", action="append", help="output to print (default: derived parameters)")
     evaluate.add_argument("--fallback", help="code that answers outside the region")
-    commands.add_parser("plugins", help="drivers of real codes, and whether their codes are installed")
+    commands.add_parser(
+        "plugins", help="regression families; drivers of real codes, and whether their codes are installed"
+    )
     arguments = parser.parse_args(argv)
     try:
         return int(
@@ -184,8 +186,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _plugins(_: argparse.Namespace) -> int:
+    from ._core import families
     from .fallback import driver as drivers
 
+    print(f"families: {', '.join(families())}")
     for name in drivers.available():
         try:
             print(f"{name} {drivers.load(name)({}, {}).version}")

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,10 @@ class Plan:
         sizes = [int(np.prod([len(axis) for axis in output.axes.values()])) for output in self.outputs]
         return sum(sizes) + len(self.driver_class.derived)
 
+    def place(self, word: str) -> str:
+        """``file:line`` of the first line of the spec that has the word."""
+        return _place(self.spec, word)
+
     def make_driver(self) -> drivers.Driver:
         return self.driver_class(self.config, self.driver_outputs)
 
@@ -131,6 +136,7 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         driver_class = drivers.load(code)
     except MissingError as error:
         raise SpecError(f"{_place(spec, code)}: config.code: {error}") from None
+    _check_families(spec, data)
     outputs, derived = [], []
     for entry in data["outputs"]:
         if entry["name"] != "derived":
@@ -154,6 +160,19 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         raise SpecError(f"{named}: config.ini: there is no file {plan._ini_path()}")
     plan.design("training")
     return plan
+
+
+def _check_families(spec: _core.Spec, data: dict[str, Any]) -> None:
+    """A misspelt family is found now, and not after the runs."""
+    known = _core.families()
+    for function in [data["emulator_fn"], *(output.get("emulator_fn") for output in data["outputs"])]:
+        if function and function["type"] not in known:
+            near = get_close_matches(function["type"], known, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise SpecError(
+                f"{_place(spec, function['type'])}: emulator_fn.type: no family '{function['type']}': "
+                f"expected one of {', '.join(known)}{hint}"
+            )
 
 
 def _place(spec: _core.Spec, word: str) -> str:

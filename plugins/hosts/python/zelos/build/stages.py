@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,14 @@ class Build:
         self.work = options.work if options.work is not None else options.out / f"{plan.name}.build"
         unknown = [name for name in plan.data["accuracy"] if name not in validate.metric_names(plan)]
         if unknown:
-            known = ", ".join(name for name in validate.metric_names(plan) if name.endswith(("p99", "error")))
-            raise SpecError(f"{plan.spec.file_name}: accuracy.{unknown[0]}: expected one of {known}, ...")
+            names = validate.metric_names(plan)
+            known = ", ".join(name for name in names if name.endswith(("p99", "error")))
+            near = get_close_matches(unknown[0], names, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise SpecError(
+                f"{plan.place(unknown[0])}: accuracy.{unknown[0]}: expected one of {known}, "
+                f"or with p50, p68, p95 or max{hint}"
+            )
         self._begin = time.monotonic()
         self._mismatch = ""
 
@@ -369,7 +376,7 @@ def estimate(build: Build) -> None:
     with build.console.step("Timing runs"):
         seconds = _known_times(build) or _timed_runs(build)
     total = sum(counts.values())
-    per_run = float(np.mean(seconds)) if seconds else float("nan")
+    per_run = float(np.mean(seconds))
     say(f"Parameters: {len(plan.names)} ({', '.join(plan.names)})")
     for output in plan.outputs:
         size = " x ".join(f"{len(axis)} {name}" for name, axis in output.axes.items())
@@ -392,8 +399,9 @@ def _known_times(build: Build, count: int = 3) -> list[float]:
 
 
 def _timed_runs(build: Build, count: int = 3, limit: float = 60.0) -> list[float]:
-    """Up to three runs in a folder that is thrown away; fewer if they are long."""
+    """Up to three runs in a folder that is thrown away; fewer if they are long. Raises Error if all fail."""
     seconds: list[float] = []
+    reason = ""
     points = build.plan.design("validation").points(count)
     with tempfile.TemporaryDirectory() as folder, LocalPool(1) as pool:
         job = build._job(Path(folder))
@@ -402,9 +410,12 @@ def _timed_runs(build: Build, count: int = 3, limit: float = 60.0) -> list[float
                 if outcome.error is None:
                     seconds.append(outcome.value)
                 else:
-                    build.console.warn(f"a run failed: {outcome.error}")
+                    reason = outcome.error
+                    build.console.warn(f"a run failed: {reason}")
             if sum(seconds) > limit:
                 break
+    if not seconds:
+        raise Error(f"none of {len(points)} runs of {build.plan.code} succeeded, the last one: {reason}")
     return seconds
 
 
