@@ -120,7 +120,7 @@ class Statistics:
         if self.rejected:
             lines[0] += f", {self.rejected} rejected"
         if self.points:
-            lines[0] += f" ({100 * (self.points - self.emulated) / self.points:.1f} % outside)"
+            lines[0] += f" ({100 * (self.points - self.emulated) / self.points:.3g} % outside)"
         if self.reasons:
             lines.append(f"why outside: {self._reasons()}")
         if self.failed:

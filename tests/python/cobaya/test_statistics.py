@@ -40,7 +40,7 @@ def test_report_counts_and_times():
     statistics.add_fallback(HULL, 8.0, False)
     statistics.add_rejected(HULL)
     text = statistics.report()
-    assert "691 points: 663 emulated, 27 by the fallback, 1 rejected (4.1 % outside)" in text
+    assert "691 points: 663 emulated, 27 by the fallback, 1 rejected (4.05 % outside)" in text
     assert "H0 above its range: 26, hull: 2" in text
     assert "fallback failed at 1 points" in text
     assert "(1.00 ms a point)" in text and "(8.0 s a point)" in text
