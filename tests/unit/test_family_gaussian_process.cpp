@@ -149,6 +149,7 @@ TEST_CASE("gaussian_process: leave-one-out errors against refits", "[family][gau
     sum += std::pow(prediction - y(i, 0), 2);
   }
   CHECK(likelihood.leave_one_out(theta)[0] == Approx(sum / 40.0).epsilon(1e-7));
+  CHECK(likelihood.fit(theta).left_out_errors.squaredNorm() == Approx(sum).epsilon(1e-7));
 }
 
 TEST_CASE("gaussian_process: mean, variance and jacobian against dense algebra",
@@ -161,7 +162,7 @@ TEST_CASE("gaussian_process: mean, variance and jacobian against dense algebra",
   const RowMatrix y = apply(x, 4, smooth);
   const Trained trained = train(kFamily, x, y,
                                 {R"({"kernel": ")" + kernel +
-                                 R"(", "store_variance": true, "hyper_points": 100, "groups": )" +
+                                 R"(", "variance": "posterior", "hyper_points": 100, "groups": )" +
                                  groups + R"(, "noise_to_signal_bounds": [1e-7, 1.0]})"});
   INFO(trained.message);
   REQUIRE(trained.status == ZELOS_OK);
@@ -259,17 +260,6 @@ TEST_CASE("gaussian_process: auto groups join outputs of one shape and keep othe
   const std::vector<double> y_scale(6, 100.0);
   settings.y_scale = y_scale.data();
   CHECK(group_count(train(kFamily, x, y, settings).state) == 1);
-}
-
-TEST_CASE("gaussian_process: variance is missing unless stored", "[family][gaussian_process]") {
-  const RowMatrix x = random_points(60, 3, 10);
-  const Trained trained = train(kFamily, x, apply(x, 4, smooth), {R"({"groups": 1})"});
-  REQUIRE(trained.status == ZELOS_OK);
-  Opened model(kFamily, trained.state);
-  Eigen::VectorXd variance;
-  std::string message;
-  CHECK(model.variance(x.row(0), variance, &message) == ZELOS_E_MISSING);
-  CHECK_THAT(message, Contains("store_variance"));
 }
 
 TEST_CASE("gaussian_process: deterministic, and resumed equals uninterrupted",

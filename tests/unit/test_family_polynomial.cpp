@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "family_bench.hpp"
 #include "polynomial/evidence.hpp"
+#include "support/left_out_variance.hpp"
 #include "vector_kernels.hpp"
 
 extern "C" const zelos_family* zelos_family_polynomial(void);
@@ -155,7 +156,8 @@ TEST_CASE("polynomial: variance is the posterior variance of the prediction",
   std::mt19937_64 random(7);
   std::normal_distribution<double> normal(0.0, 0.01);
   for (Eigen::Index i = 0; i < y.size(); ++i) y.data()[i] += normal(random);
-  const Trained trained = train(kFamily, x, y, {R"({"degree": 3, "groups": 2})"});
+  const Trained trained =
+      train(kFamily, x, y, {R"({"degree": 3, "groups": 2, "variance": "posterior"})"});
   REQUIRE(trained.status == ZELOS_OK);
   Opened model(kFamily, trained.state);
 
@@ -191,15 +193,47 @@ TEST_CASE("polynomial: variance is the posterior variance of the prediction",
   }
 }
 
-TEST_CASE("polynomial: no variance without shrinkage", "[family][polynomial]") {
-  const RowMatrix x = random_points(60, 3, 1);
-  const Trained trained =
-      train(kFamily, x, apply(x, 3, cubic), {R"({"degree": 3, "shrinkage": "none"})"});
-  Opened model(kFamily, trained.state);
-  Eigen::VectorXd variance;
-  std::string message;
-  CHECK(model.variance(x.row(0), variance, &message) == ZELOS_E_MISSING);
-  CHECK_THAT(message, Contains("shrinkage"));
+TEST_CASE("polynomial: leave-one-out errors are those of refits", "[family][polynomial]") {
+  const bool shrinkage = GENERATE(true, false);
+  const RowMatrix x = random_points(50, 3, 6);
+  RowMatrix y = apply(x, 3, cubic);
+  std::mt19937_64 random(7);
+  std::normal_distribution<double> normal(0.0, 0.01);
+  for (Eigen::Index i = 0; i < y.size(); ++i) y.data()[i] += normal(random);
+  const Trained trained = train(
+      kFamily, x, y,
+      {shrinkage ? R"({"degree": 3, "groups": 1})" : R"({"degree": 3, "shrinkage": "none"})"});
+  REQUIRE(trained.status == ZELOS_OK);
+  const Eigen::MatrixXd phi = dense_basis(trained.state, x);
+  Eigen::VectorXd penalty = Eigen::VectorXd::Zero(phi.cols());
+  if (shrinkage) {
+    const auto group = nlohmann::json::parse(trained.state.settings).at("groups")[0];
+    const State::Array& index = trained.state.array("multi_index");
+    for (Eigen::Index t = 0; t < phi.cols(); ++t) {
+      double lambda = group.at("signal_to_noise").get<double>();
+      for (size_t j = 0; j < 3; ++j) {
+        lambda *= std::pow(group.at("ratio")[j].get<double>(),
+                           2.0 * index.data[static_cast<size_t>(t) * 3 + j]);
+      }
+      penalty[t] = 1.0 / lambda;
+    }
+  }
+  Eigen::MatrixXd errors(50, 3);
+  for (Eigen::Index i = 0; i < 50; ++i) {
+    Eigen::MatrixXd rest(49, phi.cols()), rest_y(49, 3);
+    rest << phi.topRows(i), phi.bottomRows(49 - i);
+    rest_y << y.topRows(i), y.bottomRows(49 - i);
+    Eigen::MatrixXd normal_matrix = rest.transpose() * rest;
+    normal_matrix.diagonal() += penalty;
+    errors.row(i) = y.row(i) - phi.row(i) * normal_matrix.ldlt().solve(rest.transpose() * rest_y);
+  }
+  const zelos::family::LeftOutVariance::Fit expected =
+      zelos::family::LeftOutVariance::fit(x, errors);
+  const State::Array& terms = trained.state.array("variance_terms");
+  for (Eigen::Index k = 0; k < 6; ++k) {
+    CHECK(terms.data[static_cast<size_t>(k)] ==
+          Approx(expected.variance_terms.data()[k]).epsilon(1e-6).margin(1e-12));
+  }
 }
 
 TEST_CASE("polynomial: jacobian against central differences", "[family][polynomial]") {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <random>
 
+#include "left_out_variance.hpp"
 #include "legendre_basis.hpp"
 #include "likelihood.hpp"
 #include "optimise.hpp"
@@ -16,9 +17,9 @@
 //   points (n, d), length_scales (G, d), group_size (G), order (m), weights (m, N)
 //   trend_index (p, d), trend_coefficients (m, P)
 //   kernel (1): 0 squared exponential, 1 Matern 5/2
-//   signal_variance (m), and with store_variance for each group
-//   factor_<g> (n (n + 1) / 2) rows of L, whitened_trend_<g> (p, n), trend_factor_<g> (p, p): see
-//   likelihood.hpp
+// With variance: leave_one_out those of left_out_variance.hpp; with variance: posterior
+//   signal_variance (m), and for each group factor_<g> (n (n + 1) / 2) rows of L,
+//   whitened_trend_<g> (p, n), trend_factor_<g> (p, p): see likelihood.hpp
 using namespace zelos::family;
 
 namespace {
@@ -26,7 +27,7 @@ namespace {
 constexpr int64_t kChunk =
     256;  // points at a time: the kernel values and their slopes stay in the first-level cache
 
-struct VarianceFactors {
+struct PosteriorFactors {
   const double* factor;
   const double* whitened_trend;
   const double* trend_factor;
@@ -46,19 +47,21 @@ struct Model {
   std::vector<int64_t> order;
   const double* weights = nullptr;
   const double* trend_coefficients = nullptr;
+  VarianceKind variance = VarianceKind::kNone;
+  LeftOutVariance left_out;
   const double* signal_variance = nullptr;
-  std::vector<VarianceFactors> variance;
+  std::vector<PosteriorFactors> posterior;  // of each group, or none
 
   int64_t n_inputs() const { return trend.n_inputs(); }
 };
 
 /// The scratch of one prediction, cut from the caller's workspace; cut() without one only counts.
 struct Scratch {
-  double *phi, *phi_slopes, *basis, *u, *value, *slope, *slopes, *rows, *row_slopes;
+  double *phi, *phi_slopes, *basis, *u, *value, *slope, *slopes, *rows, *row_slopes, *left_out;
 };
 
 int64_t kernel_length(const Model& model) {
-  return model.variance.empty() ? kChunk : std::max(kChunk, model.n_padded);
+  return model.posterior.empty() ? kChunk : std::max(kChunk, model.n_padded);
 }
 
 int64_t cut(const Model& model, double* base, Scratch* out) {
@@ -77,6 +80,7 @@ int64_t cut(const Model& model, double* base, Scratch* out) {
   take(out->slopes, kChunk * d);
   take(out->rows, model.n_outputs);
   take(out->row_slopes, model.n_outputs * d);
+  take(out->left_out, model.left_out.workspace());
   return used;
 }
 
@@ -92,13 +96,14 @@ constexpr const char* kDefaults = R"({
   "gradient_tolerance": 1e-5,
   "length_scale_bounds": [0.1, 100.0],
   "noise_to_signal_bounds": [1e-10, 1.0],
-  "store_variance": false
+  "variance": "leave_one_out"
 })";
 
 struct Params {
   Correlation kind;
   int trend_degree, groups, hyper_points, starts, max_iterations;
-  bool automatic, store_variance;
+  bool automatic;
+  VarianceKind variance;
   double group_tolerance, negligible, gradient_tolerance;
   double length[2], noise[2];
   std::string text;
@@ -138,7 +143,7 @@ Params parse(const char* params_json, int64_t n_outputs) {
   require_param(p.gradient_tolerance > 0.0, json, "gradient_tolerance", "above 0");
   bounds_param(json, "length_scale_bounds", p.length);
   bounds_param(json, "noise_to_signal_bounds", p.noise);
-  p.store_variance = json.at("store_variance").get<bool>();
+  p.variance = variance_param(json);
   p.text = json.dump();
   return p;
 }
@@ -397,6 +402,7 @@ class Training {
     weights_.setZero(m, padded(n));
     trend_coefficients_.setZero(m, trend_.padded_terms());
     signal_.setZero(m);
+    errors_.resize(n, m);
     factors_.resize(groups_.size());
     whitened_trends_.resize(groups_.size());
     trend_factors_.resize(groups_.size());
@@ -419,8 +425,9 @@ class Training {
             order_[first[g] + column] = static_cast<double>(o);
             trend_coefficients_.row(o).head(trend_.terms()) = fit.trend.col(column);
             signal_[o] = fit.signal_variance[column];
+            errors_.col(o) = fit.left_out_errors.col(column);
           }
-          if (!params_.store_variance) return;
+          if (params_.variance != VarianceKind::kPosterior) return;
           factors_[g].resize(n * (n + 1) / 2);
           for (int64_t i = 0, at = 0; i < n; at += ++i)
             factors_[g].segment(at, i + 1) = fit.factor.row(i).head(i + 1);
@@ -472,19 +479,24 @@ class Training {
     builder.add("trend_index", trend_index);
     builder.add("trend_coefficients", trend_coefficients_);
     builder.add("kernel", kernel);
-    builder.add("signal_variance", signal_);
+    LeftOutVariance::Fit left_out;
+    if (params_.variance == VarianceKind::kPosterior) builder.add("signal_variance", signal_);
+    if (params_.variance == VarianceKind::kLeaveOneOut) {
+      left_out = LeftOutVariance::fit(x_, errors_);
+      left_out.add_to(builder);
+    }
     std::vector<std::string> names;
     for (size_t g = 0; g < groups_.size(); ++g) {
       for (const char* stem : {"factor_", "whitened_trend_", "trend_factor_"})
         names.push_back(stem + std::to_string(g));
     }
-    for (size_t g = 0; params_.store_variance && g < groups_.size(); ++g) {
+    for (size_t g = 0; params_.variance == VarianceKind::kPosterior && g < groups_.size(); ++g) {
       builder.add(names[3 * g].c_str(), factors_[g]);
       builder.add(names[3 * g + 1].c_str(), whitened_trends_[g]);
       builder.add(names[3 * g + 2].c_str(), trend_factors_[g]);
     }
     builder.settings(
-        {{"groups", list}, {"outputs", outputs}, {"store_variance", params_.store_variance}});
+        {{"groups", list}, {"outputs", outputs}, {"variance", to_string(params_.variance)}});
     const zelos_state state = builder.state();
     zelos_error told = {sizeof(zelos_error), 0, ""};
     const zelos_status status = save(save_data, &state, error != nullptr ? error : &told);
@@ -496,7 +508,7 @@ class Training {
   Params params_;
   LegendreBasis trend_;
   RowMatrix x_, x_hyper_, search_, weights_, trend_coefficients_;
-  Eigen::MatrixXd y_, h_, y_hyper_, h_hyper_;
+  Eigen::MatrixXd y_, h_, y_hyper_, h_hyper_, errors_;
   Eigen::VectorXd lower_, upper_, signal_, order_;
   std::vector<std::vector<int64_t>> groups_;
   std::vector<int64_t> centres_;
@@ -523,7 +535,6 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
     const ConstRowMap weights = matrix(*state, "weights");
     const ConstRowMap trend_coefficients = matrix(*state, "trend_coefficients");
     const ConstVectorMap kernel = vector(*state, "kernel");
-    const ConstVectorMap signal = vector(*state, "signal_variance");
     model->trend = LegendreBasis::from_rows(matrix(*state, "trend_index"));
     model->n = points.rows();
     model->n_padded = padded(points.rows());
@@ -545,7 +556,6 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
         "should have one row per output and one column per term, padded to 8");
     expect(kernel.size() == 1 && (kernel[0] == 0.0 || kernel[0] == 1.0), "kernel",
            "should be 0 or 1");
-    expect(signal.size() == m, "signal_variance", "should have one entry per output");
     model->kind = kernel[0] == 0.0 ? Correlation::kSquaredExponential : Correlation::kMatern52;
     std::vector<char> seen(static_cast<size_t>(m), 0);
     for (int64_t r = 0; r < m; ++r) {
@@ -576,8 +586,13 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
            "should hold positive integers that add up to the number of outputs");
     model->weights = weights.data();
     model->trend_coefficients = trend_coefficients.data();
-    model->signal_variance = signal.data();
-    if (nlohmann::json::parse(state->settings_json).value("store_variance", false)) {
+    model->variance = stored_variance(*state);
+    if (model->variance == VarianceKind::kLeaveOneOut) {
+      model->left_out = LeftOutVariance(*state, d, m);
+    } else if (model->variance == VarianceKind::kPosterior) {
+      const ConstVectorMap signal = vector(*state, "signal_variance");
+      expect(signal.size() == m, "signal_variance", "should have one entry per output");
+      model->signal_variance = signal.data();
       const int64_t p = model->trend.terms();
       for (size_t g = 0; g < model->groups.size(); ++g) {
         const std::string number = std::to_string(g);
@@ -588,7 +603,7 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
         expect(whitened.rows() == p && whitened.cols() == model->n, "whitened_trend",
                "has the wrong shape");
         expect(trend.rows() == p && trend.cols() == p, "trend_factor", "has the wrong shape");
-        model->variance.push_back({factor.data(), whitened.data(), trend.data()});
+        model->posterior.push_back({factor.data(), whitened.data(), trend.data()});
       }
     }
     *out = to_handle(model.release());
@@ -681,23 +696,14 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
 
 // s^2 (1 - v^T v + t^T t), v = L^-1 k, T t = h - (L^-1 H)^T v: of the noise-free function, the
 // trend's part included.
-zelos_status variance(const zelos_model* handle, const double* x, double* variance, void* workspace,
-                      zelos_error* error) {
-  const Model& model = *from_handle<Model>(handle);
-  if (model.variance.empty()) {
-    return fill_error(
-        error, ZELOS_E_MISSING,
-        "gaussian_process: trained without variance; needs params store_variance: true");
-  }
+void posterior_variance(const Model& model, const double* x, double* variance, const Scratch& s) {
   const VectorKernels& kernels = vector_kernels();
   const int64_t d = model.n_inputs();
   const int64_t p = model.trend.terms();
-  Scratch s;
-  cut(model, static_cast<double*>(workspace), &s);
   model.trend.evaluate(x, s.phi, s.basis);
   for (size_t g = 0; g < model.groups.size(); ++g) {
     const Group& group = model.groups[g];
-    const VarianceFactors& stored = model.variance[g];
+    const PosteriorFactors& stored = model.posterior[g];
     for (int64_t j = 0; j < d; ++j) s.u[j] = x[j] * group.inverse_length[static_cast<size_t>(j)];
     kernels.correlate(model.kind, group.points.data(), model.n_padded, model.n_padded, s.u, d,
                       s.value, s.slope);
@@ -717,6 +723,23 @@ zelos_status variance(const zelos_model* handle, const double* x, double* varian
       const int64_t o = model.order[static_cast<size_t>(r)];
       variance[o] = model.signal_variance[o] * ratio;
     }
+  }
+}
+
+zelos_status variance(const zelos_model* handle, const double* x, double* variance, void* workspace,
+                      zelos_error* error) {
+  const Model& model = *from_handle<Model>(handle);
+  Scratch s;
+  cut(model, static_cast<double*>(workspace), &s);
+  switch (model.variance) {
+    case VarianceKind::kLeaveOneOut:
+      model.left_out.evaluate(x, variance, s.left_out);
+      break;
+    case VarianceKind::kPosterior:
+      posterior_variance(model, x, variance, s);
+      break;
+    case VarianceKind::kNone:
+      return no_variance("gaussian_process", error);
   }
   return ZELOS_OK;
 }

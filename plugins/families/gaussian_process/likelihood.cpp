@@ -114,10 +114,12 @@ double Likelihood::operator()(const Eigen::VectorXd& theta, Eigen::VectorXd& gra
 Eigen::VectorXd Likelihood::leave_one_out(const Eigen::VectorXd& theta) {
   if (!factorise(theta))
     return Eigen::VectorXd::Constant(y_.cols(), std::numeric_limits<double>::infinity());
+  return left_out_errors().colwise().squaredNorm().transpose() / static_cast<double>(x_.rows());
+}
+
+Eigen::MatrixXd Likelihood::left_out_errors() {
   invert();
-  const Eigen::VectorXd scale = inverse_.diagonal().cwiseInverse();
-  return (scale.asDiagonal() * weights_).colwise().squaredNorm().transpose() /
-         static_cast<double>(x_.rows());
+  return inverse_.diagonal().cwiseInverse().asDiagonal() * weights_;
 }
 
 Likelihood::Fit Likelihood::fit(const Eigen::VectorXd& theta) {
@@ -127,7 +129,7 @@ Likelihood::Fit Likelihood::fit(const Eigen::VectorXd& theta) {
                 "the lower end of "
                 "'noise_to_signal_bounds'");
   }
-  return {factor_, whitened_h_, trend_llt_.matrixL(), trend_, weights_, signal_};
+  return {factor_, whitened_h_, trend_llt_.matrixL(), trend_, weights_, signal_, left_out_errors()};
 }
 
 }  // namespace zelos::family

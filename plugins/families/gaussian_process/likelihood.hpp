@@ -37,6 +37,7 @@ class Likelihood {
     Eigen::MatrixXd trend;            ///< (p, outputs): b_o
     Eigen::MatrixXd weights;          ///< (n, outputs): C^-1 (y_o - H b_o)
     Eigen::VectorXd signal_variance;  ///< s_o^2
+    Eigen::MatrixXd left_out_errors;  ///< (n, outputs): see leave_one_out
   };
   /// ZELOS_E_NUMERIC if C is not positive definite.
   Fit fit(const Eigen::VectorXd& theta);
@@ -44,6 +45,7 @@ class Likelihood {
  private:
   bool factorise(const Eigen::VectorXd& theta);
   void invert();
+  Eigen::MatrixXd left_out_errors();
 
   Correlation kind_;
   RowMatrix x_;

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "evidence.hpp"
+#include "left_out_variance.hpp"
 #include "optimise.hpp"
 #include "training.hpp"
 
@@ -10,7 +11,8 @@
 // outputs; g a group):
 //   multi_index (T, d)            degrees of the terms, the constant first
 //   coefficients (m, padded T)
-//   group (m), noise_variance (m) only with shrinkage and store_variance
+// With variance: leave_one_out those of left_out_variance.hpp; with variance: posterior
+//   group (m), noise_variance (m)
 //   posterior_<g> (T (T + 1) / 2) rows of the lower triangle of F: covariance of the coefficients =
 //   noise * F^T F
 using namespace zelos::family;
@@ -21,6 +23,8 @@ struct Model {
   LegendreBasis basis;
   int64_t n_outputs = 0;
   const double* coefficients = nullptr;
+  VarianceKind variance = VarianceKind::kNone;
+  LeftOutVariance left_out;
   const double* group = nullptr;
   const double* noise = nullptr;
   std::vector<const double*> factors;
@@ -39,14 +43,15 @@ constexpr const char* kDefaults = R"({
   "ratio_bounds": [1e-3, 2.0],
   "signal_to_noise_bounds": [1e-4, 1e16],
   "prune": 1e-3,
-  "store_variance": true
+  "variance": "leave_one_out"
 })";
 
 struct Params {
   int degree, groups, max_iterations;
   std::vector<double> degree_weights;
   double q, gradient_tolerance, prune;
-  bool evidence, store_variance;
+  bool evidence;
+  VarianceKind variance;
   double ratio[2], signal[2];
   std::string text;
 };
@@ -76,7 +81,9 @@ Params parse(const char* params_json, int64_t n_inputs, int64_t n_outputs) {
   require_param(shrinkage == "evidence" || shrinkage == "none", json, "shrinkage",
                 "\"evidence\" or \"none\"");
   p.evidence = shrinkage == "evidence";
-  p.store_variance = json.at("store_variance").get<bool>() && p.evidence;
+  p.variance = variance_param(json);
+  require_param(p.evidence || p.variance != VarianceKind::kPosterior, json, "variance",
+                "\"leave_one_out\" or \"none\" where 'shrinkage' is \"none\"");
   bounds_param(json, "ratio_bounds", p.ratio);
   bounds_param(json, "signal_to_noise_bounds", p.signal);
   p.text = json.dump();
@@ -184,6 +191,7 @@ class Training {
     const int64_t m = set_.n_outputs;
     coefficients_.setZero(m, basis_.padded_terms());
     noise_.setZero(m);
+    errors_.resize(set_.n, m);
     if (!params_.evidence) {
       const Eigen::ColPivHouseholderQR<Eigen::MatrixXd> qr(phi_);
       if (qr.rank() < phi_.cols()) {
@@ -194,6 +202,9 @@ class Training {
       }
       const Eigen::MatrixXd solution = qr.solve(y_);
       coefficients_.leftCols(basis_.terms()) = solution.transpose();
+      const Eigen::MatrixXd q =
+          qr.householderQ() * Eigen::MatrixXd::Identity(phi_.rows(), phi_.cols());
+      errors_ = left_out_errors(y_, solution, q.rowwise().squaredNorm());
       return;
     }
     factors_.assign(groups_.size(), Eigen::VectorXd());
@@ -207,13 +218,37 @@ class Training {
             posterior.coefficients.col(static_cast<Eigen::Index>(i));
         noise_[o] = posterior.noise[static_cast<Eigen::Index>(i)];
       }
-      if (!params_.store_variance) continue;
+      if (params_.variance != VarianceKind::kPosterior) {
+        const Eigen::MatrixXd errors =
+            left_out_errors(select_columns(y_, groups_[g]), posterior.coefficients,
+                            (phi_ * posterior.factor.transpose()).rowwise().squaredNorm());
+        for (size_t i = 0; i < groups_[g].size(); ++i) {
+          errors_.col(groups_[g][i]) = errors.col(static_cast<Eigen::Index>(i));
+        }
+        continue;
+      }
       const int64_t terms = basis_.terms();
       factors_[g].resize(terms * (terms + 1) / 2);
       for (int64_t t = 0, at = 0; t < terms; at += ++t) {
         factors_[g].segment(at, t + 1) = posterior.factor.row(t).head(t + 1);
       }
     }
+  }
+
+  // r_i / (1 - hat_ii); without a point that alone determines a term nothing is known there, and
+  // the error is taken to be as large as the output.
+  Eigen::MatrixXd left_out_errors(const Eigen::MatrixXd& y, const Eigen::MatrixXd& coefficients,
+                                  const Eigen::VectorXd& hat) const {
+    Eigen::MatrixXd errors = y - phi_ * coefficients;
+    for (Eigen::Index i = 0; i < errors.rows(); ++i) {
+      const double rest = 1.0 - hat[i];
+      if (rest > 1e-6) {
+        errors.row(i) /= rest;
+      } else {
+        errors.row(i) = y.row(i);
+      }
+    }
+    return errors;
   }
 
   // Without y_scale nothing says what is negligible, and nothing is dropped.
@@ -270,7 +305,12 @@ class Training {
       settings["groups"] = list;
     }
     std::vector<std::string> names;
-    if (params_.store_variance) {
+    LeftOutVariance::Fit left_out;
+    settings["variance"] = to_string(params_.variance);
+    if (params_.variance == VarianceKind::kLeaveOneOut) {
+      left_out = LeftOutVariance::fit(x_, errors_);
+      left_out.add_to(builder);
+    } else if (params_.variance == VarianceKind::kPosterior) {
       builder.add("group", group);
       builder.add("noise_variance", noise_);
       for (size_t g = 0; g < groups_.size(); ++g) names.push_back("posterior_" + std::to_string(g));
@@ -288,7 +328,7 @@ class Training {
   Params params_;
   LegendreBasis basis_;
   RowMatrix x_, search_, coefficients_;
-  Eigen::MatrixXd y_, phi_;
+  Eigen::MatrixXd y_, phi_, errors_;
   Eigen::VectorXd noise_;
   std::vector<std::vector<int64_t>> groups_;
   std::vector<Eigen::VectorXd> factors_;
@@ -311,10 +351,10 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
     }
     model->n_outputs = coefficients.rows();
     model->coefficients = coefficients.data();
-    bool stored = false;
-    for (uint32_t i = 0; i < state->n_arrays; ++i)
-      stored = stored || std::strcmp(state->arrays[i].name, "group") == 0;
-    if (stored) {
+    model->variance = stored_variance(*state);
+    if (model->variance == VarianceKind::kLeaveOneOut) {
+      model->left_out = LeftOutVariance(*state, model->basis.n_inputs(), model->n_outputs);
+    } else if (model->variance == VarianceKind::kPosterior) {
       const ConstVectorMap group = vector(*state, "group");
       const ConstVectorMap noise = vector(*state, "noise_variance");
       if (group.size() != model->n_outputs || noise.size() != model->n_outputs) {
@@ -353,8 +393,8 @@ size_t workspace_bytes(const zelos_model* handle) {
   const Model* model = from_handle<Model>(handle);
   const LegendreBasis& basis = model->basis;
   const int64_t groups = padded(static_cast<int64_t>(model->factors.size()));
-  return sizeof(double) * static_cast<size_t>(basis.padded_terms() * (1 + basis.n_inputs()) +
-                                              basis.workspace() + groups);
+  const int64_t own = basis.padded_terms() * (1 + basis.n_inputs()) + basis.workspace() + groups;
+  return sizeof(double) * static_cast<size_t>(std::max(own, model->left_out.workspace()));
 }
 
 zelos_status predict(const zelos_model* handle, const double* x, double* y, void* workspace,
@@ -391,10 +431,10 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
 zelos_status variance(const zelos_model* handle, const double* x, double* variance, void* workspace,
                       zelos_error* error) {
   const Model* model = from_handle<Model>(handle);
-  if (model->factors.empty()) {
-    return fill_error(error, ZELOS_E_MISSING,
-                      "polynomial: trained without variance; needs params shrinkage: evidence, "
-                      "store_variance: true");
+  if (model->variance == VarianceKind::kNone) return no_variance("polynomial", error);
+  if (model->variance == VarianceKind::kLeaveOneOut) {
+    model->left_out.evaluate(x, variance, static_cast<double*>(workspace));
+    return ZELOS_OK;
   }
   const LegendreBasis& basis = model->basis;
   double* phi = static_cast<double*>(workspace);
