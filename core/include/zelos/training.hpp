@@ -16,11 +16,6 @@
 
 namespace zelos {
 
-/// Points of a design. Deterministic for a seed; point i does not depend on how many are asked for ("sobol").
-/// Returns n * d values, row-major, inside [lower, upper].
-ZELOS_API std::vector<double> design_points(const std::string& kind, int64_t n, const std::vector<double>& lower,
-                                            const std::vector<double>& upper, uint64_t seed);
-
 /// One output of the real code at all training points.
 struct RunOutput {
   std::string name;                              ///< as in the spec: "Cl.tt", "derived"
@@ -48,7 +43,9 @@ struct TrainOptions {
 };
 
 /// Trains every output and writes the artifact (atomically). Held-out accuracy is added later by attach_accuracy.
-/// Throws Error: ZELOS_E_ARGUMENT, ZELOS_E_NUMERIC, ZELOS_E_CANCELLED, ZELOS_E_IO.
+/// The same spec, runs, seed and machine give the same bytes, also when resumed from checkpoints.
+/// Throws Error: ZELOS_E_ARGUMENT (spec and runs do not fit, a run is not finite: both are named), ZELOS_E_NUMERIC,
+/// ZELOS_E_CANCELLED, ZELOS_E_IO; the artifact is then what it was before.
 ZELOS_API void train(const Spec& spec, const TrainingRuns& runs, const std::filesystem::path& artifact,
                      const TrainOptions& options);
 

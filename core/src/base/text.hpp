@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstddef>
+#include <cstdio>
 #include <numeric>
 #include <string>
 #include <string_view>
@@ -63,6 +64,13 @@ inline std::string nearest(std::string_view name, const std::vector<std::string>
 inline std::string did_you_mean(std::string_view name, const std::vector<std::string>& candidates) {
   const std::string guess = nearest(name, candidates);
   return guess.empty() ? "" : "; did you mean '" + guess + "'?";
+}
+
+/// Ten significant digits, for messages: small numbers do not become 0.
+inline std::string to_text(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.10g", x);
+  return text;
 }
 
 /// The parts with `separator` between them: join({"a", "b"}, ", ") is "a, b".

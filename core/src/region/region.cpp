@@ -26,20 +26,25 @@ void Region::fit_ellipsoid(const Eigen::Ref<const Eigen::MatrixXd>& points, doub
   *radius = std::sqrt(squared.maxCoeff()) * (1 + margin);
 }
 
-Verdict Region::check(const double* x) const {
+Verdict Region::check_parameter(size_t i, double x) const {
   Verdict verdict;
+  const bool finite = std::isfinite(x);
+  if (finite && x >= lower_[i] && x <= upper_[i]) return verdict;
+  verdict.reason = finite ? Verdict::Reason::box : Verdict::Reason::not_finite;
+  verdict.parameter = names_[i];
+  verdict.value = x;
+  verdict.lower = lower_[i];
+  verdict.upper = upper_[i];
+  verdict.excess = std::max(lower_[i] - x, x - upper_[i]) / (upper_[i] - lower_[i]);
+  return verdict;
+}
+
+Verdict Region::check(const double* x) const {
   const size_t d = names_.size();
   for (size_t i = 0; i < d; ++i) {
-    if (std::isfinite(x[i]) && x[i] >= lower_[i] && x[i] <= upper_[i]) continue;
-    const bool finite = std::isfinite(x[i]);
-    verdict.reason = finite ? Verdict::Reason::box : Verdict::Reason::not_finite;
-    verdict.parameter = names_[i];
-    verdict.value = x[i];
-    verdict.lower = lower_[i];
-    verdict.upper = upper_[i];
-    verdict.excess = std::max(lower_[i] - x[i], x[i] - upper_[i]) / (upper_[i] - lower_[i]);
-    return verdict;
+    if (!(x[i] >= lower_[i] && x[i] <= upper_[i])) return check_parameter(i, x[i]);
   }
+  Verdict verdict;
   if (!has_ellipsoid_) return verdict;
   double squared = 0;
   for (size_t i = 0; i < d; ++i) {

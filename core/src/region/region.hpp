@@ -24,6 +24,8 @@ class Region {
 
   /// Bounds are inclusive; NaN and infinities are `not_finite`. No allocation for a point inside.
   Verdict check(const double* x) const;
+  /// The box alone, for one parameter.
+  Verdict check_parameter(size_t index, double x) const;
 
   /// Largest predicted error that is allowed; infinite if the artifact sets none.
   double tolerance = std::numeric_limits<double>::infinity();

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <initializer_list>
 #include <new>
 #include <nlohmann/json.hpp>
 
@@ -35,6 +36,7 @@ struct zelos_query {
 
 struct zelos_workspace {
   zelos::Workspace workspace;
+  const zelos::Query::Impl* owner;  ///< the question it was made for
 };
 
 namespace {
@@ -67,6 +69,19 @@ zelos_status guarded(zelos_error* error, Body&& body) noexcept {
 
 void need(bool condition, const char* what) {
   if (!condition) throw Error(ZELOS_E_ARGUMENT, what);
+}
+
+/// What every evaluation needs; a workspace of another query has another size.
+void check(const zelos_query* query, const void* values, const zelos_workspace* workspace) {
+  need(query != nullptr && workspace != nullptr, "evaluation: query and workspace must not be NULL");
+  need(values != nullptr || query->query.n_parameters() == 0, "evaluation: values must not be NULL");
+  need(workspace->owner == &query->query.impl(), "evaluation: the workspace was made for another query");
+}
+
+/// The arrays of an answer; an empty answer needs none.
+void check_out(const zelos_query* query, std::initializer_list<const void*> arrays) {
+  if (query->query.size() == 0) return;
+  for (const void* array : arrays) need(array != nullptr, "evaluation: an array is NULL");
 }
 
 /// Copies what the caller's struct_size covers, and leaves its struct_size.
@@ -264,7 +279,7 @@ zelos_status zelos_query_block(const zelos_query* query, int32_t index, int64_t*
 zelos_status zelos_workspace_create(const zelos_query* query, zelos_workspace** workspace, zelos_error* error) {
   return guarded(error, [&] {
     need(query != nullptr && workspace != nullptr, "zelos_workspace_create: query and workspace must not be NULL");
-    *workspace = new zelos_workspace{query->query.workspace()};
+    *workspace = new zelos_workspace{query->query.workspace(), &query->query.impl()};
     return ZELOS_OK;
   });
 }
@@ -273,12 +288,20 @@ void zelos_workspace_destroy(zelos_workspace* workspace) { delete workspace; }
 
 zelos_status zelos_evaluate(const zelos_query* query, const double* values, double* out, zelos_workspace* workspace,
                             zelos_verdict* verdict, zelos_error* error) {
-  return guarded(error, [&] { return answer(query->query.evaluate(values, out, workspace->workspace), verdict, error); });
+  return guarded(error, [&] {
+    check(query, values, workspace);
+    check_out(query, {out});
+    return answer(query->query.evaluate(values, out, workspace->workspace), verdict, error);
+  });
 }
 
 zelos_status zelos_evaluate_batch(const zelos_query* query, int64_t n, const double* values, double* out, int32_t* inside,
                                   zelos_workspace* workspace, zelos_error* error) {
   return guarded(error, [&] {
+    need(n >= 0, "evaluation: the number of points is negative");
+    if (n == 0) return ZELOS_OK;
+    check(query, values, workspace);
+    check_out(query, {out});
     const int64_t d = query->query.n_parameters(), size = query->query.size();
     for (int64_t i = 0; i < n; ++i) {
       const bool ok = query->query.evaluate(values + i * d, out + i * size, workspace->workspace).inside();
@@ -291,6 +314,8 @@ zelos_status zelos_evaluate_batch(const zelos_query* query, int64_t n, const dou
 zelos_status zelos_jacobian(const zelos_query* query, const double* values, double* out, double* jacobian,
                             zelos_workspace* workspace, zelos_verdict* verdict, zelos_error* error) {
   return guarded(error, [&] {
+    check(query, values, workspace);
+    check_out(query, {out, jacobian});
     return answer(query->query.jacobian(values, out, jacobian, workspace->workspace), verdict, error);
   });
 }
@@ -298,6 +323,8 @@ zelos_status zelos_jacobian(const zelos_query* query, const double* values, doub
 zelos_status zelos_jvp(const zelos_query* query, const double* values, const double* direction, double* out,
                        double* product, zelos_workspace* workspace, zelos_verdict* verdict, zelos_error* error) {
   return guarded(error, [&] {
+    check(query, values, workspace);
+    check_out(query, {direction, out, product});
     return answer(query->query.jvp(values, direction, out, product, workspace->workspace), verdict, error);
   });
 }
@@ -305,6 +332,8 @@ zelos_status zelos_jvp(const zelos_query* query, const double* values, const dou
 zelos_status zelos_vjp(const zelos_query* query, const double* values, const double* cotangent, double* out,
                        double* product, zelos_workspace* workspace, zelos_verdict* verdict, zelos_error* error) {
   return guarded(error, [&] {
+    check(query, values, workspace);
+    check_out(query, {cotangent, out, product});
     return answer(query->query.vjp(values, cotangent, out, product, workspace->workspace), verdict, error);
   });
 }
@@ -312,6 +341,7 @@ zelos_status zelos_vjp(const zelos_query* query, const double* values, const dou
 zelos_status zelos_verdict_at(const zelos_query* query, const double* values, zelos_workspace* workspace,
                               zelos_verdict* verdict, zelos_error* error) {
   return guarded(error, [&] {
+    check(query, values, workspace);
     fill(query->query.verdict(values, workspace->workspace), verdict);
     return ZELOS_OK;
   });
@@ -320,6 +350,8 @@ zelos_status zelos_verdict_at(const zelos_query* query, const double* values, ze
 zelos_status zelos_predicted_error(const zelos_query* query, const double* values, double* errors,
                                    zelos_workspace* workspace, zelos_error* error) {
   return guarded(error, [&] {
+    check(query, values, workspace);
+    check_out(query, {errors});
     const zelos::Verdict verdict = query->query.predicted_error(values, errors, workspace->workspace);
     const bool undefined =
         verdict.reason == zelos::Verdict::Reason::not_finite || verdict.reason == zelos::Verdict::Reason::no_solution;

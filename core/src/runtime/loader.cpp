@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // loader.cpp: from the document and arrays of an artifact to a model, every index and shape checked.
+#include <algorithm>
 #include <cmath>
-#include <set>
+#include <functional>
 
 #include "base/text.hpp"
 #include "registry/registry.hpp"
@@ -149,6 +150,7 @@ class Loader {
     } else {
       axis.coordinate = coordinate == "log" ? Coordinate::log : coordinate == "log1p" ? Coordinate::log1p : Coordinate::linear;
     }
+    if (axis.axis.values.empty()) fail(path + ": axis '" + axis.axis.name + "' has no points");
     const std::vector<double> mapped = axis.mapped();
     for (size_t i = 0; i < mapped.size(); ++i) {
       if (!std::isfinite(mapped[i]) || (i > 0 && mapped[i] <= mapped[i - 1])) fail(path + ": axis '" + axis.axis.name + "' is not ascending");
@@ -170,12 +172,31 @@ class Loader {
       point.axis = t.value("axis", 0);
       if (t.contains("feature")) point.feature = feature(t["feature"].get<std::string>());
       if (t.contains("other")) {
+        if (t["other"].size() > 2) fail("transform '" + type + "': expected at most two other outputs");
         int i = 0;
         for (const json& other : t["other"]) point.other[i++] = earlier_output(other.get<std::string>(), n_outputs_before);
       }
+      check_point(point, n_outputs_before);
       return point;
     }
     fail("unknown transform '" + type + "'");
+  }
+
+  /// Everything that the transform will read is there.
+  void check_point(const PointTransform& t, int index) const {
+    const std::string where = "outputs/" + m_.descriptions[index].name + ": transform '" + to_string(t.kind) + "' ";
+    const bool power = t.kind == PointTransform::Kind::amplitude || t.kind == PointTransform::Kind::tilt;
+    if (power && t.feature < 0) fail(where + "lacks its feature");
+    const std::vector<AxisModel>& axes = m_.outputs[index].axes;
+    if (t.axis < 0 || t.axis >= static_cast<int>(axes.size())) fail(where + "names axis " + std::to_string(t.axis));
+    const int n_others = t.kind == PointTransform::Kind::ratio ? 1 : t.kind == PointTransform::Kind::correlation ? 2 : 0;
+    for (int i = 0; i < n_others; ++i) {
+      if (t.other[i] < 0) fail(where + "needs " + std::to_string(n_others) + " other outputs");
+      const std::vector<AxisModel>& other = m_.outputs[t.other[i]].axes;
+      bool same = other.size() == axes.size();
+      for (size_t a = 0; same && a < axes.size(); ++a) same = other[a].axis.values == axes[a].axis.values;
+      if (!same) fail(where + "refers to output '" + m_.descriptions[t.other[i]].name + "', which has other axes");
+    }
   }
 
   int earlier_output(const std::string& name, int before) const {
@@ -197,13 +218,20 @@ class Loader {
       output.axes.push_back(load_axis(a, path));
       description.axes.push_back(output.axes.back().axis);
     }
+    if (output.axes.empty() || output.axes.size() > 2) fail(path + ": expected 1 or 2 axes, found " + std::to_string(output.axes.size()));
     output.description = &description;
     int index_of_segment = 0;
+    int64_t covered = 0;
     for (const json& segment : list(o, "segments")) {
       output.segments.push_back(load_segment(segment, path + "/segment" + std::to_string(index_of_segment++), output));
       description.family = output.segments.back().blocks.front().regressor->family_id();
+      if (segment.at("first").get<int64_t>() != covered) fail(path + ": its segments leave a gap, or overlap");
+      covered += segment.at("size").get<int64_t>();
     }
-    if (output.segments.empty()) fail(path + ": no segments");
+    if (output.segments.empty() || covered != static_cast<int64_t>(output.axes[0].axis.values.size())) {
+      fail(path + ": its segments cover " + std::to_string(covered) + " of " +
+           std::to_string(output.axes[0].axis.values.size()) + " points of the axis");
+    }
     for (const json& t : list(o, "point_transforms")) output.point_transforms.push_back(load_point(t, index));
     output.truncation_error = o.value("truncation_error", 0.0);
   }
@@ -213,7 +241,7 @@ class Loader {
     segment.axes = output.axes;
     const int64_t first = member(s, "first").get<int64_t>(), size = member(s, "size").get<int64_t>();
     std::vector<double>& points = segment.axes[0].axis.values;
-    if (first < 0 || size < 1 || first + size > static_cast<int64_t>(points.size())) fail(path + ": range outside the axis");
+    if (first < 0 || size < 1 || first > static_cast<int64_t>(points.size()) - size) fail(path + ": range outside the axis");
     points = std::vector<double>(points.begin() + first, points.begin() + first + size);
     int64_t field = 1;
     for (const AxisModel& axis : segment.axes) field *= static_cast<int64_t>(axis.axis.values.size());
@@ -223,6 +251,11 @@ class Loader {
       if (segment.axes.size() != 1) fail(path + ": knots need one axis");
     }
     const artifact::Array& mean = vector(path + "/mean", field);
+    const std::vector<double>& knots = segment.breakpoints;
+    if (s.value("knots", false) && (knots.size() < 2 || knots.front() != points.front() || knots.back() != points.back() ||
+                                    std::adjacent_find(knots.begin(), knots.end(), std::greater_equal<>()) != knots.end())) {
+      fail(path + ": the breakpoints do not ascend from the segment's first point to its last");
+    }
     segment.mean = Eigen::Map<const Eigen::VectorXd>(mean.data.data(), field);
     int index_of_block = 0;
     for (const json& b : list(s, "blocks")) {
@@ -246,6 +279,7 @@ class Loader {
       segment.stretch_reference = number(stretch, "reference");
       segment.stretch = Stretch{points.front(), number(stretch, "full"), points.back()};
       if (segment.breakpoints.empty()) fail(path + ": a stretch needs knots");
+      if (!(segment.stretch_reference > 0 && segment.stretch->x_full < segment.stretch->x_end)) fail(path + ": impossible stretch");
     }
     return segment;
   }
@@ -253,6 +287,7 @@ class Loader {
   void load_solvable(const json& s) {
     SolvableParameter solvable{text(s, "name"), feature(text(s, "feature")), feature(text(s, "parameter")), number(s, "min"),
                                number(s, "max")};
+    if (solvable.parameter >= static_cast<int>(m_.parameters.size())) fail("solvable '" + solvable.name + "': solves for no parameter");
     m_.solvable_names.emplace_back(solvable.name, m_.features[solvable.parameter].name);
     m_.solvable.push_back(std::move(solvable));
   }
@@ -307,15 +342,6 @@ int64_t OutputModel::n_weights() const {
   return n;
 }
 
-bool OutputModel::has_variance() const {
-  for (const Segment& segment : segments) {
-    for (const Block& block : segment.blocks) {
-      if (!block.regressor->has_variance()) return false;
-    }
-  }
-  return true;
-}
-
 int Emulator::Impl::output_index(const std::string& wanted) const {
   std::vector<std::string> names;
   for (size_t i = 0; i < descriptions.size(); ++i) {
@@ -340,6 +366,12 @@ std::shared_ptr<const Emulator::Impl> load_model(artifact::Opened opened, const 
     Loader(model.get(), name_for_messages).run();
   } catch (const nlohmann::json::exception& e) {
     throw Error(ZELOS_E_FORMAT, name_for_messages + ": " + e.what());
+  } catch (const Error& e) {
+    const std::string message = e.what();
+    const bool named = message.compare(0, name_for_messages.size(), name_for_messages) == 0;
+    // Whatever the file asked for that can't be is the file's fault.
+    const zelos_status status = e.status() == ZELOS_E_ARGUMENT ? ZELOS_E_FORMAT : e.status();
+    throw Error(status, named ? message : name_for_messages + ": " + message);
   }
   return model;
 }

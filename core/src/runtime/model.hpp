@@ -30,7 +30,6 @@ class Regressor {
   int64_t n_inputs() const { return static_cast<int64_t>(inputs_.size()); }
   int64_t n_outputs() const { return n_outputs_; }
   const char* family_id() const { return family_->id; }
-  bool has_variance() const { return variance_ != nullptr; }
 
   /// Doubles of scratch that the calls below need: scaled inputs, Jacobian, the family's own workspace.
   int64_t scratch_size() const;
@@ -102,7 +101,6 @@ struct OutputModel {
   double truncation_error = 0;  ///< expected delta chi^2 of what the PCA dropped
 
   int64_t n_weights() const;
-  bool has_variance() const;
 };
 
 struct SolvableParameter {
@@ -132,7 +130,7 @@ struct Emulator::Impl {
 /// Document and arrays of an artifact -> model. Throws Error(ZELOS_E_FORMAT).
 std::shared_ptr<const Emulator::Impl> load_model(artifact::Opened opened, const std::string& name_for_messages);
 
-/// Re-evaluates the stored probe points. Throws Error(ZELOS_E_FORMAT) naming output, label and both numbers.
-void verify_probes(const Emulator& emulator);
+/// Re-evaluates the stored probe points. Throws Error(ZELOS_E_FORMAT) naming file, output and both numbers.
+void verify_probes(const Emulator& emulator, const std::string& file);
 
 }  // namespace zelos

@@ -191,15 +191,15 @@ class Planner {
       for (size_t j = 0; j < targets_.size(); ++j) {
         plan_.solve_inputs.push_back(static_cast<int>(j) == s.parameter ? -1 : from_base(model_.parameters[j].name));
       }
+      const int asked = from_base(s.name);
       int out = new_slot();
-      plan_.steps.push_back({NamePlan::Op::solve, source->second.slot, -1, out, 1, static_cast<int>(i)});
+      plan_.steps.push_back({NamePlan::Op::solve, asked, -1, out, 1, static_cast<int>(i)});
       const Synonym* synonym = find_synonym(model_.parameters[s.parameter].name);
       if (synonym != nullptr && (synonym->to_base != NamePlan::Op::affine || synonym->factor != 1)) {
         const int base = new_slot();
         plan_.steps.push_back({synonym->to_base, out, -1, base, synonym->factor, -1});
         out = base;
       }
-      source->second.used = true;
       known_[target] = Entry{out, -1, true};
       return true;
     }

@@ -7,7 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <map>
+#include <functional>
+#include <limits>
 
 #include "base/aligned_buffer.hpp"
 #include "base/kernels.hpp"
@@ -123,6 +124,7 @@ struct StretchMap {
   IntervalTable intervals;
   int64_t n_padded = 0;
   int64_t n_full = 0;          ///< points before the stretch tapers off
+  int64_t n_inside = 0;        ///< points up to the segment's end; the rest lie between it and the next segment
   std::vector<double> speed;   ///< du / d feature
   int64_t piece_at = 0, offset_at = 0;  ///< workspace: int64 pieces, offsets
 };
@@ -153,17 +155,21 @@ std::vector<double> subset_or_throw(const std::string& emulator, const OutputMod
   // Points that differ from an end of the range by round-off alone are taken for that end.
   const double slack = 1e-12 * std::max(std::abs(native.values.front()), std::abs(native.values.back()));
   std::vector<double> points(wanted);
+  const std::string where = "emulator " + emulator + ", output " + output.description->name + ": " + native.name;
   for (double& x : points) {
     if (!(x >= native.values.front() - slack && x <= native.values.back() + slack)) {
-      throw Error(ZELOS_E_ARGUMENT, "emulator " + emulator + ", output " + output.description->name + ": " + native.name +
-                                        " = " + std::to_string(x) + " is outside [" + std::to_string(native.values.front()) +
-                                        ", " + std::to_string(native.values.back()) + "]");
+      throw Error(ZELOS_E_ARGUMENT, where + " = " + to_text(x) + " is outside [" + to_text(native.values.front()) + ", " +
+                                        to_text(native.values.back()) + "]");
     }
     x = std::clamp(x, native.values.front(), native.values.back());
     if (output.axes[axis].coordinate == Coordinate::label &&
         !std::binary_search(native.values.begin(), native.values.end(), x)) {
       throw Error(ZELOS_E_ARGUMENT, "output " + output.description->name + ": a labelled axis is asked for by index");
     }
+  }
+  const auto at = std::adjacent_find(points.begin(), points.end(), std::greater_equal<>());
+  if (at != points.end()) {
+    throw Error(ZELOS_E_ARGUMENT, where + ": expected ascending points, found " + to_text(at[0]) + " before " + to_text(at[1]));
   }
   return points;
 }
@@ -248,7 +254,7 @@ struct Query::Impl {
   void evaluate_part(const Node& node, const Part& part, int n_tangents, double* w) const;
   void evaluate_node(const Node& node, int n_tangents, double* w) const;
   Verdict run(const double* values, int n_tangents, const double* seeds, double* w) const;
-  double predicted(const OutputModel& output, int index, double* w) const;
+  bool predicted(int output, double* w, double* error) const;
   void copy_values(const double* w, double* out) const;
 };
 
@@ -290,6 +296,7 @@ int Query::Impl::add_stretch_map(const OutputModel::Segment& segment, const std:
   map.points = axis;
   map.points.resize(map.n_padded, axis.back());
   map.n_full = std::upper_bound(map.points.begin(), map.points.end(), segment.stretch->x_full) - map.points.begin();
+  map.n_inside = std::upper_bound(map.points.begin(), map.points.end(), segment.stretch->x_end) - map.points.begin();
   for (const double x : map.points) map.speed.push_back(segment.stretch->derivative_s(x) / segment.stretch_reference);
   map.pieces = Pieces(segment.breakpoints);
   map.intervals = IntervalTable(segment.breakpoints);
@@ -468,6 +475,12 @@ bool Query::Impl::solve(const NamePlan::Step& step, int n_tangents, double* w, V
   const double at_lower = at(lower, &slope), at_upper = at(upper, &slope);
   const double sign = at_upper > at_lower ? 1 : -1;
   if (!(sign * (target - at_lower) >= 0 && sign * (at_upper - target) >= 0)) {
+    // A parameter that left its range is the better answer: what the feature spans there means nothing.
+    for (int64_t i = 0; i < d; ++i) {
+      if (plan.solve_inputs[i] < 0) continue;
+      *verdict = model->region.check_parameter(i, features[i]);
+      if (!verdict->inside()) return false;
+    }
     verdict->reason = std::isfinite(target) ? Verdict::Reason::no_solution : Verdict::Reason::not_finite;
     verdict->parameter = s.name;
     verdict->value = target;
@@ -658,8 +671,14 @@ void Query::Impl::evaluate_stretch(const StretchMap& map, double* w) const {
     const double delta = x[i] - x_full;
     u[i] = tail.c0 + delta * (s + delta * tail.c2);
   }
-  for (int64_t i = 0; i < map.n_padded; ++i) u[i] = std::min(std::max(u[i], front), end);
-  find_intervals(u, map.n_padded, breakpoints.data(), map.intervals.first.data(), map.intervals.origin,
+  for (int64_t i = 0; i < map.n_inside; ++i) u[i] = std::min(std::max(u[i], front), end);
+  // Beyond the segment the last piece goes on: at most to the next segment's first point.
+  const int64_t last = map.pieces.n - 1;
+  for (int64_t i = map.n_inside; i < map.n_padded; ++i) {
+    offset[i] = u[i] - breakpoints[last];
+    piece[i] = last;
+  }
+  find_intervals(u, map.n_inside, breakpoints.data(), map.intervals.first.data(), map.intervals.origin,
                  map.intervals.inverse_step, piece, offset);
 }
 
@@ -723,18 +742,18 @@ void Query::Impl::evaluate_node(const Node& node, int n_tangents, double* w) con
   }
 }
 
-double Query::Impl::predicted(const OutputModel& output, int index, double* w) const {
-  double error = output.truncation_error;
+/// False where the family predicts none.
+bool Query::Impl::predicted(int index, double* w, double* error) const {
+  const OutputModel& output = model->outputs[index];
+  *error = output.truncation_error;
   double* variance = w + weights_at[index];
   for (const auto& segment : output.segments) {
     for (const auto& block : segment.blocks) {
-      if (!block.regressor->variance(w + features_at, variance, w + scratch_at)) {
-        return std::numeric_limits<double>::quiet_NaN();
-      }
-      for (int64_t i = 0; i < block.regressor->n_outputs(); ++i) error += variance[i];
+      if (!block.regressor->variance(w + features_at, variance, w + scratch_at)) return false;
+      for (int64_t i = 0; i < block.regressor->n_outputs(); ++i) *error += variance[i];
     }
   }
-  return error;
+  return true;
 }
 
 Verdict Query::Impl::run(const double* values, int n_tangents, const double* seeds, double* w) const {
@@ -744,11 +763,11 @@ Verdict Query::Impl::run(const double* values, int n_tangents, const double* see
     if (needs_feature[i]) evaluate_feature(static_cast<int>(i), n_tangents, w);
   }
   if (std::isfinite(model->region.tolerance)) {
-    double error = 0;
+    double error = 0, own = 0;
     for (size_t i = 0; i < needs_output.size(); ++i) {
-      if (needs_output[i] && model->outputs[i].has_variance()) error += predicted(model->outputs[i], static_cast<int>(i), w);
+      if (needs_output[i] && predicted(static_cast<int>(i), w, &own)) error += own;
     }
-    if (error > model->region.tolerance) {
+    if (!(error <= model->region.tolerance)) {
       verdict.reason = Verdict::Reason::error_bound;
       verdict.value = error;
       verdict.upper = model->region.tolerance;
@@ -888,7 +907,7 @@ Verdict Query::predicted_error(const double* values, double* error, Workspace& w
   }
   for (size_t r = 0; r < impl_->request_node.size(); ++r) {
     const int output = impl_->nodes[impl_->request_node[r]].output;
-    error[r] = impl_->predicted(impl_->model->outputs[output], output, w);
+    if (!impl_->predicted(output, w, &error[r])) error[r] = std::numeric_limits<double>::quiet_NaN();
   }
   return verdict;
 }

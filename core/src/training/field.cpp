@@ -64,7 +64,6 @@ Field::Field(const RunOutput& run, int64_t n_points) : name_(run.name) {
     axes_.push_back(std::move(axis));
   }
   values_ = Eigen::Map<const Eigen::Matrix<double, -1, -1, Eigen::RowMajor>>(run.values, n_points, size);
-  if (!values_.allFinite()) throw Error(ZELOS_E_NUMERIC, "training set: output " + name_ + " has a value that is not finite");
 }
 
 json Field::apply(const TransformSpec& spec, const FeatureTable& features, bool after_log,
@@ -94,8 +93,13 @@ json Field::apply(const TransformSpec& spec, const FeatureTable& features, bool 
       description["offset"] = t.offset = o.value("offset", 1.0);
       description["pivot"] = t.pivot = o.value("pivot", 0.05);
       const std::string axis = o.value("axis", axes_[0].axis.name);
+      t.axis = -1;
       for (size_t a = 0; a < axes_.size(); ++a) {
         if (axes_[a].axis.name == axis) t.axis = static_cast<int>(a);
+      }
+      if (t.axis < 0 || !(axes_[t.axis].axis.values.front() > 0) || !(t.pivot > 0)) {
+        throw Error(ZELOS_E_ARGUMENT, where + ": expected an axis of positive values and a positive pivot, found axis '" +
+                                          axis + "' and pivot " + to_text(t.pivot));
       }
       description["axis"] = t.axis;
       const std::vector<double>& x = axes_[t.axis].axis.values;
@@ -112,9 +116,9 @@ json Field::apply(const TransformSpec& spec, const FeatureTable& features, bool 
     if (names.size() != (ratio ? 1U : 2U)) throw Error(ZELOS_E_ARGUMENT, where + ": expected " + (ratio ? "one output" : "two outputs") + " in 'with'");
     for (size_t i = 0; i < names.size(); ++i) {
       others[i] = &find_output(names[i]);
-      int64_t size = 1;
-      for (const auto& axis : others[i]->axes) size *= static_cast<int64_t>(axis.size());
-      if (size != values_.cols()) throw Error(ZELOS_E_ARGUMENT, where + ": output " + names[i] + " has other axes");
+      bool same = others[i]->axes.size() == axes_.size();
+      for (size_t a = 0; same && a < axes_.size(); ++a) same = others[i]->axes[a] == axes_[a].axis.values;
+      if (!same) throw Error(ZELOS_E_ARGUMENT, where + ": output " + names[i] + " has other axes");
     }
     description["other"] = names;
   } else {
@@ -161,6 +165,7 @@ SegmentFit Field::fit_segment(const json& options, const FeatureTable& features,
   if (options.contains("stretch")) {
     const json& s = options["stretch"];
     check_keys(s, {"feature", "reference", "full"}, name + ": stretch");
+    if (!options.contains("knots")) throw Error(ZELOS_E_ARGUMENT, name + ": a stretch needs knots");
     const std::string feature_name = s.value("feature", "thetastar");
     const VectorXd& feature = features.column(feature_name);
     const double reference = s.value("reference", feature.mean());
@@ -210,6 +215,7 @@ SegmentFit Field::fit_segment(const json& options, const FeatureTable& features,
                                       "none, {sigma: ...} or {relative: ...}");
   }
   fit.description["whiten"] = whiten;
+  if (!(sigma.minCoeff() > 0)) throw Error(ZELOS_E_ARGUMENT, name + ": whiten: expected positive numbers");
   const VectorXd inverse_sigma = sigma.cwiseInverse();
 
   const Eigen::RowVectorXd mean = y.colwise().mean();

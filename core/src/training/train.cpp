@@ -6,19 +6,18 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <numeric>
+#include <set>
 
 #include "artifact/container.hpp"
-#include "base/sha256.hpp"
 #include "base/text.hpp"
 #include "region/region.hpp"
-#include "registry/registry.hpp"
+#include "runtime/model.hpp"
 #include "training/field.hpp"
+#include "training/probes.hpp"
 #include "training/regression.hpp"
-#include "transforms/point_transform.hpp"
+#include "training/runs.hpp"
 #include "zelos/training.hpp"
 
 namespace zelos {
@@ -34,9 +33,7 @@ class Trainer {
       : spec_(spec), runs_(runs), options_(options), regression_(options, spec.training.seed) {}
 
   artifact::Contents run() {
-    if (runs_.n_points < 4) {
-      throw Error(ZELOS_E_ARGUMENT, "training set: expected at least 4 points, found " + std::to_string(runs_.n_points));
-    }
+    check_runs(spec_, runs_);
     describe();
     add_parameters();
     plan_progress();
@@ -71,7 +68,6 @@ class Trainer {
           {{"name", p.name}, {"unit", p.unit}, {"latex", p.latex}, {"min", p.lo}, {"max", p.hi}});
       features_.add(p.name, x.col(j));
     }
-    if (!x.allFinite()) throw Error(ZELOS_E_ARGUMENT, "training set: a parameter is not finite");
   }
 
   void plan_progress() { regression_.expect(count_regressions()); }
@@ -169,12 +165,7 @@ class Trainer {
     throw Error(ZELOS_E_ARGUMENT, "feature '" + feature + "': it replaces '" + parameter + "', which is not a parameter");
   }
 
-  const RunOutput& run_output(const std::string& name) const {
-    for (const RunOutput& output : runs_.outputs) {
-      if (output.name == name) return output;
-    }
-    throw Error(ZELOS_E_ARGUMENT, "training set: the runs hold no output '" + name + "'");
-  }
+  const RunOutput& run_output(const std::string& name) const { return find_run(runs_, name); }
 
   VectorXd derived_column(const std::string& label, const std::string& who) const {
     const RunOutput& derived = run_output("derived");
@@ -252,17 +243,28 @@ class Trainer {
       }
       if (!segments.empty()) throw Error(ZELOS_E_ARGUMENT, path + ": transform '" + t.name + "' stands after pca; pca is last");
       description["point_transforms"].push_back(field.apply(t, features_, after_log, [&](const std::string& other) -> const RunOutput& {
+        if (trained_.count(other) == 0) {
+          throw Error(ZELOS_E_ARGUMENT, path + ": transform '" + t.name + "' refers to output '" + other +
+                                            "', which does not stand before it in the spec");
+        }
         return run_output(other);
       }));
       after_log = after_log || t.name == "log";
     }
     if (segments.empty()) segments.push_back({"pca", json::object()});
     double truncation = 0;
+    int64_t covered = 0;
     for (size_t i = 0; i < segments.size(); ++i) {
       const std::string segment_path = path + "/segment" + std::to_string(i);
       json options = segments[i].options;
       if (n_weights > 0 && !options.contains("weights")) options["weights"] = n_weights;
       SegmentFit fit = field.fit_segment(options, features_, segment_path);
+      if (fit.description["first"] != covered) {
+        throw Error(ZELOS_E_ARGUMENT, segment_path + ": its range should begin with point " + std::to_string(covered) +
+                                          " of the axis, found " + fit.description["first"].dump() +
+                                          ": segments follow each other without gap or overlap");
+      }
+      covered += fit.description["size"].get<int64_t>();
       std::vector<std::string> names = options.value("features", inputs);
       if (names.empty()) {
         for (const ParameterSpec& p : spec_.parameters) names.push_back(p.name);
@@ -282,7 +284,12 @@ class Trainer {
       truncation += fit.truncation_error;
       description["segments"].push_back(fit.description);
     }
+    if (covered != static_cast<int64_t>(run.axes[0].size())) {
+      throw Error(ZELOS_E_ARGUMENT, path + ": the ranges of its pca cover " + std::to_string(covered) + " of " +
+                                        std::to_string(run.axes[0].size()) + " points of the axis");
+    }
     description["truncation_error"] = truncation;
+    trained_.insert(run.name);
     document()["outputs"].push_back(description);
   }
 
@@ -333,97 +340,38 @@ class Trainer {
   RegressionRunner regression_;
   FeatureTable features_;
   std::map<std::string, json> pending_features_;
+  std::set<std::string> trained_;
   Eigen::Matrix<double, -1, -1, Eigen::RowMajor> derived_values_;
   artifact::Contents contents_;
 };
 
-/// A few values of every output at a few training points inside the box: the code's own numbers, and the emulator's.
-void add_probes(const Spec& spec, const TrainingRuns& runs, const std::filesystem::path& file, artifact::Contents* contents) {
-  constexpr int64_t kPoints = 3;
-  const Emulator emulator = Emulator::open(file, Emulator::Options{false});
-  const int64_t d = static_cast<int64_t>(spec.parameters.size());
+struct Draft {
+  explicit Draft(const std::filesystem::path& artifact) : path(artifact.string() + ".draft") {}
+  ~Draft() {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
+  const std::filesystem::path path;
+};
+
+/// A tolerance on an error that nobody predicts would let everything through.
+void check_tolerance(const Emulator& emulator) {
+  if (!std::isfinite(emulator.impl().region.tolerance)) return;
   std::vector<std::string> names;
-  for (const Parameter& p : emulator.parameters()) names.push_back(p.name);
-  std::vector<Request> requests;
-  std::vector<const RunOutput*> sources;
-  std::vector<std::vector<int64_t>> picks;  // flat indices into a run's values
-  json outputs = json::array();
+  std::vector<double> center;
+  for (const Parameter& p : emulator.parameters()) {
+    names.push_back(p.name);
+    center.push_back(0.5 * (p.min + p.max));
+  }
   for (const Output& output : emulator.outputs()) {
-    const RunOutput* run = nullptr;
-    for (const RunOutput& candidate : runs.outputs) {
-      if (candidate.name == output.name) run = &candidate;
-    }
-    Request request{output.name, {}};
-    std::vector<std::vector<int64_t>> chosen;
-    for (const Output::Axis& axis : output.axes) {
-      const int64_t n = static_cast<int64_t>(axis.values.size());
-      const int64_t m = axis.labels.empty() ? std::min<int64_t>(n, 4) : n;
-      std::vector<int64_t> index;
-      std::vector<double> values;
-      for (int64_t i = 0; i < m; ++i) {
-        index.push_back(m == 1 ? 0 : i * (n - 1) / (m - 1));
-        values.push_back(axis.values[index.back()]);
-      }
-      chosen.push_back(index);
-      request.axes.push_back(values);
-    }
-    std::vector<int64_t> flat{0};
-    for (size_t a = 0; a < output.axes.size(); ++a) {
-      std::vector<int64_t> next;
-      const auto& labels = output.axes[a].labels;
-      const int64_t n_run = static_cast<int64_t>(run->axes[a].size());
-      for (const int64_t f : flat) {
-        for (const int64_t i : chosen[a]) {
-          // The runs may hold more labels than the emulator.
-          const int64_t in_run =
-              labels.empty() ? i : std::find(run->labels.begin(), run->labels.end(), labels[i]) - run->labels.begin();
-          next.push_back(f * n_run + in_run);
-        }
-      }
-      flat = next;
-    }
-    picks.push_back(flat);
-    sources.push_back(run);
-    outputs.push_back({{"output", output.name}, {"axes", request.axes}, {"truth_tolerance", 0.0}});
-    requests.push_back(std::move(request));
+    const Query query = emulator.query(names, {{output.name, {}}});
+    Workspace workspace = query.workspace();
+    double error = 0;
+    query.predicted_error(center.data(), &error, workspace);
+    if (std::isfinite(error)) continue;
+    throw Error(ZELOS_E_ARGUMENT, "region: tolerance: output " + output.name + " predicts no error: its family '" +
+                                      output.family + "' has none, or it was not asked to store its variance");
   }
-  const Query query = emulator.query(names, requests);
-  Workspace workspace = query.workspace();
-  std::vector<double> points, values, truth, out(query.size());
-  std::vector<double> worst(requests.size(), 0.0);
-  for (int64_t i = 0; i < runs.n_points && static_cast<int64_t>(points.size()) < kPoints * d; ++i) {
-    const double* x = runs.parameters + i * d;
-    if (!query.evaluate(x, out.data(), workspace).inside()) continue;
-    points.insert(points.end(), x, x + d);
-    values.insert(values.end(), out.begin(), out.end());
-    for (size_t r = 0; r < requests.size(); ++r) {
-      int64_t length = 1;
-      for (const auto& axis : sources[r]->axes) length *= static_cast<int64_t>(axis.size());
-      const bool labelled = !sources[r]->labels.empty();
-      double scale = 0;
-      const double* first = out.data() + query.blocks()[r].offset;
-      for (size_t j = 0; j < picks[r].size(); ++j) scale = std::max(scale, std::abs(first[j]));
-      for (size_t j = 0; j < picks[r].size(); ++j) {
-        const double real = sources[r]->values[i * length + picks[r][j]];
-        truth.push_back(real);
-        worst[r] = std::max(worst[r], std::abs(real - first[j]) / (labelled ? std::abs(first[j]) : scale));
-      }
-    }
-  }
-  const int64_t n_points = static_cast<int64_t>(points.size()) / d;
-  if (n_points == 0) throw Error(ZELOS_E_ARGUMENT, "training set: no point lies inside the region");
-  for (size_t r = 0; r < requests.size(); ++r) outputs[r]["truth_tolerance"] = 3 * worst[r] + 1e-9;
-  contents->document["probes"] = {{"outputs", outputs}};
-  const auto put = [&](const std::string& path, const std::vector<double>& v, int64_t columns) {
-    artifact::Array a;
-    a.shape = {n_points, columns};
-    a.data = AlignedBuffer(v.size());
-    std::copy(v.begin(), v.end(), a.data.begin());
-    contents->arrays[path] = std::move(a);
-  };
-  put("probes/parameters", points, d);
-  put("probes/values", values, query.size());
-  put("probes/truth", truth, query.size());
 }
 
 }  // namespace
@@ -432,12 +380,14 @@ void train(const Spec& spec, const TrainingRuns& runs, const std::filesystem::pa
            const TrainOptions& options) {
   try {
     artifact::Contents contents = Trainer(spec, runs, options).run();
-    // The probes' stored answers are those of the file as a reader opens it.
-    std::filesystem::path draft = artifact_path;
-    draft += ".draft";
-    artifact::write(draft, contents);
-    add_probes(spec, runs, draft, &contents);
-    std::filesystem::remove(draft);
+    {
+      // The probes' stored answers are those of the file as a reader opens it.
+      const Draft draft(artifact_path);
+      artifact::write(draft.path, contents);
+      const Emulator emulator = Emulator::open(draft.path, Emulator::Options{false});
+      check_tolerance(emulator);
+      add_probes(emulator, runs, &contents);
+    }
     artifact::write(artifact_path, contents);
   } catch (const json::exception& e) {
     throw Error(ZELOS_E_ARGUMENT, spec.file_name + ": " + e.what());

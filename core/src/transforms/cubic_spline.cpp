@@ -38,7 +38,6 @@ CubicSpline CubicSpline::through_nodes(const std::vector<double>& nodes) {
 }
 
 int64_t CubicSpline::basis(double x, double values[4]) const {
-  x = std::clamp(x, breakpoints_.front(), breakpoints_.back());
   const auto upper = std::upper_bound(breakpoints_.begin(), breakpoints_.end() - 1, x);
   const int64_t interval = std::max<int64_t>(0, upper - breakpoints_.begin() - 1);
   const int64_t k = interval + degree_;

@@ -9,7 +9,7 @@
 
 namespace zelos {
 
-/// A spline space: sum_i c_i B_i(x) on [front, back].
+/// A spline space: sum_i c_i B_i(x). Beyond the ends the first and last pieces go on.
 class CubicSpline {
  public:
   /// All cubic splines with these breakpoints (ascending, >= 2): size() = n + 2.
@@ -22,8 +22,7 @@ class CubicSpline {
   int degree() const { return degree_; }
   const std::vector<double>& breakpoints() const { return breakpoints_; }
 
-  /// Values of the degree + 1 basis functions that do not vanish at x, the first of which has the returned index. x is
-  /// clamped to the range.
+  /// Values of the degree + 1 basis functions that belong to the piece at x, the first of which has the returned index.
   int64_t basis(double x, double values[4]) const;
   /// design(i, j) = B_j(x_i).
   Eigen::SparseMatrix<double> design(const std::vector<double>& x) const;

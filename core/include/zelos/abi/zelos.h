@@ -22,7 +22,9 @@
  *   - Structs that the caller fills or passes for filling begin with struct_size: set it to sizeof(the struct) before
  *     the call. zelos uses the members that struct_size covers, so that a program compiled against an older header runs
  *     with a newer library and the other way round.
- *   - Evaluation (zelos_evaluate and what follows it) allocates nothing and takes no lock.
+ *   - Evaluation (zelos_evaluate and what follows it) takes no lock, and allocates nothing for a point inside.
+ *   - Functions that return a status answer ZELOS_E_ARGUMENT to a NULL that is not allowed, and to a workspace of another
+ *     query. Those that return something else need a handle that is not NULL.
  *
  * Units are those of the artifact (zelos_output_info.unit). For the emulators that ship with zelos: C_ell in muK^2 without
  * any ell factor (pp: without unit), k in 1/Mpc, P(k) in Mpc^3, H in km/s/Mpc, distances in Mpc.
@@ -178,7 +180,7 @@ ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_evaluate(const zelos_query *que
                                                           zelos_workspace *workspace, zelos_verdict *verdict,
                                                           zelos_error *error);
 /** n points: values[n * n_parameters], out[n * size]. inside[n], if given, is 1 or 0; rows outside stay untouched.
- *  ZELOS_OK also if some are outside. */
+ *  ZELOS_OK also if some are outside. On another status the rows before the one that failed have been written. */
 ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_evaluate_batch(const zelos_query *query, int64_t n, const double *values,
                                                                 double *out, int32_t *inside, zelos_workspace *workspace,
                                                                 zelos_error *error);
