@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""jaxcapse, Capse.jl in JAX: the shape of its LCDM networks, random weights (latency depends on the shape)."""
+"""jaxcapse, Capse.jl in JAX: the shape of its LCDM networks, random weights (only the shape sets latency)."""
 
 from __future__ import annotations
 
