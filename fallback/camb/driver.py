@@ -43,6 +43,9 @@ DERIVED = {
     "thetarseq": "",
 }
 
+#: Arguments of which one at most may be given.
+_ALTERNATIVES = (("H0", "cosmomc_theta", "thetastar"), ("tau", "zrei"), ("mnu", "omnuh2_active"))
+
 _RENAME: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "logA": ("As", lambda value: float(1e-10 * np.exp(value))),
 }
@@ -97,6 +100,9 @@ class Driver:
         for name, value in {**self.config, **{name: float(value) for name, value in params.items()}}.items():
             target, function = _RENAME.get(name, (name, lambda unchanged: unchanged))
             arguments[target] = function(value)
+        if "ini" in arguments:
+            begin = self._camb.read_ini(str(arguments.pop("ini")))
+            arguments = {"cp": begin, **_cosmology(begin, arguments)}
         for density, physical in (("Omega_b", "ombh2"), ("Omega_cdm", "omch2")):
             if density in arguments:
                 if "H0" not in arguments:
@@ -106,8 +112,6 @@ class Driver:
             arguments["w"] = arguments.pop("w0")
         # Round-off must not cut the last node of the k axis.
         arguments.update(redshifts=list(self._z_power[::-1]), kmax=1.02 * self._k_max)
-        if "ini" in arguments:
-            arguments["cp"] = self._camb.read_ini(str(arguments.pop("ini")))
         parameters = self._camb.set_params(WantCls=self._wants_cl, **arguments)
         model = self._camb.model
         nonlinear_power = "Pk.nonlinear" in self.outputs
@@ -178,3 +182,33 @@ class Driver:
             DHBBN=float(parameters.get_DH()),
         )
         return {name: float(value) for name, value in values.items()}
+
+
+def _cosmology(begin: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of ``set_params`` on top of the cosmology of a settings file: those that are not given would
+    otherwise become CAMB's defaults."""
+    reionisation, primordial, dark_energy = begin.Reion, begin.InitPower, begin.DarkEnergy
+    values = {name: getattr(begin, name) for name in ("H0", "ombh2", "omch2", "omk", "TCMB", "YHe", "Alens")}
+    values |= {
+        "nnu": begin.N_eff,
+        "omnuh2_active": begin.omnuh2,
+        "num_massive_neutrinos": begin.num_nu_massive,
+        **{name: getattr(primordial, name) for name in ("As", "ns", "nrun", "nrunrun", "pivot_scalar")},
+        **{name: getattr(dark_energy, name) for name in ("w", "wa", "cs2")},
+    }
+    if reionisation.use_optical_depth:
+        values["tau"] = reionisation.optical_depth
+    else:
+        values["zrei"] = reionisation.redshift
+    if "w0" in arguments:
+        del values["w"]
+    for density, physical in (("Omega_b", "ombh2"), ("Omega_cdm", "omch2")):
+        if density in arguments:
+            del values[physical]
+    for group in _ALTERNATIVES:
+        if any(name in arguments for name in group):
+            values = {name: value for name, value in values.items() if name not in group}
+    merged = {**values, **arguments}
+    if "omnuh2_active" in merged:
+        merged["mnu"] = None
+    return merged

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,36 @@ def test_camb_driver_against_camb_itself() -> None:
     assert "ns = 0.965" in driver.settings(point)
     assert driver.version == camb.__version__
     assert len(driver.library_hash()) == 64
+
+
+@pytest.mark.camb
+def test_what_a_settings_file_says_stays_beside_the_parameters(tmp_path: Path) -> None:
+    camb = pytest.importorskip("camb")
+    written = camb.set_params(
+        H0=71.0, ombh2=0.021, omch2=0.11, omk=0.01, mnu=0.2, nnu=3.3, num_massive_neutrinos=3, TCMB=2.7,
+        YHe=0.25, tau=0.07, As=1.9e-9, ns=0.94, nrun=0.01, w=-0.9,
+    )  # fmt: skip
+    camb.write_ini(written, str(tmp_path / "settings.ini"))
+    driver = drivers.load("camb")({"ini": tmp_path / "settings.ini"}, {"Hubble": {"z": np.array([0.0, 1.0])}})
+
+    def differences(**point: float) -> set[str]:
+        found = driver._params(point)
+        names = ("H0", "ombh2", "omch2", "omk", "omnuh2", "num_nu_massive", "N_eff", "TCMB", "YHe")
+        values = {name: (getattr(found, name), getattr(written, name)) for name in names}
+        for name in ("As", "ns", "nrun"):
+            values[name] = getattr(found.InitPower, name), getattr(written.InitPower, name)
+        values["tau"] = found.Reion.optical_depth, written.Reion.optical_depth
+        values["w"] = found.DarkEnergy.w, written.DarkEnergy.w
+        return {name for name, (a, b) in values.items() if a != pytest.approx(b, rel=1e-12)}
+
+    assert differences() == set()
+    assert differences(ombh2=0.023) == {"ombh2"}
+    assert differences(w0=-1.1, ns=0.96) == {"w", "ns"}
+    assert differences(logA=3.0, tau=0.05) == {"As", "tau"}
+    assert differences(mnu=0.1) == {"omnuh2"}
+    assert differences(Omega_b=0.05) == {"ombh2"}
+    assert driver._params({"Omega_b": 0.05}).ombh2 == pytest.approx(0.05 * 0.71**2)
+    assert differences(thetastar=0.0104) == {"H0"}
 
 
 def test_classy_driver_against_classy_itself() -> None:

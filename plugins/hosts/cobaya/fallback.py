@@ -106,6 +106,8 @@ class Fallback:
         here, trained_on = str(self._theory.get_version()), provenance.get("code_version")
         if trained_on and str(trained_on) != here:
             out.append(f"version of {self._code}: {trained_on} in the training, {here} here")
+        if provenance.get("ini"):
+            out.append("a settings file (config.ini) in the training, which Cobaya's theory does not take")
         for key, value in wanted.items():
             if key not in trained:
                 if key not in HARMLESS:

@@ -424,6 +424,12 @@ def test_another_code_is_refused(use):
         emulated(cosmology(H0=[40, 100]))
 
 
+def test_a_settings_file_of_the_training_is_a_difference(use):
+    use(Emulator(exact=False, provenance={"ini": "hubble = 70"}))
+    with pytest.raises(LoggedError, match="a settings file"):
+        emulated(cosmology(H0=[40, 100]))
+
+
 def test_settings_that_agree_are_taken(use, scaled):
     use(scaled)
     extra = {"lens_potential_accuracy": 1, "nnu": 3.044, "theta_H0_range": [20, 100]}
