@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "support/vector_math.hpp"
+#include "zelos/simd/vector_math.hpp"
 
 namespace zelos {
 namespace {

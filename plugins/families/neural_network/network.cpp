@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../support/vector_math.hpp"
 #include "random.hpp"
+#include "zelos/simd/vector_math.hpp"
 
 namespace zelos::nn {
 namespace {

@@ -5,10 +5,10 @@
 #include <string>
 
 #include "../support/family_support.hpp"
-#include "../support/vector_math.hpp"
 #include "network.hpp"
 #include "train.hpp"
 #include "trend.hpp"
+#include "zelos/simd/vector_math.hpp"
 
 /// All weights in one aligned block; the trend's constant is added to the output layer's bias.
 struct zelos_model {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /// vector_math.hpp: a register of doubles at a time, for kernels that are compiled once per
-/// instruction set.
+/// instruction set. Part of the headers that families may use, as the core does: it stands on the
+/// compiler alone.
 ///
 /// Everything here is always inlined, so that it takes the instruction set of the function that
 /// uses it. A kernel is an always-inline template plus one thin function per instruction set;
@@ -69,16 +70,23 @@ ZELOS_ALWAYS_INLINE void store(double* p, Pack v) {
 }
 
 template <class Pack>
+ZELOS_ALWAYS_INLINE double lane_sum(Pack v) {
+  double sum = 0.0;
+  for (int i = 0; i < lanes<Pack>; ++i) sum += v[i];
+  return sum;
+}
+
+template <class Pack>
 ZELOS_ALWAYS_INLINE Pack splat(double a) {
   return a - Pack{};
 }
 
-/// e^x for |x| <= 700, to about 1 ulp; arguments beyond are clamped there. NaN stays NaN.
+/// e^x for -708 <= x <= 709, to about 1 ulp; arguments beyond are clamped there. NaN stays NaN.
 template <class Pack>
 ZELOS_ALWAYS_INLINE Pack exp(Pack x) {
-  const Pack limit = splat<Pack>(700.0);
-  x = x > limit ? limit : x;
-  x = x < -limit ? -limit : x;
+  const Pack low = splat<Pack>(-708.0), high = splat<Pack>(709.0);
+  x = x < low ? low : x;
+  x = x > high ? high : x;
   // Adding 1.5 * 2^52 rounds to an integer, which then stands in the low bits of the sum.
   const Pack magic = splat<Pack>(6755399441055744.0);
   const Pack shifted = x * 1.4426950408889634 + magic;
