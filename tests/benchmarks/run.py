@@ -120,7 +120,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         print(f"{name}: {worker.about.get('missing', 'ready')}", file=sys.stderr)
     samples: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for turn in range(options.rounds):
-        for case in CASES:
+        for case in options.cases or CASES:
             for worker in workers:
                 if case not in worker.about["cases"]:
                     continue
@@ -244,6 +244,7 @@ def main() -> None:
         "--peers", default=sys.executable, metavar="PYTHON", help="interpreter that has the other emulators"
     )
     parser.add_argument("--no-camb", action="store_true")
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), metavar="CASE", help="these alone")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument(
         "--seconds", type=float, default=0.5, help="per case and round (default: %(default)s)"
