@@ -29,19 +29,23 @@ def noise() -> Spectra:
     return {"tt": (NOISE_T * ARCMIN) ** 2 * beam, "ee": (NOISE_P * ARCMIN) ** 2 * beam, "pp": deflection}
 
 
+def expected(fiducial: Spectra) -> Spectra:
+    """Signal plus noise: the mean of all skies."""
+    n = noise()
+    return {name: fiducial[name][: LMAX + 1] + n.get(name, 0.0) for name in ("tt", "te", "ee", "pp")}
+
+
 def observe(fiducial: Spectra, seed: int) -> Spectra:
     """Spectra of one noisy sky: a Wishart variate with f_sky (2 ell + 1) degrees of freedom at each ell."""
     generator = np.random.default_rng(seed)
-    n = noise()
     dof = F_SKY * (2 * np.arange(LMAX + 1.0) + 1)
-    signal = {name: np.array(fiducial[name][: LMAX + 1]) for name in ("tt", "te", "ee", "pp")}
-    tt, ee, pp = (signal[name] + n[name] for name in ("tt", "ee", "pp"))
+    tt, te, ee, pp = expected(fiducial).values()
     # Bartlett: C = L A A^T L^T / dof, with C = L L^T.
     a11 = np.sqrt(generator.chisquare(dof))
     a22 = np.sqrt(generator.chisquare(np.maximum(dof - 1, 0.1)))
     a21 = generator.standard_normal(LMAX + 1)
     l11 = np.sqrt(tt)
-    l21 = signal["te"] / l11
+    l21 = te / l11
     l22 = np.sqrt(ee - l21**2)
     row_t, row_e = l11 * a11, (l21 * a11 + l22 * a21, l22 * a22)
     return {
@@ -56,7 +60,7 @@ class PlanckLike(Likelihood):
     """-2 ln L = f_sky sum (2 ell + 1) [tr(D C^-1) - ln det(D C^-1) - n], over T and E (ell to 2500) and
     the lensing potential (L = 8 to 400); D: observed spectra, C: those of the model, both with noise.
 
-    data: .npz with tt, te, ee, pp as `observe` gives them.
+    data: .npz with tt, te, ee, pp as `expected` or `observe` give them.
     """
 
     data: str

@@ -57,6 +57,7 @@ def test_simulated_sky_scatters_about_the_fiducial_one(spectra):
         mean = np.mean([sky[a + b] for sky in skies], axis=0)
         auto = [spectra[x + x] + noise[x + x] for x in (a, b)]
         cross = spectra[a + b] + (noise[a + b] if a == b else 0)
+        np.testing.assert_array_equal(planck_like.expected(spectra)[a + b], cross)
         sigma = np.sqrt((auto[0] * auto[1] + cross**2) / dof / len(skies))
         assert np.std(((mean - cross) / sigma)[30:]) == pytest.approx(1, abs=0.06)
         scatter = np.std([sky[a + b] for sky in skies], axis=0) / (sigma * np.sqrt(len(skies)))
