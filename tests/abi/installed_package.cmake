@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Installs BUILD_DIR into WORK_DIR, then builds and runs CONSUMER_DIR against what was installed.
+# Installs BUILD_DIR into WORK_DIR, then builds CONSUMER_DIR against what was installed and runs it on ARTIFACT.
 set(prefix "${WORK_DIR}/prefix")
 file(REMOVE_RECURSE "${WORK_DIR}")
 
@@ -26,5 +26,5 @@ set(ENV{PKG_CONFIG_PATH} "${pc_dir}")
 run("${CMAKE_COMMAND}" -S "${CONSUMER_DIR}" -B "${WORK_DIR}/build" -G "${GENERATOR}" "-DCMAKE_PREFIX_PATH=${prefix}"
     "-DCMAKE_C_FLAGS=${flags}" "-DCMAKE_CXX_FLAGS=${flags}")
 run("${CMAKE_COMMAND}" --build "${WORK_DIR}/build")
-run("${WORK_DIR}/build/consumer_c")
-run("${WORK_DIR}/build/consumer_cpp")
+run("${WORK_DIR}/build/consumer_c" "${ARTIFACT}")
+run("${WORK_DIR}/build/consumer_cpp" "${ARTIFACT}")

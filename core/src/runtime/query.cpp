@@ -725,6 +725,12 @@ void Query::Impl::evaluate_node(const Node& node, int n_tangents, double* w) con
   double* values = w + node.values_at;
   double* tangents = w + node.tangents_at;
   for (const Part& part : node.parts) evaluate_part(node, part, n_tangents, w);
+  // Padding is transformed along: it must neither grow from one evaluation to the next nor divide by zero, for a host may
+  // trap floating-point exceptions.
+  std::fill(values + node.n, values + node.n_padded, 1.0);
+  for (int k = 0; k < n_tangents; ++k) {
+    std::fill(tangents + k * node.n_padded + node.n, tangents + (k + 1) * node.n_padded, 0.0);
+  }
   PointContext context;
   context.n = node.n_padded;
   context.n_tangents = n_tangents;

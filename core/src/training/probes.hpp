@@ -8,8 +8,9 @@
 
 namespace zelos {
 
-/// Adds a few values of every output at a few training points inside the region: the code's own numbers, and those of
-/// the emulator, which was opened from these contents. Throws Error(ZELOS_E_ARGUMENT) if no point lies inside.
+/// Adds a few values of every output at a few training points inside the region: the code's own
+/// numbers, and those of the emulator, which was opened from these contents. Throws
+/// Error(ZELOS_E_ARGUMENT) if no point lies inside.
 void add_probes(const Emulator& emulator, const TrainingRuns& runs, artifact::Contents* contents);
 
 }  // namespace zelos

@@ -49,8 +49,9 @@ inline VarianceKind stored_variance(const zelos_state& state) {
 
 /// ZELOS_E_MISSING for a model of `family` that has no variance.
 inline zelos_status no_variance(const char* family, zelos_error* error) {
-  const std::string message = std::string(family) + ": trained with params variance: none";
-  return fill_error(error, ZELOS_E_MISSING, message.c_str());
+  char message[80];  // no allocation: an evaluation may ask
+  std::snprintf(message, sizeof message, "%s: trained with params variance: none", family);
+  return fill_error(error, ZELOS_E_MISSING, message);
 }
 
 class LeftOutVariance {

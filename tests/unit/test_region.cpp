@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Where an emulator answers: faces of the box, hull, fixed physics, solvable names, predicted
+// error.
+#include <Eigen/Dense>
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <limits>
+
+#include "toy.hpp"
+
+namespace {
+
+using zelos::Emulator;
+using zelos::Query;
+using zelos::Verdict;
+using Reason = Verdict::Reason;
+
+const std::vector<std::string> kNames{"ombh2", "omch2", "H0", "tau", "logA", "ns"};
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kUntouched = -12345.5;
+
+const Emulator& emulator() {
+  static const Emulator opened = Emulator::open(toy::artifact());
+  return opened;
+}
+
+/// The verdict on `values`; whatever is asked of a point outside leaves every array as it was.
+Verdict verdict_of(const Query& query, const std::vector<double>& values) {
+  zelos::Workspace workspace = query.workspace();
+  const size_t n = static_cast<size_t>(query.size()), d = values.size();
+  std::vector<double> out(n, kUntouched), jacobian(n * d, kUntouched),
+      product(std::max(n, d), kUntouched), direction(std::max(n, d), 1.0);
+  const Verdict verdict = query.evaluate(values.data(), out.data(), workspace);
+  const Verdict alone = query.verdict(values.data(), workspace);
+  CHECK(alone.reason == verdict.reason);
+  CHECK(alone.parameter == verdict.parameter);
+  if (verdict.inside()) {
+    for (const double y : out) CHECK(std::isfinite(y));
+    return verdict;
+  }
+  CHECK(query.jacobian(values.data(), out.data(), jacobian.data(), workspace).reason ==
+        verdict.reason);
+  CHECK(query.jvp(values.data(), direction.data(), out.data(), product.data(), workspace).reason ==
+        verdict.reason);
+  CHECK(query.vjp(values.data(), direction.data(), out.data(), product.data(), workspace).reason ==
+        verdict.reason);
+  CHECK(query.evaluate(1, values.data(), out.data(), nullptr, workspace) == 0);
+  for (const auto* array : {&out, &jacobian, &product}) {
+    CHECK(std::all_of(array->begin(), array->end(), [](double y) { return y == kUntouched; }));
+  }
+  return verdict;
+}
+
+}  // namespace
+
+TEST_CASE("the faces of the box are inside, one step beyond is outside", "[region]") {
+  const Query query = emulator().query(kNames, {{"derived", {}}});
+  for (size_t j = 0; j < kNames.size(); ++j) {
+    const zelos::Parameter& p = emulator().parameters()[j];
+    for (const bool upper : {false, true}) {
+      const double face = upper ? p.max : p.min, outward = upper ? kInfinity : -kInfinity;
+      CAPTURE(p.name, upper);
+      toy::Point point = toy::interior(emulator(), 0.1);
+      point[j] = face;
+      CHECK(verdict_of(query, point).inside());
+      point[j] = std::nextafter(face, -outward);
+      CHECK(verdict_of(query, point).inside());
+      point[j] = std::nextafter(face, outward);
+      const Verdict verdict = verdict_of(query, point);
+      CHECK(verdict.reason == Reason::box);
+      CHECK(verdict.parameter == p.name);
+      CHECK(verdict.value == point[j]);
+      CHECK(verdict.lower == p.min);
+      CHECK(verdict.upper == p.max);
+      CHECK(verdict.excess > 0);
+      CHECK(verdict.excess < 1e-14);
+      CHECK_THAT(to_string(verdict), Catch::Contains("'" + p.name + "'"));
+    }
+  }
+}
+
+TEST_CASE("how far outside is told in units of the range", "[region]") {
+  const Query query = emulator().query(kNames, {{"derived", {}}});
+  toy::Point point = toy::interior(emulator(), 0);
+  point[2] = 90;
+  const Verdict verdict = verdict_of(query, point);
+  CHECK(verdict.excess == Approx(0.5));
+  CHECK(to_string(verdict) ==
+        "parameter 'H0' is 90; the validated range is [60, 80] (outside by 0.5 of it)");
+}
+
+TEST_CASE("the hull is the ellipsoid of the points' covariance that holds them all", "[region]") {
+  const Emulator small = Emulator::open(toy::small_artifact());
+  const zelos::Spec spec = zelos::parse_spec(toy::kSmallSpec, "small.yaml");
+  const toy::Runs runs(spec, 40);
+  const Eigen::Map<const Eigen::Matrix<double, -1, 2, Eigen::RowMajor>> x(runs.parameters.data(),
+                                                                          40, 2);
+  const Eigen::RowVector2d center = x.colwise().mean();
+  const Eigen::Matrix2d covariance =
+      (x.rowwise() - center).transpose() * (x.rowwise() - center) / 40;
+  const auto distance = [&](const Eigen::RowVector2d& p) {
+    return std::sqrt((p - center).dot(covariance.fullPivLu().solve((p - center).transpose())));
+  };
+  double radius = 0;
+  for (int i = 0; i < 40; ++i) radius = std::max(radius, distance(x.row(i)));
+
+  const Query query = small.query({"omch2", "logA"}, {{"Pk.linear", {}}});
+  const Eigen::RowVector2d corner(0.14, 3.2);
+  REQUIRE(distance(corner) > radius);
+  const Verdict outside = verdict_of(query, {corner[0], corner[1]});
+  CHECK(outside.reason == Reason::hull);
+  CHECK(outside.parameter.empty());
+  CHECK(outside.value == Approx(distance(corner)).epsilon(1e-10));
+  CHECK(outside.upper == Approx(radius).epsilon(1e-10));
+  CHECK(outside.excess == Approx(distance(corner) / radius - 1).epsilon(1e-8));
+  CHECK_THAT(to_string(outside), Catch::Contains("hull"));
+
+  for (const double angle : {0.5, 0.8, 2.4, 3.9}) {
+    const Eigen::RowVector2d along(0.01 * std::cos(angle), 0.1 * std::sin(angle));
+    const Eigen::RowVector2d edge = along * (radius / distance(center + along));
+    for (const double factor : {1 - 1e-9, 1 + 1e-9}) {
+      const Eigen::RowVector2d p = center + factor * edge;
+      CAPTURE(angle, factor);
+      const Verdict verdict = verdict_of(query, {p[0], p[1]});
+      const bool in_box = p[0] >= 0.1 && p[0] <= 0.14 && p[1] >= 2.9 && p[1] <= 3.2;
+      CHECK(verdict.reason == (!in_box ? Reason::box : factor < 1 ? Reason::inside : Reason::hull));
+    }
+  }
+  // Far away, and at numbers whose squares overflow.
+  CHECK(verdict_of(query, {1e200, 3.0}).reason == Reason::box);
+  CHECK(verdict_of(query, {0.12, -1e308}).reason == Reason::box);
+}
+
+TEST_CASE("fixed physics may be said, and must be what it was", "[region]") {
+  const Query query = emulator().query(
+      {"ombh2", "omch2", "H0", "tau", "logA", "ns", "mnu", "omk", "w0_fld"}, {{"Cl.tt", {}}});
+  std::vector<double> x = toy::interior(emulator(), 0.1);
+  x.insert(x.end(), {0.06, 0, -1});
+  CHECK(verdict_of(query, x).inside());
+  struct Case {
+    size_t index;
+    double value;
+    const char* name;
+  };
+  for (const Case& c :
+       {Case{6, 0.07, "mnu"}, Case{6, 0, "mnu"}, Case{7, 1e-3, "omk"}, Case{8, -0.99, "w"}}) {
+    std::vector<double> moved = x;
+    moved[c.index] = c.value;
+    const Verdict verdict = verdict_of(query, moved);
+    CHECK(verdict.reason == Reason::fixed_parameter);
+    CHECK(verdict.parameter == c.name);
+    CHECK(verdict.value == c.value);
+    CHECK_THAT(to_string(verdict), Catch::Contains(c.name));
+  }
+}
+
+TEST_CASE("an angle that no H0 gives, and parameters outside beside one, are told apart",
+          "[region]") {
+  const Query query =
+      emulator().query({"ombh2", "omch2", "thetastar", "tau", "logA", "ns"}, {{"Cl.tt", {}}});
+  toy::Point x = toy::interior(emulator(), 0.1);
+  x[2] = toy::truth("derived", x, 0);
+  CHECK(verdict_of(query, x).inside());
+  for (const double angle : {0.02, 0.0, -0.01, 1e300}) {
+    toy::Point y = x;
+    y[2] = angle;
+    const Verdict verdict = verdict_of(query, y);
+    CHECK(verdict.reason == Reason::no_solution);
+    CHECK(verdict.parameter == "thetastar");
+    CHECK(verdict.value == angle);
+    CHECK(verdict.lower < x[2]);
+    CHECK(verdict.upper > x[2]);
+    CHECK_THAT(to_string(verdict), Catch::Contains("thetastar"));
+  }
+  // H0 = 81 is solved for (the design went that far), and then found outside the box.
+  toy::Point wide = toy::interior(emulator(), 0.1);
+  wide[2] = 80.5;
+  toy::Point y = wide;
+  y[2] = toy::truth("derived", wide, 0);
+  const Verdict beyond = verdict_of(query, y);
+  CHECK(beyond.reason == Reason::box);
+  CHECK(beyond.parameter == "H0");
+  CHECK(beyond.value == Approx(80.5).epsilon(1e-4));
+  // Where the other parameters have no logarithm the angle is not to blame.
+  y = x;
+  y[0] = -0.01;
+  const Verdict other = verdict_of(query, y);
+  CHECK(other.reason == Reason::box);
+  CHECK(other.parameter == "ombh2");
+}
+
+TEST_CASE("no value that is not a number, or of an absurd size, gets an answer", "[region]") {
+  const std::vector<std::vector<std::string>> bindings{
+      kNames,
+      {"ombh2", "omch2", "thetastar", "tau", "logA", "ns"},
+      {"Omega_b", "Omega_c", "h", "tau", "As", "ns", "mnu", "w"},
+      {"omega_b", "omega_cdm", "100thetastar", "tau_reio", "A_s", "n_s"}};
+  const double denormal = std::numeric_limits<double>::denorm_min();
+  for (const auto& names : bindings) {
+    const Query query =
+        emulator().query(names, {{"Cl.te", {}}, {"Pk.nonlinear", {}}, {"derived", {}}});
+    std::vector<double> good;
+    for (const std::string& name : names) {
+      const toy::Point p = toy::interior(emulator(), 0);
+      const double h2 = p[2] * p[2] * 1e-4, theta = toy::truth("derived", p, 0);
+      good.push_back(name == "Omega_b"                        ? p[0] / h2
+                     : name == "Omega_c"                      ? p[1] / h2
+                     : name == "h"                            ? p[2] / 100
+                     : name == "thetastar"                    ? theta
+                     : name == "100thetastar"                 ? 100 * theta
+                     : name == "As" || name == "A_s"          ? 1e-10 * std::exp(p[4])
+                     : name == "mnu"                          ? 0.06
+                     : name == "w"                            ? -1
+                     : name == "ombh2" || name == "omega_b"   ? p[0]
+                     : name == "omch2" || name == "omega_cdm" ? p[1]
+                     : name == "H0"                           ? p[2]
+                     : name == "tau" || name == "tau_reio"    ? p[3]
+                     : name == "logA"                         ? p[4]
+                                                              : p[5]);
+    }
+    CHECK(verdict_of(query, good).inside());
+    for (size_t j = 0; j < names.size(); ++j) {
+      for (const double bad : {std::nan(""), -std::nan(""), kInfinity, -kInfinity, denormal,
+                               -denormal, 0.0, -0.0, 1e308, -1e308, -good[j]}) {
+        std::vector<double> x = good;
+        x[j] = bad;
+        CAPTURE(names[j], bad);
+        const Verdict verdict = verdict_of(query, x);
+        CHECK_FALSE(verdict.inside());
+        CHECK_FALSE(verdict.parameter.empty());
+        CHECK_THAT(to_string(verdict), Catch::Contains(verdict.parameter));
+        if (!std::isfinite(bad)) {
+          CHECK(verdict.reason == Reason::not_finite);
+          CHECK(verdict.parameter == names[j]);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a predicted error above the tolerance is outside, and says how large it is",
+          "[region]") {
+  std::string spec = toy::kSmallSpec;
+  spec = spec.substr(0, spec.find("region:"));
+  const toy::TemporaryFolder folder;
+  toy::train(spec, 40, folder / "open.h5");
+  const std::vector<std::string> names{"omch2", "logA"};
+  const std::vector<double> middle{0.12, 3.05}, corner{0.14, 3.2};
+  const std::vector<zelos::Request> all{{"Pk.linear", {}}, {"derived", {}}};
+  double in_middle = 0, in_corner = 0;
+  {
+    const Emulator open = Emulator::open(folder / "open.h5");
+    const Query query = open.query(names, all);
+    zelos::Workspace workspace = query.workspace();
+    double errors[2];
+    const auto sum = [&](const std::vector<double>& x, Reason reason) {
+      CHECK(query.predicted_error(x.data(), errors, workspace).reason == reason);
+      return errors[0] + errors[1];
+    };
+    in_middle = sum(middle, Reason::inside);
+    in_corner = sum(corner, Reason::inside);
+    CHECK(in_middle > 0);
+    REQUIRE(in_corner > in_middle);
+    // Outside the box there is a prediction as well, and the verdict with it.
+    CHECK(sum({0.15, 3.2}, Reason::box) > in_corner);
+    errors[0] = errors[1] = kUntouched;
+    CHECK(sum({std::nan(""), 3.2}, Reason::not_finite) == 2 * kUntouched);
+  }
+  const double tolerance = 0.5 * (in_middle + in_corner);
+  char region[80];
+  std::snprintf(region, sizeof region, "region: {hull: box, tolerance: %.17g}\n", tolerance);
+  toy::train(spec + region, 40, folder / "gated.h5");
+  const Emulator gated = Emulator::open(folder / "gated.h5");
+  const Query query = gated.query(names, all);
+  CHECK(verdict_of(query, middle).inside());
+  const Verdict verdict = verdict_of(query, corner);
+  CHECK(verdict.reason == Reason::error_bound);
+  CHECK(verdict.value == Approx(in_corner).epsilon(1e-12));
+  CHECK(verdict.upper == Approx(tolerance));
+  CHECK(verdict.excess == Approx(in_corner / tolerance - 1));
+  CHECK_THAT(to_string(verdict), Catch::Contains("tolerance"));
+}
+
+TEST_CASE("a tolerance on an error that nobody predicts is refused in training",
+          "[region][training]") {
+  std::string spec = toy::kSmallSpec;
+  spec = spec.substr(0, spec.find("emulator_fn:")) +
+         "emulator_fn: {type: polynomial, params: {degree: 2, variance: none}}\nregion: "
+         "{tolerance: 0.1}\n";
+  const toy::TemporaryFolder folder;
+  CHECK_THROWS_WITH(toy::train(spec, 40, folder / "a.h5"),
+                    Catch::Contains("tolerance") && Catch::Contains("Pk.linear"));
+  CHECK(std::filesystem::is_empty(folder.path()));
+}
+
+TEST_CASE("where a family predicts no error the answer is NaN", "[region]") {
+  const Query query = emulator().query(kNames, {{"Pk.linear", {}}, {"signal", {}}});
+  zelos::Workspace workspace = query.workspace();
+  const toy::Point point = toy::interior(emulator(), 0.1);
+  double errors[2] = {0, 0};
+  CHECK(query.predicted_error(point.data(), errors, workspace).inside());
+  CHECK(std::isnan(errors[0]));
+  CHECK(std::isnan(errors[1]));
+}

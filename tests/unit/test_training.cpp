@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Training: the same bytes again, resumed or not; what can't be trained on is named; nothing is
+// left behind.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "artifact/container.hpp"
+#include "toy.hpp"
+#include "zelos/error.hpp"
+
+namespace {
+
+using zelos::Error;
+using zelos::RunOutput;
+using zelos::TrainOptions;
+
+std::string failure(zelos_status expected, const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    CHECK(error.status() == expected);
+    CHECK_THAT(error.what(), !Catch::Contains("\n"));
+    return error.what();
+  }
+  return "no error";
+}
+
+/// The error of training `spec` on runs after `edit`; nothing is left in the artifact's folder.
+std::string training_failure(const std::string& spec, const std::function<void(toy::Runs&)>& edit,
+                             zelos_status expected = ZELOS_E_ARGUMENT) {
+  const toy::TemporaryFolder folder;
+  const zelos::Spec parsed = zelos::parse_spec(spec, "toy.yaml");
+  toy::Runs runs(parsed, 40);
+  edit(runs);
+  const std::string message =
+      failure(expected, [&] { zelos::train(parsed, runs.view, folder / "a.h5", {}); });
+  CHECK(std::filesystem::is_empty(folder.path()));
+  return message;
+}
+
+RunOutput& output(toy::Runs& runs, const std::string& name) {
+  for (RunOutput& o : runs.view.outputs) {
+    if (o.name == name) return o;
+  }
+  throw std::out_of_range(name);
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const size_t at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+TEST_CASE("the same spec, runs and seed give the same file", "[training]") {
+  const toy::TemporaryFolder folder;
+  TrainOptions threads;
+  threads.n_threads = 3;
+  toy::train(toy::kSpec, 160, folder / "again.h5", threads);
+  const std::string again = toy::slurp(folder / "again.h5"), first = toy::slurp(toy::artifact());
+  CHECK((again == first));
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
+  toy::train(replaced(toy::kSpec, "seed: 5", "seed: 6"), 160, folder / "other.h5");
+  CHECK_FALSE((toy::slurp(folder / "other.h5") == first));
+}
+
+TEST_CASE("a training that is stopped and resumed, at any stage, ends in the same file",
+          "[training]") {
+  const std::string whole = toy::slurp(toy::artifact());
+  const toy::TemporaryFolder folder;
+  TrainOptions options;
+  options.checkpoint_folder = folder / "checkpoints";
+  std::filesystem::create_directory(options.checkpoint_folder);
+  double stop_at = 0.05;
+  std::vector<double> fractions;
+  std::string last_stage;
+  options.progress = [&](const std::string& stage, double fraction, const std::string&) {
+    fractions.push_back(fraction);
+    last_stage = stage;
+    return fraction < stop_at;
+  };
+  for (; stop_at < 1; stop_at += 0.19) {
+    CAPTURE(stop_at);
+    const std::string message =
+        failure(ZELOS_E_CANCELLED, [&] { toy::train(toy::kSpec, 160, folder / "a.h5", options); });
+    CHECK_THAT(message, Catch::Contains(last_stage));
+    CHECK_FALSE(std::filesystem::exists(folder / "a.h5"));
+    CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
+  }
+  options.progress = nullptr;
+  toy::train(toy::kSpec, 160, folder / "a.h5", options);
+  CHECK((toy::slurp(folder / "a.h5") == whole));
+  // Once more from finished checkpoints.
+  toy::train(toy::kSpec, 160, folder / "b.h5", options);
+  CHECK((toy::slurp(folder / "b.h5") == whole));
+  for (const double f : fractions) CHECK((f >= 0 && f <= 1));
+}
+
+TEST_CASE("checkpoints of other runs are not used", "[training]") {
+  const toy::TemporaryFolder folder;
+  TrainOptions options;
+  options.checkpoint_folder = folder / "checkpoints";
+  std::filesystem::create_directory(options.checkpoint_folder);
+  toy::train(toy::kSmallSpec, 39, folder / "other.h5", options);
+  toy::train(toy::kSmallSpec, 40, folder / "a.h5", options);
+  CHECK((toy::slurp(folder / "a.h5") == toy::slurp(toy::small_artifact())));
+}
+
+TEST_CASE("a cancelled training leaves the old artifact", "[training]") {
+  const toy::TemporaryFolder folder;
+  { std::ofstream(folder / "a.h5") << "the old one"; }
+  TrainOptions options;
+  options.progress = [](const std::string&, double, const std::string&) { return false; };
+  failure(ZELOS_E_CANCELLED, [&] { toy::train(toy::kSmallSpec, 40, folder / "a.h5", options); });
+  CHECK(toy::slurp(folder / "a.h5") == "the old one");
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
+}
+
+TEST_CASE("numbers that are not finite are named by output, point and place", "[training]") {
+  CHECK_THAT(training_failure(
+                 toy::kSmallSpec,
+                 [](toy::Runs& r) { r.values["Pk.linear"][7 * 80 + 5 * 3 + 2] = std::nan(""); }),
+             Catch::Contains("Pk.linear") && Catch::Contains("point 7") &&
+                 Catch::Contains("k = ") && Catch::Contains("z = 1:") && Catch::Contains("nan"));
+  CHECK_THAT(training_failure(toy::kSmallSpec,
+                              [](toy::Runs& r) { r.values["derived"][3 * 4 + 1] = HUGE_VAL; }),
+             Catch::Contains("sigma8") && Catch::Contains("point 3") && Catch::Contains("inf"));
+  CHECK_THAT(training_failure(toy::kSmallSpec,
+                              [](toy::Runs& r) { r.parameters[2 * 4 + 1] = std::nan(""); }),
+             Catch::Contains("point 4") && Catch::Contains("logA"));
+  CHECK_THAT(training_failure(
+                 toy::kSmallSpec, [](toy::Runs& r) { r.values["Pk.linear"][11 * 80] = -1; },
+                 ZELOS_E_NUMERIC),
+             Catch::Contains("Pk.linear") && Catch::Contains("point 11") &&
+                 Catch::Contains("'log'") && Catch::Contains("-1"));
+}
+
+TEST_CASE("what the spec does not train may be anything", "[training]") {
+  const toy::TemporaryFolder folder;
+  const zelos::Spec spec = zelos::parse_spec(toy::kSmallSpec, "small.yaml");
+  toy::Runs runs(spec, 40);
+  runs.values["Cl.tt"][0] = std::nan("");
+  runs.values["derived"][2] = std::nan("");  // zrei
+  zelos::train(spec, runs.view, folder / "a.h5", {});
+  CHECK((toy::slurp(folder / "a.h5") == toy::slurp(toy::small_artifact())));
+}
+
+TEST_CASE("runs of a wrong shape are refused", "[training]") {
+  struct Case {
+    std::function<void(toy::Runs&)> edit;
+    std::vector<const char*> in_message;
+  };
+  const std::vector<Case> cases{
+      {[](toy::Runs& r) { r.view.n_points = 3; }, {"4 points", "3"}},
+      {[](toy::Runs& r) { r.view.n_points = -1; }, {"4 points", "-1"}},
+      {[](toy::Runs& r) { r.view.parameters = nullptr; }, {"parameters"}},
+      {[](toy::Runs& r) { output(r, "Pk.linear").values = nullptr; }, {"Pk.linear", "values"}},
+      {[](toy::Runs& r) { output(r, "Pk.linear").name = "Pk.lin"; }, {"'Pk.linear'", "Pk.lin"}},
+      {[](toy::Runs& r) { r.view.outputs.push_back(output(r, "Pk.linear")); },
+       {"Pk.linear", "twice"}},
+      {[](toy::Runs& r) { output(r, "Pk.linear").axis_names.pop_back(); }, {"Pk.linear", "axes"}},
+      {[](toy::Runs& r) { output(r, "Pk.linear").axes.clear(); }, {"Pk.linear", "axes"}},
+      {[](toy::Runs& r) { output(r, "Pk.linear").axes.emplace_back(1, 0.0); }, {"Pk.linear", "3"}},
+      {[](toy::Runs& r) { output(r, "Pk.linear").axes[1].clear(); }, {"Pk.linear", "'z'"}},
+      {[](toy::Runs& r) {
+         std::swap(output(r, "Pk.linear").axes[0][3], output(r, "Pk.linear").axes[0][4]);
+       },
+       {"Pk.linear", "'k'", "ascending"}},
+      {[](toy::Runs& r) { output(r, "Pk.linear").axes[0][3] = std::nan(""); },
+       {"Pk.linear", "'k'"}},
+      {[](toy::Runs& r) { output(r, "derived").labels.pop_back(); }, {"derived", "labels"}},
+      {[](toy::Runs& r) { output(r, "derived").labels[1] = "sigma_8"; }, {"sigma8", "sigma_8"}}};
+  for (const Case& c : cases) {
+    const std::string message = training_failure(toy::kSmallSpec, c.edit);
+    for (const char* part : c.in_message) CHECK_THAT(message, Catch::Contains(part));
+  }
+}
+
+TEST_CASE("a spec that can't be trained is refused where it is wrong", "[training]") {
+  struct Case {
+    const char *from, *to;
+    std::vector<const char*> in_message;
+  };
+  const std::vector<Case> cases{
+      {"- log\n      - amplitude: {feature: logA}\n      - tilt: {feature: ns, axis: k",
+       "- log\n      - tilt: {feature: ns, axis: q",
+       {"Pk.linear", "tilt", "'q'"}},
+      {"tilt: {feature: ns, axis: k, pivot: 0.05}",
+       "tilt: {feature: ns, axis: z, pivot: 0.05}",
+       {"Pk.linear", "tilt", "'z'"}},
+      {"{feature: logA}", "{feature: logAs}", {"logAs", "logA"}},
+      {"{feature: logA}", "{featur: logA}", {"Pk.linear", "amplitude", "featur"}},
+      {"ratio: {with: Pk.linear}", "ratio: {with: Hubble}", {"Pk.nonlinear", "Hubble", "before"}},
+      {"correlation: {with: [Cl.tt, Cl.ee]}",
+       "correlation: {with: [Cl.tt, Cl.te]}",
+       {"Cl.te", "before"}},
+      {"correlation: {with: [Cl.tt, Cl.ee]}",
+       "correlation: {with: [Cl.tt]}",
+       {"Cl.te", "two outputs"}},
+      {"range: [30, 150]", "range: [31, 150]", {"Cl.tt", "segment1"}},
+      {"range: [30, 150]", "range: [29, 150]", {"Cl.tt", "segment1"}},
+      {"range: [30, 150]", "range: [30, 149]", {"Cl.tt", "148 of 149"}},
+      {", knots: [[30, 4]]", "", {"Cl.tt", "stretch", "knots"}},
+      {"knots: [[30, 4]]", "knots: [[31, 4]]", {"Cl.tt", "knots", "30"}},
+      {"full: 90", "full: 149.99", {"Cl.tt", "monotone"}},
+      {"whiten: {sigma: 1.0e-2}", "whiten: {sigma: -1}", {"Cl.te", "whiten"}},
+      {"whiten: {sigma: 1.0e-2}", "whiten: {sigmas: 1}", {"Cl.te", "whiten"}},
+      {"weights: 8, whiten", "weigths: 8, whiten", {"weigths", "weights"}},
+      {"{log: true, of: [ombh2]}", "{log: true, of: [log_ombh2]}", {"log_ombh2"}},
+      {"coefficients: [1, -2]", "coefficients: [1]", {"amplitude", "coefficients"}},
+      {"emulated: zrei", "emulated: zreion", {"zre", "zreion", "zrei"}},
+      {"replaces: H0", "replaces: H00", {"theta", "H00"}},
+      {"gaussian_process, params: {max_iterations: 20",
+       "gaussian_process, params: {max_iteration: 20",
+       {"max_iteration"}}};
+  for (const Case& c : cases) {
+    CAPTURE(c.from, c.to);
+    const std::string message =
+        training_failure(replaced(toy::kSpec, c.from, c.to), [](toy::Runs&) {});
+    for (const char* part : c.in_message) CHECK_THAT(message, Catch::Contains(part));
+  }
+  CHECK_THAT(failure(ZELOS_E_MISSING,
+                     [] {
+                       const toy::TemporaryFolder folder;
+                       toy::train(replaced(toy::kSmallSpec, "type: polynomial", "type: wavelet"),
+                                  40, folder / "a.h5");
+                     }),
+             Catch::Contains("wavelet"));
+}
+
+TEST_CASE("accuracy is attached without changing an answer", "[training]") {
+  const toy::TemporaryFolder folder;
+  std::filesystem::copy_file(toy::small_artifact(), folder / "a.h5");
+  zelos::attach_accuracy(folder / "a.h5", {{"Pk.linear", {{"p99", 1e-4}}}});
+  const zelos::Emulator before = zelos::Emulator::open(toy::small_artifact()),
+                        after = zelos::Emulator::open(folder / "a.h5");
+  CHECK(after.info().at("accuracy").at("Pk.linear").at("p99") == 1e-4);
+  CHECK(after.id() != before.id());
+  const std::vector<double> point{0.12, 3.0};
+  std::vector<double> a(80), b(80);
+  for (const auto& [emulator, out] : {std::pair{&before, &a}, {&after, &b}}) {
+    const zelos::Query query = emulator->query({"omch2", "logA"}, {{"Pk.linear", {}}});
+    zelos::Workspace workspace = query.workspace();
+    REQUIRE(query.evaluate(point.data(), out->data(), workspace).inside());
+  }
+  CHECK(a == b);
+  CHECK_THAT(failure(ZELOS_E_IO,
+                     [&] { zelos::attach_accuracy(folder / "none.h5", nlohmann::json::object()); }),
+             Catch::Contains("none.h5"));
+}
