@@ -374,11 +374,15 @@ TEST_CASE("vector kernels: every variant against scalar code and the portable va
     CHECK(std::abs(k->dot(a.data(), b.data(), 261) - sum) < 1e-12);
 
     for (const Correlation kind : {Correlation::kSquaredExponential, Correlation::kMatern52}) {
+      const std::vector<double> w = {0.25, 1.0, 2.0, 0.5, 3.0};
       std::vector<double> value(n), slope(n);
-      k->correlate(kind, b.data(), n, n, u.data(), d, value.data(), slope.data());
+      k->correlate(kind, b.data(), n, n, u.data(), w.data(), d, value.data(), slope.data());
+      std::vector<double> alone(n);
+      k->correlate(kind, b.data(), n, n, u.data(), w.data(), d, alone.data(), nullptr);
+      CHECK(alone == value);
       for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
         double r2 = 0.0;
-        for (size_t j = 0; j < d; ++j) r2 += std::pow(u[j] - b[j * n + i], 2);
+        for (size_t j = 0; j < d; ++j) r2 += w[j] * std::pow(u[j] - b[j * n + i], 2);
         const double r = std::sqrt(r2), s = std::sqrt(5.0) * r;
         const bool gauss = kind == Correlation::kSquaredExponential;
         CHECK(value[i] == Approx(gauss ? std::exp(-0.5 * r2) : (1 + s + s * s / 3) * std::exp(-s))

@@ -35,14 +35,14 @@ struct PosteriorFactors {
 
 struct Group {
   int64_t first_row, rows;
-  std::vector<double> inverse_length;
-  Eigen::MatrixXd points;  // (N, d) over the length scales
+  std::vector<double> weight;  // 1 / l^2 of each input
 };
 
 struct Model {
   Correlation kind;
   LegendreBasis trend;
   int64_t n = 0, n_padded = 0, n_outputs = 0;
+  Eigen::MatrixXd points;  // (N, d): every group reads the same
   std::vector<Group> groups;
   std::vector<int64_t> order;
   const double* weights = nullptr;
@@ -57,7 +57,7 @@ struct Model {
 
 /// The scratch of one prediction, cut from the caller's workspace; cut() without one only counts.
 struct Scratch {
-  double *phi, *phi_slopes, *basis, *u, *value, *slope, *slopes, *rows, *row_slopes, *left_out;
+  double *phi, *phi_slopes, *basis, *value, *slope, *slopes, *rows, *row_slopes, *left_out;
 };
 
 int64_t kernel_length(const Model& model) {
@@ -74,9 +74,8 @@ int64_t cut(const Model& model, double* base, Scratch* out) {
   take(out->phi, model.trend.padded_terms());
   take(out->phi_slopes, model.trend.padded_terms() * d);
   take(out->basis, model.trend.workspace());
-  take(out->u, d);
   take(out->value, kernel_length(model));
-  take(out->slope, kernel_length(model));
+  take(out->slope, kChunk);
   take(out->slopes, kChunk * d);
   take(out->rows, model.n_outputs);
   take(out->row_slopes, model.n_outputs * d);
@@ -566,19 +565,16 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
       seen[static_cast<size_t>(order[r])] = 1;
       model->order.push_back(static_cast<int64_t>(order[r]));
     }
+    model->points.setZero(model->n_padded, d);
+    model->points.topRows(model->n) = points;
     int64_t row = 0;
     for (Eigen::Index g = 0; g < group_size.size(); ++g) {
       const bool good = group_size[g] >= 1.0 && group_size[g] <= static_cast<double>(m - row) &&
                         group_size[g] == std::floor(group_size[g]);
       expect(good, "group_size",
              "should hold positive integers that add up to the number of outputs");
-      Group group{row, static_cast<int64_t>(group_size[g]), {}, {}};
-      group.points.setZero(model->n_padded, d);
-      for (int64_t j = 0; j < d; ++j) {
-        // The same product as for a query, so that a query at a training point is at distance 0.
-        group.inverse_length.push_back(1.0 / length_scales(g, j));
-        group.points.col(j).head(model->n) = points.col(j) * group.inverse_length.back();
-      }
+      Group group{row, static_cast<int64_t>(group_size[g]), {}};
+      for (int64_t j = 0; j < d; ++j) group.weight.push_back(std::pow(length_scales(g, j), -2));
       row += group.rows;
       model->groups.push_back(std::move(group));
     }
@@ -637,11 +633,10 @@ zelos_status predict(const zelos_model* handle, const double* x, double* y, void
   kernels.multiply_add(model.trend_coefficients, terms, model.n_outputs, s.phi, terms, 1, terms, y,
                        1, 1);
   for (const Group& group : model.groups) {
-    for (int64_t j = 0; j < d; ++j) s.u[j] = x[j] * group.inverse_length[static_cast<size_t>(j)];
     for (int64_t i = 0; i < model.n_padded; i += kChunk) {
       const int64_t n = std::min(kChunk, model.n_padded - i);
-      kernels.correlate(model.kind, group.points.data() + i, model.n_padded, n, s.u, d, s.value,
-                        s.slope);
+      kernels.correlate(model.kind, model.points.data() + i, model.n_padded, n, x,
+                        group.weight.data(), d, s.value, nullptr);
       kernels.multiply_add(model.weights + group.first_row * model.n_padded + i, model.n_padded,
                            group.rows, s.value, kChunk, 1, n, s.rows + group.first_row, 1, 1);
     }
@@ -668,14 +663,14 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
   kernels.multiply_add(model.trend_coefficients, terms, m, s.phi_slopes, terms, d, terms, jacobian,
                        d, 1);
   for (const Group& group : model.groups) {
-    for (int64_t j = 0; j < d; ++j) s.u[j] = x[j] * group.inverse_length[static_cast<size_t>(j)];
     for (int64_t i = 0; i < model.n_padded; i += kChunk) {
       const int64_t n = std::min(kChunk, model.n_padded - i);
-      const double* points = group.points.data() + i;
+      const double* points = model.points.data() + i;
       const double* weights = model.weights + group.first_row * model.n_padded + i;
-      kernels.correlate(model.kind, points, model.n_padded, n, s.u, d, s.value, s.slope);
+      kernels.correlate(model.kind, points, model.n_padded, n, x, group.weight.data(), d, s.value,
+                        s.slope);
       for (int64_t j = 0; j < d; ++j) {
-        kernels.slope_along(s.slope, points + j * model.n_padded, n, s.u[j], s.slopes + j * kChunk);
+        kernels.slope_along(s.slope, points + j * model.n_padded, n, x[j], s.slopes + j * kChunk);
       }
       kernels.multiply_add(weights, model.n_padded, group.rows, s.value, kChunk, 1, n,
                            s.rows + group.first_row, 1, 1);
@@ -686,8 +681,7 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
       const int64_t o = model.order[static_cast<size_t>(r)];
       y[o] += s.rows[r];
       for (int64_t j = 0; j < d; ++j) {
-        jacobian[o * d + j] +=
-            s.row_slopes[r * d + j] * group.inverse_length[static_cast<size_t>(j)];
+        jacobian[o * d + j] += s.row_slopes[r * d + j] * group.weight[static_cast<size_t>(j)];
       }
     }
   }
@@ -704,9 +698,8 @@ void posterior_variance(const Model& model, const double* x, double* variance, c
   for (size_t g = 0; g < model.groups.size(); ++g) {
     const Group& group = model.groups[g];
     const PosteriorFactors& stored = model.posterior[g];
-    for (int64_t j = 0; j < d; ++j) s.u[j] = x[j] * group.inverse_length[static_cast<size_t>(j)];
-    kernels.correlate(model.kind, group.points.data(), model.n_padded, model.n_padded, s.u, d,
-                      s.value, s.slope);
+    kernels.correlate(model.kind, model.points.data(), model.n_padded, model.n_padded, x,
+                      group.weight.data(), d, s.value, nullptr);
     double* v = s.value;
     const double* row = stored.factor;
     for (int64_t i = 0; i < model.n; row += ++i) v[i] = (v[i] - kernels.dot(row, v, i)) / row[i];

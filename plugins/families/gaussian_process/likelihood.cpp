@@ -18,11 +18,12 @@ bool Likelihood::factorise(const Eigen::VectorXd& theta) {
   const Eigen::Index n = x_.rows();
   const Eigen::Index d = x_.cols();
   for (Eigen::Index j = 0; j < d; ++j) scaled_.col(j).head(n) = x_.col(j) * std::exp(-theta[j]);
-  RowMatrix points = scaled_.topRows(n);
+  const RowMatrix points = scaled_.topRows(n);
+  const Eigen::VectorXd ones = Eigen::VectorXd::Ones(d);
   for (Eigen::Index i = 0; i < n; ++i) {
     const Eigen::Index first = i / kLane * kLane;
     vector_kernels().correlate(kind_, scaled_.data() + first, scaled_.rows(),
-                               scaled_.rows() - first, points.row(i).data(), d,
+                               scaled_.rows() - first, points.row(i).data(), ones.data(), d,
                                c_.col(i).data() + first, slope_.col(i).data() + first);
   }
   factor_ = c_.topRows(n);

@@ -38,20 +38,31 @@ ZELOS_ALWAYS_INLINE void multiply_tile(const double* a, int64_t a_stride, const 
   }
 }
 
-// Eight sums at a time hide the latency of the additions and fit the registers.
+// Up to kMost rows at once, kMost / 2 or more where there are as many: their sums hide the latency
+// of the additions and fit the registers.
+template <class Pack, int kCols, int kMost>
+ZELOS_ALWAYS_INLINE void multiply_rows(const double* a, int64_t a_stride, int64_t rows,
+                                       const double* b, int64_t b_stride, int64_t n, double* out,
+                                       int64_t row_stride, int64_t col_stride) {
+  if constexpr (kMost > 1) {
+    if (rows < kMost) {
+      return multiply_rows<Pack, kCols, kMost - 1>(a, a_stride, rows, b, b_stride, n, out,
+                                                   row_stride, col_stride);
+    }
+  }
+  multiply_tile<Pack, kMost, kCols>(a, a_stride, b, b_stride, n, out, row_stride, col_stride);
+}
+
 template <class Pack, int kCols>
 ZELOS_ALWAYS_INLINE void multiply_columns(const double* a, int64_t a_stride, int64_t rows,
                                           const double* b, int64_t b_stride, int64_t n, double* out,
                                           int64_t row_stride, int64_t col_stride) {
   constexpr int kTile = 8 / kCols;
-  int64_t r = 0;
-  for (; r + kTile <= rows; r += kTile) {
-    multiply_tile<Pack, kTile, kCols>(a + r * a_stride, a_stride, b, b_stride, n,
+  for (int64_t tiles = (rows + kTile - 1) / kTile, r = 0; tiles > 0; --tiles) {
+    const int64_t now = (rows - r + tiles - 1) / tiles;
+    multiply_rows<Pack, kCols, kTile>(a + r * a_stride, a_stride, now, b, b_stride, n,
                                       out + r * row_stride, row_stride, col_stride);
-  }
-  for (; r < rows; ++r) {
-    multiply_tile<Pack, 1, kCols>(a + r * a_stride, a_stride, b, b_stride, n, out + r * row_stride,
-                                  row_stride, col_stride);
+    r += now;
   }
 }
 
@@ -71,28 +82,55 @@ ZELOS_ALWAYS_INLINE void multiply_add_body(const double* a, int64_t a_stride, in
   }
 }
 
+// kPacks registers at a time: their long chains of operations overlap.
+template <class Pack, int kPacks>
+ZELOS_ALWAYS_INLINE void correlate_block(Correlation kind, const double* points,
+                                         int64_t point_stride, const double* x,
+                                         const double* weight, int64_t n_inputs, double* value,
+                                         double* slope) {
+  Pack r2[kPacks] = {};
+  for (int64_t j = 0; j < n_inputs; ++j) {
+    for (int k = 0; k < kPacks; ++k) {
+      const Pack d = x[j] - load<Pack>(points + j * point_stride + k * lanes<Pack>);
+      r2[k] += weight[j] * d * d;
+    }
+  }
+  if (kind == Correlation::kSquaredExponential) {
+    for (int k = 0; k < kPacks; ++k) {
+      const Pack e = simd::exp(-0.5 * r2[k]);
+      store<Pack>(value + k * lanes<Pack>, e);
+      if (slope != nullptr) store<Pack>(slope + k * lanes<Pack>, -e);
+    }
+    return;
+  }
+  Pack s[kPacks];
+  for (int k = 0; k < kPacks; ++k) {
+    s[k] = 5.0 * r2[k];
+    for (int lane = 0; lane < lanes<Pack>; ++lane) s[k][lane] = std::sqrt(s[k][lane]);
+  }
+  for (int k = 0; k < kPacks; ++k) {
+    const Pack e = simd::exp(-s[k]);
+    store<Pack>(value + k * lanes<Pack>, (1.0 + s[k] + (5.0 / 3.0) * r2[k]) * e);
+    if (slope != nullptr) {
+      store<Pack>(slope + k * lanes<Pack>, (-5.0 / 3.0) * (1.0 + s[k]) * e);
+    }
+  }
+}
+
 template <class Pack>
 ZELOS_ALWAYS_INLINE void correlate_body(Correlation kind, const double* points,
-                                        int64_t point_stride, int64_t n, const double* u,
-                                        int64_t n_inputs, double* value, double* slope) {
-  for (int64_t i = 0; i < n; i += lanes<Pack>) {
-    Pack r2 = {};
-    for (int64_t j = 0; j < n_inputs; ++j) {
-      const Pack p = load<Pack>(points + j * point_stride + i);
-      const Pack d = u[j] - p;
-      r2 += d * d;
-    }
-    if (kind == Correlation::kSquaredExponential) {
-      const Pack k = simd::exp(-0.5 * r2);
-      store<Pack>(value + i, k);
-      store<Pack>(slope + i, -k);
-    } else {
-      Pack s = 5.0 * r2;
-      for (int lane = 0; lane < lanes<Pack>; ++lane) s[lane] = std::sqrt(s[lane]);
-      const Pack e = simd::exp(-s);
-      store<Pack>(value + i, (1.0 + s + (5.0 / 3.0) * r2) * e);
-      store<Pack>(slope + i, (-5.0 / 3.0) * (1.0 + s) * e);
-    }
+                                        int64_t point_stride, int64_t n, const double* x,
+                                        const double* weight, int64_t n_inputs, double* value,
+                                        double* slope) {
+  constexpr int kPacks = 4;
+  int64_t i = 0;
+  for (; i + kPacks * lanes<Pack> <= n; i += kPacks * lanes<Pack>) {
+    correlate_block<Pack, kPacks>(kind, points + i, point_stride, x, weight, n_inputs, value + i,
+                                  slope == nullptr ? nullptr : slope + i);
+  }
+  for (; i < n; i += lanes<Pack>) {
+    correlate_block<Pack, 1>(kind, points + i, point_stride, x, weight, n_inputs, value + i,
+                             slope == nullptr ? nullptr : slope + i);
   }
 }
 
@@ -128,9 +166,9 @@ ZELOS_ALWAYS_INLINE double dot_body(const double* a, const double* b, int64_t n)
     multiply_add_body<Pack>(a, as, rows, b, bs, cols, n, out, rs, cs);                             \
   }                                                                                                \
   attribute void correlate_##suffix(Correlation kind, const double* points, int64_t stride,        \
-                                    int64_t n, const double* u, int64_t d, double* value,          \
-                                    double* slope) {                                               \
-    correlate_body<Pack>(kind, points, stride, n, u, d, value, slope);                             \
+                                    int64_t n, const double* x, const double* weight, int64_t d,   \
+                                    double* value, double* slope) {                                \
+    correlate_body<Pack>(kind, points, stride, n, x, weight, d, value, slope);                     \
   }                                                                                                \
   attribute void slope_along_##suffix(const double* slope, const double* p, int64_t n, double u,   \
                                       double* out) {                                               \

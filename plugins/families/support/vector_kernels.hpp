@@ -30,10 +30,12 @@ struct VectorKernels {
                        int64_t b_stride, int64_t cols, int64_t n_padded, double* out,
                        int64_t row_stride, int64_t col_stride);
 
-  /// Correlation of the point u[n_inputs] with points[j * point_stride + i], both divided by the
-  /// length scales: value[i] = k(|u - p_i|), slope[i] such that dk/du_j = slope[i] * (u_j - p_ij).
+  /// Correlation of the point x[n_inputs] with points[j * point_stride + i] at the distance r of
+  /// r^2 = sum_j weight[j] (x_j - p_ij)^2: value[i] = k(r), and slope[i], if not null, such that
+  /// dk/dx_j = slope[i] * weight[j] * (x_j - p_ij).
   void (*correlate)(Correlation kind, const double* points, int64_t point_stride, int64_t n_padded,
-                    const double* u, int64_t n_inputs, double* value, double* slope);
+                    const double* x, const double* weight, int64_t n_inputs, double* value,
+                    double* slope);
 
   /// out[i] = slope[i] * (u - p[i]).
   void (*slope_along)(const double* slope, const double* p, int64_t n_padded, double u,
