@@ -113,6 +113,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     chosen += [(name, options.peers) for name in PEERS]
     workers, subjects = [], {}
     for name, python in chosen:
+        if options.subjects and name not in options.subjects:
+            continue
         worker = Worker(name, python, settings)
         subjects[name] = {k: v for k, v in worker.about.items() if k != "cases"}
         if "cases" in worker.about:
@@ -244,6 +246,7 @@ def main() -> None:
         "--peers", default=sys.executable, metavar="PYTHON", help="interpreter that has the other emulators"
     )
     parser.add_argument("--no-camb", action="store_true")
+    parser.add_argument("--subjects", nargs="+", choices=[*SUBJECTS, *PEERS], help="these alone")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), metavar="CASE", help="these alone")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument(
