@@ -101,6 +101,7 @@ def machine() -> dict[str, Any]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
+    emulator = describe(options.emulator)
     core = options.core if options.core is not None else min(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})  # inherited by the workers
     settings = {
@@ -140,7 +141,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "command": "python tests/benchmarks/run.py " + shlex.join(public(sys.argv[1:])),
         "machine": machine(),
-        "emulator": describe(options.emulator),
+        "emulator": emulator,
         "subjects": subjects,
         "cases": {case: table(samples[case]) for case in CASES if case in samples},
     }
