@@ -370,7 +370,7 @@ void check_tolerance(const Emulator& emulator) {
     query.predicted_error(center.data(), &error, workspace);
     if (std::isfinite(error)) continue;
     throw Error(ZELOS_E_ARGUMENT, "region: tolerance: output " + output.name + " predicts no error: its family '" +
-                                      output.family + "' has none, or it was not asked to store its variance");
+                                      output.family + "' has none, or its variance is 'none'");
   }
 }
 
