@@ -27,7 +27,9 @@ def versions() -> dict[str, str]:
 
 def network(seed: int) -> Any:
     tf.random.set_seed(seed)
-    return cosmopower_NN(parameters=list(NAMES), modes=common.ELL, n_hidden=[512] * 4, verbose=False)
+    random = cosmopower_NN(parameters=list(NAMES), modes=common.ELL, n_hidden=[512] * 4, verbose=False)
+    random.update_emulator_parameters()  # from TensorFlow's variables to arrays
+    return random
 
 
 def inputs(n: int) -> list[dict[str, list[float]]]:
@@ -38,8 +40,6 @@ def inputs(n: int) -> list[dict[str, list[float]]]:
 
 def cases(options: dict[str, Any]) -> common.Cases:
     networks = [network(i) for i in range(4)]
-    for item in networks:
-        item.update_emulator_parameters()
     points = inputs(64)
     batch = dict(zip(NAMES, common.points(common.BATCH).T.tolist(), strict=True))
     return {
