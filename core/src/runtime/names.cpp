@@ -240,7 +240,7 @@ class Planner {
     for (const auto& f : model_.fixed) names.push_back(f.first);
     for (const auto& s : model_.solvable) names.push_back(s.name);
     throw Error(ZELOS_E_ARGUMENT, "emulator " + model_.name + " does not know the parameter '" + name + "'" +
-                                      did_you_mean(name, names) + " It takes: " + takes());
+                                      did_you_mean(name, names) + " (it takes: " + takes() + ")");
   }
 
   [[noreturn]] void missing() const {

@@ -27,7 +27,7 @@ Coordinate coordinate_of(const RunOutput& run, size_t axis) {
 void check_keys(const json& options, const std::vector<std::string>& known, const std::string& where) {
   for (const auto& [key, value] : options.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw Error(ZELOS_E_ARGUMENT, where + ": unknown key '" + key + "'" + did_you_mean(key, known) + " Known: " + join(known, ", "));
+      throw Error(ZELOS_E_ARGUMENT, where + ": unknown key '" + key + "'" + did_you_mean(key, known) + " (known: " + join(known, ", ") + ")");
     }
   }
 }
