@@ -349,7 +349,7 @@ int Emulator::Impl::output_index(const std::string& wanted) const {
     names.push_back(descriptions[i].name);
   }
   throw Error(ZELOS_E_ARGUMENT, "emulator " + name + " has no output '" + wanted + "'" + did_you_mean(wanted, names) +
-                                    " It has: " + join(names, ", "));
+                                    " (it has: " + join(names, ", ") + ")");
 }
 
 int Emulator::Impl::feature_index(const std::string& wanted) const {
