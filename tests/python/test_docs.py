@@ -9,6 +9,7 @@ the outputs into them.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+import zelos
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -48,8 +51,6 @@ def blocks(page: str) -> list[Block]:
 
 def prepare(folder: Path) -> dict[str, str]:
     """The folder looks like a checkout; pkg-config knows the library of the installed package."""
-    import zelos
-
     (folder / "configs").symlink_to(ROOT / "configs")
     package = Path(zelos.__file__).parent
     (folder / "pkgconfig").mkdir()
@@ -145,6 +146,20 @@ def test_tutorial(name: str, place: tuple[Path, dict[str, str]], first: list[tup
     for block, found in results:
         if block.expected is not None and not block.varies:
             assert same(block.expected, found), f"{block.text}\nexpected\n{block.expected}\nfound\n{found}"
+
+
+def test_readme() -> None:
+    """What docs/readme.py wrote into it is what the emulators that ship say today."""
+    if "CAMB_lcdm" not in zelos.list_emulators():
+        pytest.skip("needs hub:CAMB_lcdm, which does not ship with this package")
+    spec = importlib.util.spec_from_file_location("readme", DOCS / "readme.py")
+    assert spec is not None and spec.loader is not None
+    readme = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(readme)
+    text = readme.README.read_text()
+    for mark, content in (("python", readme.python_output(text)), ("accuracy", readme.accuracy_table())):
+        written = re.search(rf"<!-- {mark} -->\n(.*?)\n<!-- end -->", text, re.S)
+        assert written and same(written[1], content), mark
 
 
 def test_comparison_of_outputs() -> None:
