@@ -28,6 +28,7 @@ DOCS = ROOT / "docs"
 PAGES = ("build", "python", "cobaya", "c")
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?")
+PROGRESS = re.compile(r"^ +\d+ %: .*\n", re.M)  # as many as there is time for
 END = "--- end of block ---"
 
 
@@ -70,7 +71,7 @@ def prepare(folder: Path) -> dict[str, str]:
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f"{command[-1]}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
+    return PROGRESS.sub("", done.stdout)
 
 
 def run_page(page: str, folder: Path, environment: dict[str, str]) -> list[tuple[Block, str]]:

@@ -156,9 +156,10 @@ TEST_CASE(
 TEST_CASE("point transforms: closed forms, inverse and tangents", "[transforms]") {
   using Kind = PointTransform::Kind;
   constexpr int64_t n = 8;
-  const double y[n] = {0.3, 1, 2, 5, 0.01, 7, 3, 1e-4};
-  const double a[n] = {1, 2, 3, 4, 5, 6, 7, 8}, b[n] = {2, 1, 4, 1, 0.5, 1, 3, 9};
-  const double log_axis[n] = {-1, -0.5, 0, 0.1, 0.2, 0.5, 1, 2};
+  // Static: generated cases outlive the first pass through this body.
+  static const double y[n] = {0.3, 1, 2, 5, 0.01, 7, 3, 1e-4};
+  static const double a[n] = {1, 2, 3, 4, 5, 6, 7, 8}, b[n] = {2, 1, 4, 1, 0.5, 1, 3, 9};
+  static const double log_axis[n] = {-1, -0.5, 0, 0.1, 0.2, 0.5, 1, 2};
   const double features[2] = {0.7, 0.9}, slopes[2] = {0.3, -0.2};
   double da[n], db[n];
   for (int64_t i = 0; i < n; ++i)
