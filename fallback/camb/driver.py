@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...errors import ArgumentError
 from .. import cosmology
 from ..driver import Kind
 
@@ -46,6 +47,9 @@ DERIVED = {
 #: Arguments of which one at most may be given.
 _ALTERNATIVES = (("H0", "cosmomc_theta", "thetastar"), ("tau", "zrei"), ("mnu", "omnuh2_active"))
 
+#: Arguments that follow from the outputs.
+_CHOSEN_HERE = ("redshifts", "kmax", "NonLinear", "WantCls")
+
 _RENAME: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "logA": ("As", lambda value: float(1e-10 * np.exp(value))),
 }
@@ -55,7 +59,7 @@ class Driver:
     """One configured CAMB.
 
     config:   arguments of ``camb.set_params`` that stay fixed; ``ini``: path of a CAMB settings file to
-              begin with.
+              begin with. What follows from the outputs (``kmax``, ``redshifts``, ``NonLinear``) is refused.
     outputs:  output name -> axes, each axis an ascending array
               (``{"Cl.tt": {"ell": ...}, "Pk.linear": {"k": 1/Mpc, "z": ...}, "derived": {}}``).
     """
@@ -69,6 +73,9 @@ class Driver:
     def __init__(self, config: Mapping[str, Any], outputs: Mapping[str, Mapping[str, FloatArray]]):
         import camb
 
+        for name in _CHOSEN_HERE:
+            if name in config:
+                raise ArgumentError(f"CAMB's {name} follows from the outputs: leave it out of the config")
         self._camb = camb
         self.config = dict(config)
         self.outputs = {
@@ -124,7 +131,8 @@ class Driver:
         return parameters
 
     def run(self, params: Mapping[str, float]) -> dict[str, FloatArray]:
-        """All outputs at one point; arrays in the order of the output's axes. Raises what CAMB raises."""
+        """All outputs at one point; arrays in the order of the output's axes. Raises what CAMB raises, and
+        ValueError where an axis goes beyond what CAMB computed."""
         parameters = self._params(params)
         results = self._camb.get_results(parameters)
         out: dict[str, FloatArray] = {}
@@ -136,6 +144,8 @@ class Driver:
                 power = results.get_matter_power_interpolator(
                     nonlinear=nonlinear, hubble_units=False, k_hunit=False
                 )
+                _require(name, "k", axes["k"], power.kmin, power.kmax)
+                _require(name, "z", axes["z"], power.zmin, power.zmax)
                 out[name] = np.ascontiguousarray(power.P(axes["z"], axes["k"]).T)
         for name, values in (("sigma8_z", results.get_sigma8), ("fsigma8", results.get_fsigma8)):
             if name in self.outputs:
@@ -155,13 +165,17 @@ class Driver:
         return out
 
     def _spectra(self, results: Any) -> dict[str, FloatArray]:
-        names = [name[3:] for name in self.outputs if name.startswith("Cl.")]
-        lmax = int(max(self.outputs[f"Cl.{name}"]["ell"][-1] for name in names))
-        total = results.get_total_cls(lmax=lmax, CMB_unit="muK", raw_cl=True)
-        lensing = results.get_lens_potential_cls(lmax=lmax, CMB_unit="muK", raw_cl=True)
+        total = results.get_total_cls(CMB_unit="muK", raw_cl=True)
+        lensing = results.get_lens_potential_cls(CMB_unit="muK", raw_cl=True)
         columns = dict(zip(("tt", "ee", "bb", "te"), total.T, strict=True))
         columns |= dict(zip(("pp", "pt", "pe"), lensing.T, strict=True))
-        return {f"Cl.{n}": columns[n][self.outputs[f"Cl.{n}"]["ell"].astype(int)].copy() for n in names}
+        spectra = {}
+        for name, axes in self.outputs.items():
+            if name.startswith("Cl."):
+                column = columns[name[3:]]
+                _require(name, "ell", axes["ell"], 0, len(column) - 1, " (config.extra_args.lmax sets it)")
+                spectra[name] = column[axes["ell"].astype(int)].copy()
+        return spectra
 
     def _derived(self, results: Any, parameters: Any) -> dict[str, float]:
         values = dict(results.get_derived_params())
@@ -182,6 +196,15 @@ class Driver:
             DHBBN=float(parameters.get_DH()),
         )
         return {name: float(value) for name, value in values.items()}
+
+
+def _require(output: str, axis: str, wanted: FloatArray, low: float, high: float, hint: str = "") -> None:
+    """CAMB gives numbers beyond what it computed, too."""
+    if wanted[0] < low * (1 - 1e-9) or wanted[-1] > high * (1 + 1e-9):
+        raise ValueError(
+            f"{output}: {axis} from {wanted[0]:g} to {wanted[-1]:g} is wanted, "
+            f"CAMB computed {low:g} to {high:g}{hint}"
+        )
 
 
 def _cosmology(begin: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:

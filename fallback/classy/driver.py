@@ -44,6 +44,8 @@ _RENAME = {
     "w": "w0_fld",
     "wa": "wa_fld",
 }
+#: Parameters of other codes that CLASS can not begin with: its own 100*theta_s is another angle.
+_REFUSED = ("thetastar", "cosmomc_theta")
 _SPEED_OF_LIGHT = 299792.458  # km/s
 _MATTER = ("Pk.linear", "Pk.nonlinear", "sigma8_z", "fsigma8")
 
@@ -89,6 +91,9 @@ class Driver:
         return "\n".join(f"{name} = {value}" for name, value in sorted(self._input(params).items()))
 
     def _input(self, params: Mapping[str, float]) -> dict[str, Any]:
+        for name in _REFUSED:
+            if name in params:
+                raise ValueError(f"CLASS can not begin with {name}: give H0")
         settings: dict[str, Any] = {}
         config = dict(self.config)
         if "ini" in config:

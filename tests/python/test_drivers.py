@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,3 +134,38 @@ def test_classy_driver_against_classy_itself() -> None:
     derived = dict(zip(driver_class.derived, found["derived"], strict=True))
     assert derived["sigma8"] == pytest.approx(code.sigma8(), rel=1e-9)
     assert derived["rdrag"] == pytest.approx(code.rs_drag(), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["thetastar", "cosmomc_theta"])
+def test_classy_refuses_an_angle_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setitem(sys.modules, "classy", ModuleType("classy"))
+    driver = drivers.load("classy")({}, {"Hubble": {"z": np.array([0.0])}})
+    assert driver._input({"H0": 67.0, "ombh2": 0.022})["omega_b"] == 0.022
+    with pytest.raises(ValueError, match=f"{name}: give H0"):
+        driver._input({name: 0.0104, "ombh2": 0.022})
+
+
+@pytest.mark.camb
+def test_camb_is_not_believed_beyond_what_it_computed() -> None:
+    pytest.importorskip("camb")
+    driver_class = drivers.load("camb")
+    point = {"ombh2": 0.0224, "omch2": 0.12, "H0": 67.0}
+    k, z = np.geomspace(1e-3, 0.5, 5), np.array([0.0, 1.0])
+    assert driver_class({}, {"Pk.linear": {"k": k, "z": z}}).run(point)["Pk.linear"].shape == (5, 2)
+    low = driver_class({}, {"Pk.linear": {"k": np.r_[1e-9, k], "z": z}})
+    with pytest.raises(ValueError, match=r"Pk\.linear: k from 1e-09 to 0\.5 is wanted, CAMB computed"):
+        low.run(point)
+    config: dict[str, Any]
+    for config, lmax, found in (({}, 2400, 2350), ({"lmax": 600}, 651, 650)):
+        driver = driver_class(config, {"Cl.tt": {"ell": np.arange(2, lmax + 1)}})
+        with pytest.raises(ValueError, match=f"ell from 2 to {lmax} is wanted, CAMB computed 0 to {found}"):
+            driver.run(point)
+    good = driver_class({"lmax": 600}, {"Cl.tt": {"ell": np.arange(2, 601)}}).run(point)["Cl.tt"]
+    assert good.min() > 0
+
+
+@pytest.mark.parametrize("name", ["redshifts", "kmax", "NonLinear"])
+def test_what_follows_from_the_outputs_is_not_a_setting(name: str) -> None:
+    pytest.importorskip("camb")
+    with pytest.raises(ArgumentError, match=f"{name} follows from the outputs"):
+        drivers.load("camb")({name: 1.0}, {"Hubble": {"z": np.array([0.0])}})

@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -268,3 +270,125 @@ def test_evaluate_and_plugins_print(toy_artifact: Path, capsys: pytest.CaptureFi
     assert len(capsys.readouterr().out.splitlines()) == 1 + 24 * 7
     assert cli.main(["plugins"]) == 0
     assert "toy 1.2.0" in capsys.readouterr().out
+
+
+POINT_CAMB = {"ombh2": 0.0224, "omch2": 0.12, "tau": 0.055, "logA": 3.05, "ns": 0.965}
+
+
+class _Asked(Exception):
+    """Stops the driver before a long run."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """CAMB's parameters in place of each run of CAMB."""
+    camb_driver = pytest.importorskip("zelos.fallback.camb.driver")
+    pytest.importorskip("camb")
+    given: list[Any] = []
+
+    def run(self: Any, params: dict[str, float]) -> None:
+        given.append(self._params(params))
+        raise _Asked
+
+    monkeypatch.setattr(camb_driver.Driver, "run", run)
+    return given
+
+
+@pytest.fixture(scope="module")
+def shipped() -> zelos.Emulator:
+    pytest.importorskip("camb")
+    return zelos.get_emulator("hub:CAMB_lcdm", fallback="camb", fallback_version="any")
+
+
+@pytest.mark.camb
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ({"thetastar": 0.0104, "nnu": 3.5}, {"thetastar": 0.0104, "nnu": 3.5}),
+        ({"100thetastar": 1.04, "mnu": 0.3}, {"thetastar": 0.0104, "mnu": 0.3}),
+        ({"theta_MC_100": 1.041, "Neff": 2.5}, {"cosmomc_theta": 0.01041, "nnu": 2.5}),
+        ({"thetastar": 0.0111}, {"thetastar": 0.0111}),  # H0 outside the box
+        (
+            {"H0": 67.0, "w0": -0.9, "N_eff": 3.5, "Omega_k": 0.01},
+            {"H0": 67.0, "w": -0.9, "nnu": 3.5, "omk": 0.01},
+        ),
+        ({"h": 0.67, "mnu": 0.06, "wa": 0.2, "w0_fld": -0.9}, {"H0": 67.0, "wa": 0.2, "w": -0.9}),
+    ],
+)
+def test_the_real_code_gets_the_physics_that_was_given(
+    shipped: zelos.Emulator, asked: list[Any], given: dict[str, float], own: dict[str, float]
+) -> None:
+    import camb
+
+    with pytest.raises(zelos.FallbackError):
+        shipped({**POINT_CAMB, **given})
+    plain = {name: value for name, value in POINT_CAMB.items() if name != "logA"}
+    truth = camb.set_params(
+        **{"mnu": 0.06, "nnu": 3.044, "num_massive_neutrinos": 1, **plain, **own}, As=1e-10 * np.exp(3.05)
+    )
+    for name in ("H0", "ombh2", "omch2", "omk", "omnuh2", "N_eff"):
+        assert getattr(asked[0], name) == pytest.approx(getattr(truth, name), rel=1e-9), name
+    assert (asked[0].DarkEnergy.w, asked[0].DarkEnergy.wa) == (truth.DarkEnergy.w, truth.DarkEnergy.wa)
+    assert asked[0].InitPower.As == pytest.approx(truth.InitPower.As, rel=1e-12)
+
+
+@pytest.mark.camb
+def test_what_was_solved_for_outside_is_not_canonical(shipped: zelos.Emulator) -> None:
+    inside = shipped.canonical({**POINT_CAMB, "thetastar": 0.0104})
+    assert inside["H0"] == pytest.approx(66.99, abs=0.5)
+    for other in ({"nnu": 3.5}, {"tau": 0.3}):
+        with pytest.raises(zelos.OutsideRegion) as caught:
+            shipped.canonical({**POINT_CAMB, "100thetastar": 1.04, **other})
+        assert caught.value.parameter in other
+    assert shipped.canonical({**POINT_CAMB, "h": 0.99})["H0"] == pytest.approx(99)
+
+
+class _Table:
+    """As a table of pandas: it has keys, but is no Mapping, and iterates over values."""
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self._columns = columns
+
+    def keys(self) -> list[str]:
+        return list(self._columns)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._columns[name]
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        return np.array(list(self._columns.values()), float).T
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+def test_what_has_keys_is_a_mapping(emulator: zelos.Emulator) -> None:
+    np.testing.assert_array_equal(emulator(_Table({"n": 0.95, "A": 1.4}))["tt"], emulator(POINT)["tt"])
+    table = {"n": np.array([0.95, 0.97]), "A": np.array([1.4, 1.6])}
+    np.testing.assert_array_equal(emulator(_Table(table))["tt"], emulator(table)["tt"])
+
+
+def test_the_real_code_runs_once_at_a_time(toy_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulators = [zelos.get_emulator(toy_artifact, fallback="toy") for _ in range(2)]
+    running, overlaps, run = [], [], toy_driver.Driver.run
+
+    def alone(self: toy_driver.Driver, params: dict[str, float]) -> dict[str, np.ndarray]:
+        overlaps.append(len(running))
+        running.append(1)
+        time.sleep(0.02)
+        running.pop()
+        return run(self, params)
+
+    monkeypatch.setattr(toy_driver.Driver, "run", alone)
+
+    def ask(i: int) -> None:
+        for j in range(3):
+            emulators[i % 2]({"A": 2.5 + i + 10 * j, "n": 0.95}, 0.1, 0.5)
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert overlaps == [0] * 12
+    assert [emulator.statistics["fallback"] for emulator in emulators] == [6, 6]

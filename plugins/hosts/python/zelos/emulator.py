@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -31,6 +31,23 @@ OUTPUT_SYNONYMS = {
     "linear": "Pk.linear",
     "nonlinear": "Pk.nonlinear",
 }
+
+#: Other names of parameters that may be solved for -> (name that codes know, factor).
+_SOLVED_SYNONYMS = {
+    "100thetastar": ("thetastar", 0.01),
+    "theta_MC_100": ("cosmomc_theta", 0.01),
+    "100theta_MC": ("cosmomc_theta", 0.01),
+    "h": ("H0", 100.0),
+}
+
+#: Names that physical densities and density parameters are computed from.
+_DENSITIES = frozenset(
+    {
+        *("H0", "h"),
+        *("ombh2", "omegabh2", "omega_b", "Omega_b", "omegab"),
+        *("omch2", "omegach2", "omega_cdm", "Omega_cdm", "Omega_c"),
+    }
+)
 
 _Request = tuple[str, tuple[Array, ...]]
 _Order = list[Any] | None
@@ -277,11 +294,15 @@ class Emulator:
         return result, derivative
 
     def canonical(self, params: Params) -> dict[str, Any]:
-        """The canonical parameters of a point that was given by synonyms or by a solvable parameter."""
+        """The canonical parameters of a point that was given by synonyms or by a solvable parameter.
+
+        Raises OutsideRegion where they are not known: outside the region, if one had to be solved for.
+        """
         names, points, batch = self._points(params)
         values, verdicts = self._bind(names, None, None).query.canonical(points, len(self._names))
+        solved = self._solved(names)
         for row, verdict in enumerate(verdicts):
-            if not np.isfinite(values[row]).all():
+            if not np.isfinite(values[row]).all() or (solved and not verdict):
                 raise self._outside((row, verdict))
         return {name: values[:, i] if batch else float(values[0, i]) for i, name in enumerate(self._names)}
 
@@ -381,7 +402,8 @@ class Emulator:
         return (name, tuple(wanted)), None if in_order else order, shape
 
     def _points(self, params: Params) -> tuple[tuple[str, ...], Array, bool]:
-        if isinstance(params, Mapping):
+        if hasattr(params, "keys"):
+            params = {name: params[name] for name in params.keys()}  # noqa: SIM118 (pandas iterates over values)
             names = tuple(params)
             try:
                 points = np.array([list(params.values())], float)
@@ -424,40 +446,83 @@ class Emulator:
     def _answer(self, bound: _Bound, names: tuple[str, ...], points: Array) -> Array:
         values, outside = bound.query.evaluate(points)
         if not outside:
-            self.last_source = "emulator"
-            self.statistics["emulated"] += len(points)
+            with self._lock:
+                self.last_source = "emulator"
+                self.statistics["emulated"] += len(points)
             return values
-        left = self.statistics["left"]
-        for _, verdict in outside:
-            what = verdict.parameter or verdict.reason
-            left[what] = left.get(what, 0) + 1
+        with self._lock:
+            left = self.statistics["left"]
+            for _, verdict in outside:
+                what = verdict.parameter or verdict.reason
+                left[what] = left.get(what, 0) + 1
         if self._fallback is None:
             raise self._outside(outside[0])
         begin = time.perf_counter()
         for row, verdict in outside:
             values[row] = self._real(bound, names, points[row], verdict, row)
-        self.statistics["emulated"] += len(points) - len(outside)
-        self.statistics["fallback"] += len(outside)
-        self.statistics["fallback_seconds"] += time.perf_counter() - begin
-        self.last_source = "fallback" if len(outside) == len(points) else "mixed"
+        with self._lock:
+            self.statistics["emulated"] += len(points) - len(outside)
+            self.statistics["fallback"] += len(outside)
+            self.statistics["fallback_seconds"] += time.perf_counter() - begin
+            self.last_source = "fallback" if len(outside) == len(points) else "mixed"
         return values
 
     def _real(
         self, bound: _Bound, names: tuple[str, ...], point: Array, verdict: _core.Verdict, row: int
     ) -> Array:
         assert self._fallback is not None
-        canonical, _ = bound.query.canonical(point[None], len(self._names))
-        if not np.isfinite(canonical).all():
+        if verdict.reason == "not_finite" and not np.isfinite(point).all():
             raise self._outside((row, verdict))
-        params = dict(zip(self._names, canonical[0].tolist(), strict=True))
-        fixed = self.fixed
-        params.update(
-            {n: float(v) for n, v in zip(names, point, strict=True) if n in fixed and v != fixed[n]}
-        )
-        if verdict.reason == "fixed_parameter":
-            params[verdict.parameter] = verdict.value
+        params = self._real_parameters(dict(zip(names, point.tolist(), strict=True)))
+        if params is None:
+            raise self._outside((row, verdict))
         answers = self._fallback.evaluate(params, bound.requests)
         return np.concatenate([np.ravel(answer) for answer in answers])
+
+    def _real_parameters(self, point: Mapping[str, float]) -> dict[str, float] | None:
+        """What the real code is given: canonical parameters, what differs from the fixed physics, and what
+        the emulator would solve for as it is: the code solves for it with all of them. None if a name has
+        no place among these."""
+        solved = self._solved(point)
+        middle = {name: 0.5 * (low + high) for name, (low, high) in self.ranges.items()}
+        plain = {name: value for name, value in point.items() if name not in solved}
+        plain.update({target: middle[target] for _, _, target in solved.values()})
+        query = self._core.query(tuple(plain), [])
+        canonical, _ = query.canonical(np.array([list(plain.values())]), len(self._names))
+        if not np.isfinite(canonical).all():
+            return None
+        params = dict(zip(self._names, canonical[0].tolist(), strict=True))
+        for name, (base, factor, target) in solved.items():
+            del params[target]
+            params[base] = factor * point[name]
+        for name in set(plain) - self._direct:
+            try:
+                query = self._core.query((*self._names, name), [])
+            except ArgumentError:
+                if name not in _DENSITIES:
+                    return None
+                continue
+            # In the middle of the box only the fixed physics can be amiss.
+            found = query.verdict(np.array([[*middle.values(), point[name]]]))[0]
+            if found.reason == "fixed_parameter":
+                params[found.parameter] = found.value
+        return params
+
+    @functools.cached_property
+    def _direct(self) -> frozenset[str]:
+        """Names of the canonical parameters, with their synonyms."""
+        return frozenset(self._names).union(*self.synonyms.values())
+
+    def _solved(self, names: Iterable[str]) -> dict[str, tuple[str, float, str]]:
+        """Names by which a canonical parameter is solved for -> (name that codes know, factor, canonical
+        parameter)."""
+        solvable, fixed = self.solvable, self.fixed
+        found = {}
+        for name in names:
+            base, factor = _SOLVED_SYNONYMS.get(name, (name, 1.0))
+            if base in solvable and name not in self._direct and base not in fixed:
+                found[name] = (base, factor, solvable[base])
+        return found
 
 
 def _native(output: _core.Output) -> tuple[_Axis, ...]:

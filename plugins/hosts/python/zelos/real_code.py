@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 _Request = tuple[str, tuple[Array, ...]]
 _Key = tuple[tuple[str, float], ...]
 _KEPT_RUNS = 4
+#: Real codes are not thread-safe: one of them works at a time in a process.
+_LOCK = threading.RLock()
 
 
 class _Run(NamedTuple):
@@ -79,12 +82,13 @@ class RealCode:
     ) -> list[Array]:
         """One array per request, at the request's axes (native if it has none)."""
         key = tuple(sorted(params.items()))
-        for run in self._runs:
-            if run.key == key and all(run.has(self._canonical(name), axes) for name, axes in requests):
-                break
-        else:
-            run = self._run(params, key, requests)
-            self._runs = [*self._runs[1 - _KEPT_RUNS :], run]
+        with _LOCK:
+            for run in self._runs:
+                if run.key == key and all(run.has(self._canonical(name), axes) for name, axes in requests):
+                    break
+            else:
+                run = self._run(params, key, requests)
+                self._runs = [*self._runs[1 - _KEPT_RUNS :], run]
         return [self._extract(run, name, axes) for name, axes in requests]
 
     def _run(self, params: Mapping[str, float], key: _Key, requests: Sequence[_Request]) -> _Run:
@@ -136,7 +140,8 @@ class RealCode:
             differences.append(f"version {version} here, {provenance.get('code_version')} in training")
         centre = provenance.get("settings_at")
         if centre and provenance.get("settings_sha256"):
-            here = self._native.settings(centre)
+            with _LOCK:
+                here = self._native.settings(centre)
             if hashlib.sha256(here.encode()).hexdigest() != provenance["settings_sha256"]:
                 differences.append(f"settings: {_first_difference(provenance.get('settings', ''), here)}")
         return differences
