@@ -57,6 +57,18 @@ class FallbackError(Exception):
     """The fallback cannot stand in for the emulator's code: the message says why."""
 
 
+def differing_settings(trained: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What is wanted of a code, but was different or not set in the training, each with its values."""
+    out = []
+    for key, value in wanted.items():
+        if key not in trained:
+            if key not in HARMLESS:
+                out.append(f"{key}: not set in the training, {value!r} here")
+        elif not _same(trained[key], value):
+            out.append(f"{key}: {trained[key]!r} in the training, {value!r} here")
+    return out
+
+
 class Fallback:
     """The code behind an emulator, as Cobaya's theory of it.
 
@@ -108,13 +120,7 @@ class Fallback:
             out.append(f"version of {self._code}: {trained_on} in the training, {here} here")
         if provenance.get("ini"):
             out.append("a settings file (config.ini) in the training, which Cobaya's theory does not take")
-        for key, value in wanted.items():
-            if key not in trained:
-                if key not in HARMLESS:
-                    out.append(f"{key}: not set in the training, {value!r} here")
-            elif not _same(trained[key], value):
-                out.append(f"{key}: {trained[key]!r} in the training, {value!r} here")
-        return out
+        return out + differing_settings(trained, wanted)
 
     def provides(self) -> set[str]:
         """Names of the derived parameters that the code gives."""

@@ -15,7 +15,7 @@ from cobaya.theories.cosmo import BoltzmannBase
 from cobaya.typing import empty_dict
 
 from . import products
-from .fallback import Fallback, FallbackError, FallbackModel
+from .fallback import Fallback, FallbackError, FallbackModel, differing_settings
 from .statistics import Statistics
 
 OUTSIDE = ("fallback", "reject", "error")
@@ -107,6 +107,14 @@ class Zelos(BoltzmannBase):
 
     def _make_fallback(self, provenance: Mapping[str, Any]) -> Fallback | None:
         if self.outside != "fallback":
+            differences = differing_settings(provenance.get("config") or {}, self.extra_args)
+            if differences:
+                raise LoggedError(
+                    self.log,
+                    "'extra_args' are not those that emulator %s was trained with: %s.",
+                    self._artifact.name,
+                    "; ".join(differences),
+                )
             return None
         ((name, options),) = self.fallback.items()
         strict = self.fallback_version == "exact"
@@ -138,7 +146,7 @@ class Zelos(BoltzmannBase):
         return names | (self._fallback.provides() if self._fallback else set())
 
     def check_no_repeated_input_extra(self) -> None:
-        """`extra_args` are for the fallback, which looks for itself."""
+        """`extra_args` are settings of the training or of the fallback, which looks for itself."""
 
     def must_provide(self, **requirements: Any) -> None:
         # The base class empties the dictionaries that it is given.

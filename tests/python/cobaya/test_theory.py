@@ -381,6 +381,16 @@ def test_what_is_not_emulated_is_computed_by_the_fallback(use, caplog):
             {"extra_args": {"lens_potential_accuracy": 4}},
             "lens_potential_accuracy: 1 in the training, 4 here",
         ),
+        (
+            None,
+            {"extra_args": {"lens_potential_accuracy": 4}, "outside": "reject"},
+            "lens_potential_accuracy: 1 in the training, 4 here",
+        ),
+        (
+            None,
+            {"extra_args": {"halofit_version": "mead"}, "outside": "error"},
+            "halofit_version: not set in the training, 'mead' here",
+        ),
         (None, {"emulator_id": "b" * 64}, "made with another emulator"),
         (None, {"falback": "camb"}, "did you mean 'fallback'"),
     ],
@@ -435,6 +445,7 @@ def test_settings_that_agree_are_taken(use, scaled):
     extra = {"lens_potential_accuracy": 1, "nnu": 3.044, "theta_H0_range": [20, 100]}
     a_model = emulated(cosmology(H0=[40, 100]), extra_args=extra)
     assert theory_of(a_model)._fallback.options["extra_args"]["theta_H0_range"] == [20, 100]
+    emulated(cosmology(H0=[40, 100]), extra_args=extra, outside="reject")
 
 
 def test_outside_reject(use, scaled):
