@@ -344,6 +344,19 @@ def test_set_overrides_and_is_recorded(toy_spec: Path, build: Command, tmp_path:
     assert emulator.name == "other"
     assert emulator.info["provenance"]["training_set"]["n"] == 12
     assert emulator.info["provenance"]["overrides"] == ["training.n=12", "name=other"]
+    packed = read_members(tmp_path / "other.tar.gz", wanted=".yaml")["other.yaml"].decode()
+    assert packed == toy_spec.read_text() + "# --set training.n=12\n# --set name=other\n"
+    assert emulator.info["spec"] == packed
+
+
+def test_an_edited_spec_is_the_one_in_the_artifact(toy_spec: Path, build: Command, tmp_path: Path) -> None:
+    for author in ("tests", "somebody else"):
+        toy_spec.write_text(toy_spec.read_text().replace("author: tests", f"author: {author}"))
+        done = build(toy_spec, "-o", tmp_path, "--no-learning-curve")
+        assert done.returncode == 0, done.stderr
+        info = zelos.get_emulator(tmp_path / "toy.tar.gz").info
+        assert (info["author"], info["spec"]) == (author, toy_spec.read_text())
+    assert len(list((tmp_path / "toy.build" / "runs").iterdir())) == 1
 
 
 def test_quiet_says_nothing(toy_spec: Path, build: Command, tmp_path: Path) -> None:
@@ -359,12 +372,24 @@ def test_keys_of_the_stages(toy_spec: Path) -> None:
         ("parameters.A=[1, 3]", True, False),
         ("config.extra_args={tilt: 0.1}", False, False),
         ("outputs.Cl.tt.ell=[2, 100]", False, False),
-        ("author=somebody else", True, True),
+        ("author=somebody else", True, False),
     ):
         other = make_plan(str(toy_spec), [override])
         assert (other.runs_key("1") == base.runs_key("1")) is same_runs, override
         assert (other.train_key("1", "x") == base.train_key("1", "x")) is same_train, override
     assert base.runs_key("1") != base.runs_key("2")
+    text = toy_spec.read_text()
+    for edited, same_train in (
+        (text.replace("threads: 1", "threads: 2") + "# a comment\n", True),
+        (text.replace("author: tests", "author: somebody else"), False),
+        (text + "version: 1.0.1\n", False),
+        (text + "description: other words\n", False),
+        (text + "accuracy: {Pk.linear.p99: 1}\n", False),
+    ):
+        toy_spec.write_text(edited)
+        other = make_plan(str(toy_spec))
+        assert other.runs_key("1") == base.runs_key("1"), edited
+        assert (other.train_key("1", "x") == base.train_key("1", "x")) is same_train, edited
 
 
 def test_the_store_skips_a_torn_record_and_names_a_damaged_run(tmp_path: Path) -> None:

@@ -403,7 +403,8 @@ class Emulator:
 
     def _points(self, params: Params) -> tuple[tuple[str, ...], Array, bool]:
         if hasattr(params, "keys"):
-            params = {name: params[name] for name in params.keys()}  # noqa: SIM118 (pandas iterates over values)
+            table: Any = params  # a Mapping, or what pandas has: those iterate over values
+            params = {name: table[name] for name in table.keys()}  # noqa: SIM118
             names = tuple(params)
             try:
                 points = np.array([list(params.values())], float)

@@ -107,7 +107,16 @@ class Plan:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def train_key(self, version: str, training_set: str) -> str:
-        parts = {"spec": self.spec.stage_key("train"), "runs": self.runs_key(version), "set": training_set}
+        """Names the folder of an artifact, which holds the spec: equal key, equal spec but for comments, so
+        that its name, version and description are always those that were asked for."""
+        spec = {**self.data, "training": {**self.data["training"], "threads": None}}
+        parts = {
+            "spec": spec,
+            "overrides": list(self.spec.overrides),
+            "runs": self.runs_key(version),
+            "set": training_set,
+            "zelos": _core.version(),
+        }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def _ini_path(self) -> Path:
@@ -127,7 +136,11 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
     except OSError as error:
         raise FileError(f"{path}: can't read the spec: {error.strerror}") from None
     if overrides:
-        spec = _core.parse_spec(text.decode("utf-8", "surrogateescape"), path, list(overrides))
+        # The text goes into the artifact and the archive: it says there that it is not the whole truth.
+        written = text.decode("utf-8", "surrogateescape")
+        written += "" if written.endswith("\n") or not written else "\n"
+        written += "".join(f"# --set {' '.join(override.split())}\n" for override in overrides)
+        spec = _core.parse_spec(written, path, list(overrides))
     else:
         spec = _core.read_spec(path)
     data = json.loads(spec.json())
