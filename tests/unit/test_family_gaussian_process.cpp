@@ -253,7 +253,8 @@ TEST_CASE("gaussian_process: auto groups join outputs of one shape and keep othe
   REQUIRE(joined.status == ZELOS_OK);
   CHECK(group_count(joined.state) >= 2);
   CHECK(group_count(joined.state) < 6);
-  for (const auto& group : nlohmann::json::parse(joined.state.settings).at("groups")) {
+  const auto stored = nlohmann::json::parse(joined.state.settings);
+  for (const auto& group : stored.at("groups")) {
     const auto outputs = group.at("outputs").get<std::vector<int>>();
     CHECK((outputs.back() < 3) == (outputs.front() < 3));
   }
