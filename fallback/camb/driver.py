@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...errors import ArgumentError
 from .. import cosmology
 from ..driver import Kind
 
@@ -73,9 +72,6 @@ class Driver:
     def __init__(self, config: Mapping[str, Any], outputs: Mapping[str, Mapping[str, FloatArray]]):
         import camb
 
-        for name in _CHOSEN_HERE:
-            if name in config:
-                raise ArgumentError(f"CAMB's {name} follows from the outputs: leave it out of the config")
         self._camb = camb
         self.config = dict(config)
         self.outputs = {
@@ -103,6 +99,9 @@ class Driver:
         return str(self._params(params))
 
     def _params(self, params: Mapping[str, float]) -> Any:
+        for name in _CHOSEN_HERE:
+            if name in self.config:
+                raise ValueError(f"CAMB's {name} follows from the outputs: leave it out of the config")
         arguments: dict[str, Any] = {}
         for name, value in {**self.config, **{name: float(value) for name, value in params.items()}}.items():
             target, function = _RENAME.get(name, (name, lambda unchanged: unchanged))
