@@ -136,7 +136,7 @@ TEST_CASE("every key of a spec arrives in its place", "[spec]") {
     "training": {"type": "marginal_likelihood", "params": {"tolerance": 1e-6}, "n": 1500,
       "validation": 300, "seed": 7, "design": "latin_hypercube", "hull": "ellipsoid",
       "margin": 0.1, "threads": 2},
-    "region": {"hull": "convex", "margin": 0.02, "tolerance": 0.1},
+    "region": {"hull": "ellipsoid", "margin": 0.02, "tolerance": 0.1},
     "accuracy": {"delta_chi2_median": 0.1, "Pk_99": 1e-3, "derived_99": 1e-4}})");
   CHECK(json::diff(expected, zelos::to_json(spec)) == json::array());
   CHECK(spec.text == file_text(kSpecs / "full.yaml"));
@@ -151,6 +151,23 @@ TEST_CASE("defaults are those of the header", "[spec]") {
   CHECK(spec.region.hull == "box");
   CHECK_FALSE(spec.region.tolerance);
   CHECK(zelos::to_json(spec)["config"]["extra_args"] == json::object());
+}
+
+TEST_CASE("the region is no wider than the design, and by default the same", "[spec]") {
+  const auto hull = [](const std::string& lines) {
+    return zelos::parse_spec(with_lines(lines), "f.yaml").region.hull;
+  };
+  CHECK(hull("training: {hull: ellipsoid}\n") == "ellipsoid");
+  CHECK(hull("training: {hull: ellipsoid}\nregion: {margin: 0.1}\n") == "ellipsoid");
+  CHECK(hull("region: {hull: ellipsoid}\n") == "ellipsoid");
+  CHECK_THAT(error_of(with_lines("region: {hull: box}\ntraining: {hull: ellipsoid}\n")),
+             Catch::Contains("region.hull") && Catch::Contains("training.hull"));
+  for (const char* unknown : {"convex", "cells"}) {
+    CHECK_THAT(error_of(with_lines("region: {hull: " + std::string(unknown) + "}\n")),
+               Catch::Contains("region.hull") && Catch::Contains(unknown));
+    CHECK_THAT(error_of(with_lines("training: {hull: " + std::string(unknown) + "}\n")),
+               Catch::Contains("training.hull"));
+  }
 }
 
 TEST_CASE("scalars have the types that people mean", "[spec]") {
@@ -372,9 +389,9 @@ TEST_CASE("a stage's key changes with what the stage depends on, and with nothin
     INFO(design);
     CHECK(changed(design) == "-xx");
   }
-  for (const char* runs : {"config.extra_args.kmax=20", "config.version=2.0.6",
-                           "config.fixed.mnu=0", "config.ini=a", "parameters.tau=[0, 1]",
-                           "outputs.Cl.tt.ell=[2, 3000]", "container=x"}) {
+  for (const char* runs :
+       {"config.extra_args.kmax=20", "config.version=2.0.6", "config.fixed.mnu=0", "config.ini=a",
+        "parameters.tau=[0, 1]", "outputs.Cl.tt.ell=[2, 3000]", "container=x"}) {
     INFO(runs);
     CHECK(changed(runs) == "xxx");
   }
@@ -421,6 +438,7 @@ TEST_CASE("the JSON schema lists the keys that the parser knows", "[spec]") {
     return names;
   };
   CHECK(properties("/properties") == known_to_parser("qqq: 1"));
+  CHECK(schema["$defs"]["hull"]["enum"] == json({"box", "ellipsoid"}));
   CHECK(properties("/$defs/training/properties") ==
         known_to_parser(with_lines("training: {qqq: 1}")));
   CHECK(properties("/$defs/region/properties") == known_to_parser(with_lines("region: {qqq: 1}")));

@@ -18,7 +18,7 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-const Names kHulls = {"box", "ellipsoid", "convex", "cells"};
+const Names kHulls = {"box", "ellipsoid"};
 const Names kDesigns = {"sobol", "latin_hypercube"};
 const Names kSpacings = {"linear", "log"};
 constexpr std::int64_t kMostRuns = 100000000;
@@ -73,7 +73,8 @@ class Reader {
     if (Node* node = root.find("features")) spec.features = features(*node);
     spec.emulator_fn = emulator_fn(required(root, "", "emulator_fn"), "emulator_fn");
     if (Node* node = root.find("training")) spec.training = training(*node);
-    if (Node* node = root.find("region")) spec.region = region(*node);
+    spec.region.hull = spec.training.hull;
+    if (Node* node = root.find("region")) spec.region = region(*node, spec.training.hull);
     if (Node* node = root.find("accuracy")) spec.accuracy = accuracy(*node);
     return spec;
   }
@@ -575,12 +576,21 @@ class Reader {
     return training;
   }
 
-  RegionSpec region(Node& node) const {
+  /// By default the region is where the design lies; it may be narrower, but not wider.
+  RegionSpec region(Node& node, const std::string& design_hull) const {
     static const Names kKeys = {"hull", "margin", "tolerance"};
     optional_map(node, "region");
     check_keys(node, "region", kKeys);
     RegionSpec region;
-    if (const Node* hull = node.find("hull")) region.hull = choice(*hull, "region.hull", kHulls);
+    region.hull = design_hull;
+    if (const Node* hull = node.find("hull")) {
+      region.hull = choice(*hull, "region.hull", kHulls);
+      if (region.hull == "box" && design_hull == "ellipsoid") {
+        sources_.fail(hull->at, "region.hull",
+                      "expected ellipsoid as in training.hull, found box: its corners lie outside "
+                      "the training points");
+      }
+    }
     if (const Node* margin = node.find("margin")) {
       region.margin = number_in(*margin, "region.margin", 0, 1);
     }
