@@ -247,6 +247,8 @@ TEST_CASE("a document that contradicts itself or its arrays is refused", "[damag
       {[](Contents& c) { c.document["parameters"][0]["max"] = 0.02; }, {"ombh2", "range"}},
       {[](Contents& c) { c.document["solvable"][0]["parameter"] = "theta"; }, {"thetastar"}},
       {[](Contents& c) { c.document["region"]["hull"] = "sphere"; }, {"sphere"}},
+      {[](Contents& c) { output(c, "Pk.linear")["axes"][0]["coordinate"] = "log2"; },
+       {"Pk.linear", "'k'", "log2"}},
       {[](Contents& c) { feature(c, "log_H0")["type"] = "sine"; }, {"sine"}},
       {[](Contents& c) { feature(c, "log_H0")["of"] = json::array(); }, {"log_H0"}},
       {[](Contents& c) { c.document["outputs"] = "none"; }, {"outputs", "list"}}};

@@ -148,6 +148,9 @@ class Loader {
       axis.axis.labels = list(a, "labels").get<std::vector<std::string>>();
       if (axis.axis.labels.size() != axis.axis.values.size()) fail(path + ": labels and values differ in length");
     } else {
+      if (coordinate != "linear" && coordinate != "log" && coordinate != "log1p") {
+        fail(path + ": axis '" + axis.axis.name + "': unknown coordinate '" + coordinate + "'");
+      }
       axis.coordinate = coordinate == "log" ? Coordinate::log : coordinate == "log1p" ? Coordinate::log1p : Coordinate::linear;
     }
     if (axis.axis.values.empty()) fail(path + ": axis '" + axis.axis.name + "' has no points");
