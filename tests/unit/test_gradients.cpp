@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "toy.hpp"
+#include "zelos/error.hpp"
 
 namespace {
 
@@ -90,7 +91,22 @@ std::vector<double> difference(const Query& query, const std::vector<double>& x,
   return sum;
 }
 
-void check_gradients(const Question& question, const std::vector<Request>& requests, double shift) {
+bool held(const std::string& name) { return name == "mnu" || name == "w" || name == "omk"; }
+
+/// Without what was held fixed: it has no derivative.
+void check_gradients(const Question& asked, const std::vector<Request>& requests, double shift) {
+  Question question{asked.title, {}, {}};
+  for (const std::string& name : asked.names) {
+    if (!held(name)) question.names.push_back(name);
+  }
+  question.from = [&](const toy::Point& p) {
+    const std::vector<double> all = asked.from(p);
+    std::vector<double> varied;
+    for (size_t j = 0; j < all.size(); ++j) {
+      if (!held(asked.names[j])) varied.push_back(all[j]);
+    }
+    return varied;
+  };
   const Query query = emulator().query(question.names, requests);
   zelos::Workspace workspace = query.workspace();
   const std::vector<double> x = question.from(toy::interior(emulator(), shift));
@@ -101,10 +117,7 @@ void check_gradients(const Question& question, const std::vector<Request>& reque
   for (size_t i = 0; i < n; ++i) CHECK(out[i] == Approx(value[i]).epsilon(1e-13));
 
   for (size_t j = 0; j < d; ++j) {
-    const bool fixed =
-        question.names[j] == "mnu" || question.names[j] == "w" || question.names[j] == "omk";
-    const std::vector<double> expected =
-        fixed ? std::vector<double>(n, 0.0) : difference(query, x, j, workspace);
+    const std::vector<double> expected = difference(query, x, j, workspace);
     for (size_t r = 0; r < requests.size(); ++r) {
       const size_t first = static_cast<size_t>(query.blocks()[r].offset);
       const size_t last =
@@ -116,8 +129,7 @@ void check_gradients(const Question& question, const std::vector<Request>& reque
       for (size_t i = first; i < last; ++i) {
         // 1e-6 of the slope, or of a thousandth of the slope that doubles the value over |x|: what
         // is smaller drowns in the difference's round-off.
-        const double natural =
-            fixed ? 0 : (labelled ? std::abs(value[i]) : largest_value) / std::abs(x[j]);
+        const double natural = (labelled ? std::abs(value[i]) : largest_value) / std::abs(x[j]);
         const double found = jacobian[i * d + j];
         if (std::abs(found - expected[i]) <= 1e-6 * (std::abs(expected[i]) + 1e-3 * natural))
           continue;
@@ -165,6 +177,52 @@ TEST_CASE("derivatives on requested axes agree with differences", "[runtime][gra
   const auto& question = kQuestions[GENERATE(0, 2, 3)];
   check_gradients(question, kOffNode, 0.07);
   check_gradients(question, kOffNode, -0.33);
+}
+
+TEST_CASE("there is no derivative with respect to what was held fixed", "[runtime][gradient]") {
+  const std::vector<std::string> names{"ombh2", "omch2", "H0",  "tau",   "logA",
+                                       "ns",    "mnu",   "omk", "w0_fld"};
+  const Query query = emulator().query(names, {{"derived", {}}});
+  zelos::Workspace workspace = query.workspace();
+  std::vector<double> x = toy::interior(emulator(), 0.1);
+  x.insert(x.end(), {0.06, 0, -1});
+  const size_t n = static_cast<size_t>(query.size());
+  std::vector<double> out(n, 5.0), jacobian(n * x.size()), product(x.size(), 5.0);
+  const auto refusal = [](const std::function<void()>& action) {
+    try {
+      action();
+    } catch (const zelos::Error& error) {
+      CHECK(error.status() == ZELOS_E_ARGUMENT);
+      return std::string(error.what());
+    }
+    return std::string("answered");
+  };
+  // Matchers keep references to their parts.
+  const Catch::Matchers::StdString::ContainsMatcher name = Catch::Contains("'mnu'"),
+                                                    reason =
+                                                        Catch::Contains("held fixed in training");
+  const auto told = name && reason;
+  CHECK_THAT(refusal([&] { query.jacobian(x.data(), out.data(), jacobian.data(), workspace); }),
+             told);
+  CHECK_THAT(refusal([&] { query.vjp(x.data(), x.data(), out.data(), product.data(), workspace); }),
+             told);
+  std::vector<double> direction(x.size(), 0.0);
+  for (size_t j = 6; j < x.size(); ++j) {
+    direction[j] = 1e-3;
+    CHECK_THAT(refusal([&] {
+                 query.jvp(x.data(), direction.data(), out.data(), product.data(), workspace);
+               }),
+               Catch::Contains("'" + names[j] + "'") && Catch::Contains("held fixed"));
+    direction[j] = 0;
+  }
+  CHECK(out == std::vector<double>(n, 5.0));
+  CHECK(product == std::vector<double>(x.size(), 5.0));
+
+  direction[0] = 1;
+  REQUIRE(query.jvp(x.data(), direction.data(), out.data(), product.data(), workspace).inside());
+  const std::vector<double> expected = difference(query, x, 0, workspace);
+  for (size_t i = 0; i < n; ++i)
+    CHECK(product[i] == Approx(expected[i]).epsilon(1e-6).margin(1e-6));
 }
 
 TEST_CASE("a point in other names is the same point", "[runtime][names]") {

@@ -26,7 +26,9 @@ const Emulator& emulator() {
 }
 
 /// The verdict on `values`; whatever is asked of a point outside leaves every array as it was.
-Verdict verdict_of(const Query& query, const std::vector<double>& values) {
+/// differentiable: no name is of physics that was held fixed.
+Verdict verdict_of(const Query& query, const std::vector<double>& values,
+                   bool differentiable = true) {
   zelos::Workspace workspace = query.workspace();
   const size_t n = static_cast<size_t>(query.size()), d = values.size();
   std::vector<double> out(n, kUntouched), jacobian(n * d, kUntouched),
@@ -39,12 +41,16 @@ Verdict verdict_of(const Query& query, const std::vector<double>& values) {
     for (const double y : out) CHECK(std::isfinite(y));
     return verdict;
   }
-  CHECK(query.jacobian(values.data(), out.data(), jacobian.data(), workspace).reason ==
+  if (differentiable) {
+    CHECK(query.jacobian(values.data(), out.data(), jacobian.data(), workspace).reason ==
+          verdict.reason);
+    CHECK(
+        query.jvp(values.data(), direction.data(), out.data(), product.data(), workspace).reason ==
         verdict.reason);
-  CHECK(query.jvp(values.data(), direction.data(), out.data(), product.data(), workspace).reason ==
+    CHECK(
+        query.vjp(values.data(), direction.data(), out.data(), product.data(), workspace).reason ==
         verdict.reason);
-  CHECK(query.vjp(values.data(), direction.data(), out.data(), product.data(), workspace).reason ==
-        verdict.reason);
+  }
   CHECK(query.evaluate(1, values.data(), out.data(), nullptr, workspace) == 0);
   for (const auto* array : {&out, &jacobian, &product}) {
     CHECK(std::all_of(array->begin(), array->end(), [](double y) { return y == kUntouched; }));
@@ -137,22 +143,56 @@ TEST_CASE("fixed physics may be said, and must be what it was", "[region]") {
       {"ombh2", "omch2", "H0", "tau", "logA", "ns", "mnu", "omk", "w0_fld"}, {{"Cl.tt", {}}});
   std::vector<double> x = toy::interior(emulator(), 0.1);
   x.insert(x.end(), {0.06, 0, -1});
-  CHECK(verdict_of(query, x).inside());
+  CHECK(verdict_of(query, x, false).inside());
   struct Case {
     size_t index;
     double value;
     const char* name;
   };
   for (const Case& c :
-       {Case{6, 0.07, "mnu"}, Case{6, 0, "mnu"}, Case{7, 1e-3, "omk"}, Case{8, -0.99, "w"}}) {
+       {Case{6, 0.06 * (1 + 1e-7), "mnu"}, Case{7, 1e-11, "omk"}, Case{6, 0.07, "mnu"},
+        Case{6, 0, "mnu"}, Case{7, 1e-3, "omk"}, Case{8, -0.99, "w"}}) {
     std::vector<double> moved = x;
     moved[c.index] = c.value;
-    const Verdict verdict = verdict_of(query, moved);
+    const Verdict verdict = verdict_of(query, moved, false);
     CHECK(verdict.reason == Reason::fixed_parameter);
     CHECK(verdict.parameter == c.name);
     CHECK(verdict.value == c.value);
     CHECK_THAT(to_string(verdict), Catch::Contains(c.name));
   }
+}
+
+TEST_CASE("a fixed value is held to its own size, however small", "[region]") {
+  std::string spec = toy::kSmallSpec;
+  spec.replace(spec.find("logA:"), 5, "tau:");
+  spec.replace(spec.find("[2.9, 3.2]"), 10, "[0.04, 0.08]");
+  const size_t at = spec.find("config:");
+  REQUIRE(at != std::string::npos);
+  spec.replace(at, spec.find('\n', at) - at, "config: {code: formulas, fixed: {As: 2.1e-9}}");
+  const toy::TemporaryFolder folder;
+  toy::train(spec, 40, folder / "a.h5");
+  const Emulator fixed = Emulator::open(folder / "a.h5");
+  const Query query = fixed.query({"omch2", "tau", "As"}, {{"derived", {}}});
+  const Query other = fixed.query({"omch2", "tau", "logA"}, {{"derived", {}}});
+  CHECK(verdict_of(query, {0.12, 0.06, 2.1e-9}, false).inside());
+  CHECK(verdict_of(other, {0.12, 0.06, std::log(21.0)}, false).inside());
+  for (const double wrong : {2.2e-9, 2.1e-9 * (1 + 1e-6), 0.0, 1e-8}) {
+    CHECK(verdict_of(query, {0.12, 0.06, wrong}, false).reason == Reason::fixed_parameter);
+  }
+}
+
+TEST_CASE("canonical values of other physics come with the verdict that says so", "[region]") {
+  const Query query = emulator().query({"ombh2", "omch2", "thetastar", "tau", "logA", "ns", "mnu"},
+                                       {{"Cl.tt", {}}});
+  const toy::Point point = toy::interior(emulator(), 0.1);
+  std::vector<double> x = point, canonical(6);
+  x[2] = toy::truth("derived", point, 0);
+  x.push_back(0.3);
+  zelos::Workspace workspace = query.workspace();
+  const Verdict verdict = query.canonical(x.data(), canonical.data(), workspace);
+  CHECK(verdict.reason == Reason::fixed_parameter);
+  CHECK(verdict.parameter == "mnu");
+  CHECK(canonical[2] == Approx(point[2]).epsilon(1e-3));
 }
 
 TEST_CASE("an angle that no H0 gives, and parameters outside beside one, are told apart",
@@ -219,14 +259,14 @@ TEST_CASE("no value that is not a number, or of an absurd size, gets an answer",
                      : name == "logA"                         ? p[4]
                                                               : p[5]);
     }
-    CHECK(verdict_of(query, good).inside());
+    CHECK(verdict_of(query, good, names.size() == 6).inside());
     for (size_t j = 0; j < names.size(); ++j) {
       for (const double bad : {std::nan(""), -std::nan(""), kInfinity, -kInfinity, denormal,
                                -denormal, 0.0, -0.0, 1e308, -1e308, -good[j]}) {
         std::vector<double> x = good;
         x[j] = bad;
         CAPTURE(names[j], bad);
-        const Verdict verdict = verdict_of(query, x);
+        const Verdict verdict = verdict_of(query, x, names.size() == 6);
         CHECK_FALSE(verdict.inside());
         CHECK_FALSE(verdict.parameter.empty());
         CHECK_THAT(to_string(verdict), Catch::Contains(verdict.parameter));
@@ -280,6 +320,12 @@ TEST_CASE("a predicted error above the tolerance is outside, and says how large 
   CHECK(verdict.upper == Approx(tolerance));
   CHECK(verdict.excess == Approx(in_corner / tolerance - 1));
   CHECK_THAT(to_string(verdict), Catch::Contains("tolerance"));
+  // The same point is inside or outside whatever is asked of it.
+  for (const auto& part : std::vector<std::vector<zelos::Request>>{{}, {all[0]}, {all[1]}}) {
+    const Query some = gated.query(names, part);
+    CHECK(verdict_of(some, middle).inside());
+    CHECK(verdict_of(some, corner).value == Approx(in_corner).epsilon(1e-12));
+  }
 }
 
 TEST_CASE("a tolerance on an error that nobody predicts is refused in training",

@@ -229,6 +229,7 @@ struct Query::Impl {
   std::vector<char> needs_feature;
   std::vector<char> solve_feature;
   std::vector<char> needs_output;
+  std::vector<int> held;  ///< per bound name: the entry of plan.fixed that depends on it, or -1
 
   // Workspace layout, in doubles.
   int64_t slots_at = 0, slot_tangents_at = 0, features_at = 0, feature_tangents_at = 0, scratch_at = 0, jacobian_at = 0;
@@ -236,6 +237,8 @@ struct Query::Impl {
   int64_t temporary_at = 0, field_at = 0, field_stride = 0;
   int64_t workspace_size = 0;
 
+  /// The predicted error of all outputs together, whichever are asked for, decides whether a point is inside.
+  bool judges() const { return std::isfinite(model->region.tolerance); }
   int64_t n_names() const { return static_cast<int64_t>(names.size()); }
   int64_t n_features() const { return static_cast<int64_t>(model->features.size()); }
 
@@ -244,6 +247,8 @@ struct Query::Impl {
   int add_stretch_map(const OutputModel::Segment& segment, const std::vector<double>& axis);
   void mark_feature(int feature, std::vector<char>* marks) const;
   void lay_out();
+  void find_held();
+  void refuse_held(const double* direction) const;
 
   // The evaluation. `w` is the workspace's memory.
   Verdict prepare(const double* values, int n_tangents, const double* seeds, double* w) const;
@@ -374,6 +379,7 @@ int Query::Impl::add_node(int output_index, const std::vector<std::vector<double
 
 void Query::Impl::build(const std::vector<Request>& requests) {
   plan = plan_names(*model, names);
+  find_held();
   needs_feature.assign(model->features.size(), 0);
   solve_feature.assign(model->features.size(), 0);
   needs_output.assign(model->outputs.size(), 0);
@@ -398,7 +404,43 @@ void Query::Impl::build(const std::vector<Request>& requests) {
     size += nodes[node].n;
     blocks.push_back(std::move(block));
   }
+  if (judges()) {
+    for (const OutputModel& output : model->outputs) {
+      for (const auto& segment : output.segments) {
+        for (const auto& block : segment.blocks) {
+          for (const int input : block.regressor->inputs()) mark_feature(input, &needs_feature);
+        }
+      }
+    }
+  }
   lay_out();
+}
+
+void Query::Impl::find_held() {
+  std::vector<uint64_t> depends(plan.n_slots, 0);  ///< per slot: bit i is the i-th bound name
+  for (int64_t i = 0; i < n_names(); ++i) depends[i] = uint64_t{1} << i;
+  for (const NamePlan::Step& step : plan.steps) {
+    depends[step.out] = depends[step.a] | (step.b >= 0 ? depends[step.b] : 0);
+    if (step.op != NamePlan::Op::solve) continue;
+    for (const int slot : plan.solve_inputs) depends[step.out] |= slot >= 0 ? depends[slot] : 0;
+  }
+  held.assign(names.size(), -1);
+  for (size_t j = 0; j < plan.fixed.size(); ++j) {
+    for (size_t i = 0; i < names.size(); ++i) {
+      if ((depends[plan.fixed[j].slot] >> i & 1) != 0) held[i] = static_cast<int>(j);
+    }
+  }
+}
+
+/// The training says nothing of how the outputs change with what it held fixed. direction: null for every name.
+void Query::Impl::refuse_held(const double* direction) const {
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (held[i] < 0 || (direction != nullptr && direction[i] == 0)) continue;
+    const std::string& fixed = plan.fixed[held[i]].name;
+    throw Error(ZELOS_E_ARGUMENT, "emulator " + model->name + ": parameter '" + names[i] + "'" +
+                                      (names[i] == fixed ? "" : " (" + fixed + ")") +
+                                      " was held fixed in training: no derivative with respect to it; leave it out");
+  }
 }
 
 void Query::Impl::lay_out() {
@@ -420,7 +462,7 @@ void Query::Impl::lay_out() {
   weights_at.resize(model->outputs.size());
   weight_tangents_at.resize(model->outputs.size());
   for (size_t i = 0; i < model->outputs.size(); ++i) {
-    if (!needs_output[i]) continue;
+    if (!needs_output[i] && !judges()) continue;
     for (const auto& segment : model->outputs[i].segments) {
       for (const auto& block : segment.blocks) regressor(*block.regressor);
     }
@@ -618,7 +660,9 @@ Verdict Query::Impl::prepare(const double* values, int n_tangents, const double*
   }
   for (const NamePlan::Fixed& fixed : plan.fixed) {
     const double found = slots[fixed.slot];
-    if (std::abs(found - fixed.value) <= 1e-8 * std::max(1.0, std::abs(fixed.value))) continue;
+    // What conversions between names lose, and no more: a fixed value may be as small as A_s.
+    const double slack = fixed.value == 0 ? 1e-12 : 1e-8 * std::abs(fixed.value);
+    if (std::abs(found - fixed.value) <= slack) continue;
     verdict.reason = Verdict::Reason::fixed_parameter;
     verdict.parameter = fixed.name;
     verdict.value = found;
@@ -768,10 +812,10 @@ Verdict Query::Impl::run(const double* values, int n_tangents, const double* see
   for (int64_t i = static_cast<int64_t>(plan.canonical.size()); i < n_features(); ++i) {
     if (needs_feature[i]) evaluate_feature(static_cast<int>(i), n_tangents, w);
   }
-  if (std::isfinite(model->region.tolerance)) {
+  if (judges()) {
     double error = 0, own = 0;
     for (size_t i = 0; i < needs_output.size(); ++i) {
-      if (needs_output[i] && predicted(static_cast<int>(i), w, &own)) error += own;
+      if (predicted(static_cast<int>(i), w, &own)) error += own;
     }
     if (!(error <= model->region.tolerance)) {
       verdict.reason = Verdict::Reason::error_bound;
@@ -844,6 +888,7 @@ int64_t Query::evaluate(int64_t n, const double* values, double* out, Verdict* v
 
 Verdict Query::jacobian(const double* values, double* out, double* jacobian, Workspace& workspace) const {
   double* w = workspace.impl().memory.data();
+  impl_->refuse_held(nullptr);
   const int n = static_cast<int>(n_parameters());
   double seeds[64 * 64];
   for (int i = 0; i < n * n; ++i) seeds[i] = i % (n + 1) == 0 ? 1.0 : 0.0;
@@ -863,6 +908,7 @@ Verdict Query::jacobian(const double* values, double* out, double* jacobian, Wor
 
 Verdict Query::jvp(const double* values, const double* direction, double* out, double* product,
                    Workspace& workspace) const {
+  impl_->refuse_held(direction);
   double* w = workspace.impl().memory.data();
   const Verdict verdict = impl_->run(values, 1, direction, w);
   if (!verdict.inside()) return verdict;
@@ -877,6 +923,7 @@ Verdict Query::jvp(const double* values, const double* direction, double* out, d
 Verdict Query::vjp(const double* values, const double* cotangent, double* out, double* product,
                    Workspace& workspace) const {
   double* w = workspace.impl().memory.data();
+  impl_->refuse_held(nullptr);
   const int n = static_cast<int>(n_parameters());
   double seeds[64 * 64];
   for (int i = 0; i < n * n; ++i) seeds[i] = i % (n + 1) == 0 ? 1.0 : 0.0;
@@ -900,7 +947,7 @@ Verdict Query::vjp(const double* values, const double* cotangent, double* out, d
 Verdict Query::verdict(const double* values, Workspace& workspace) const {
   double* w = workspace.impl().memory.data();
   Verdict verdict = impl_->prepare(values, 0, nullptr, w);
-  if (!verdict.inside() || !std::isfinite(impl_->model->region.tolerance)) return verdict;
+  if (!verdict.inside() || !impl_->judges()) return verdict;
   return impl_->run(values, 0, nullptr, w);
 }
 
