@@ -24,14 +24,6 @@ Coordinate coordinate_of(const RunOutput& run, size_t axis) {
   return Coordinate::linear;
 }
 
-void check_keys(const json& options, const std::vector<std::string>& known, const std::string& where) {
-  for (const auto& [key, value] : options.items()) {
-    if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw Error(ZELOS_E_ARGUMENT, where + ": unknown key '" + key + "'" + did_you_mean(key, known) + " (known: " + join(known, ", ") + ")");
-    }
-  }
-}
-
 std::vector<double> breakpoints_of(const json& knots, const std::vector<double>& axis, const std::string& where) {
   // [[start, spacing], ...]: each spacing holds up to the next start, the last one to the axis' end.
   const auto rows = knots.get<std::vector<std::vector<double>>>();
@@ -51,6 +43,14 @@ std::vector<double> breakpoints_of(const json& knots, const std::vector<double>&
 }
 
 }  // namespace
+
+void check_keys(const json& options, const std::vector<std::string>& known, const std::string& where) {
+  for (const auto& [key, value] : options.items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      throw Error(ZELOS_E_ARGUMENT, where + ": unknown key '" + key + "'" + did_you_mean(key, known) + " (known: " + join(known, ", ") + ")");
+    }
+  }
+}
 
 Field::Field(const RunOutput& run, int64_t n_points) : name_(run.name) {
   int64_t size = 1;

@@ -45,4 +45,7 @@ class Field {
   Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> values_;  ///< points x native
 };
 
+/// Throws Error(ZELOS_E_ARGUMENT) at a key that is not known, with the nearest that is.
+void check_keys(const nlohmann::json& options, const std::vector<std::string>& known, const std::string& where);
+
 }  // namespace zelos

@@ -99,13 +99,19 @@ class Trainer {
 
   void add_feature(const std::string& name, const json& options, const std::vector<std::string>& of) {
     json description{{"name", name}, {"of", of}};
-    if (options.contains("log")) {
+    const std::string where = "feature '" + name + "'";
+    if (options.contains("log") && !options["log"].is_boolean()) {
+      throw Error(ZELOS_E_ARGUMENT, where + ": log: expected true or false, found " + options["log"].dump());
+    }
+    if (options.value("log", false)) {
+      check_keys(options, {"log", "of"}, where);
       if (of.size() != 1) throw Error(ZELOS_E_ARGUMENT, "feature '" + name + "': log expects one name in 'of'");
       description["type"] = "log";
       const VectorXd x = features_.column(of[0]);
       if (!(x.minCoeff() > 0)) throw Error(ZELOS_E_NUMERIC, "feature '" + name + "': log of a value that is not positive");
       features_.add(name, x.array().log().matrix());
     } else if (options.contains("coefficients")) {
+      check_keys(options, {"coefficients", "constant", "of"}, where);
       const auto coefficients = options["coefficients"].get<std::vector<double>>();
       const double constant = options.value("constant", 0.0);
       if (coefficients.size() != of.size()) {
@@ -118,9 +124,10 @@ class Trainer {
       for (size_t i = 0; i < of.size(); ++i) sum += coefficients[i] * features_.column(of[i]);
       features_.add(name, sum);
     } else if (options.contains("emulated")) {
+      check_keys(options, {"emulated", "of", "logarithmic", "type", "params", "replaces"}, where);
       add_emulated_feature(name, options, of, &description);
     } else {
-      throw Error(ZELOS_E_ARGUMENT, "feature '" + name + "': expected one of the keys log, coefficients, emulated");
+      throw Error(ZELOS_E_ARGUMENT, "feature '" + name + "': expected one of the keys log (true), coefficients, emulated");
     }
     document()["features"].push_back(description);
   }
@@ -182,7 +189,11 @@ class Trainer {
 
   void add_output(const OutputSpec& output) {
     const RunOutput& run = run_output(output.name);
-    add(run, output.unit.empty() ? run.unit : output.unit, output.transforms, output.features,
+    if (!output.unit.empty() && output.unit != run.unit) {
+      throw Error(ZELOS_E_ARGUMENT, "output " + output.name + ": unit: the runs are in '" + run.unit + "', found '" +
+                                        output.unit + "'; nothing is converted");
+    }
+    add(run, run.unit, output.transforms, output.features,
         output.emulator_fn ? *output.emulator_fn : spec_.emulator_fn, output.n_weights);
   }
 
