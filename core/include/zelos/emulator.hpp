@@ -47,7 +47,7 @@ struct Verdict {
     fixed_parameter = 2,  ///< a parameter that was held fixed in training has another value
     box = 3,              ///< a parameter left its range
     hull = 4,             ///< inside the box but outside the hull of the training points
-    error_bound = 5,      ///< the predicted error is above the tolerance
+    error_bound = 5,      ///< the predicted error of all outputs together is above the tolerance
     no_solution = 6,      ///< no parameter inside the box gives the value asked for (thetastar -> H0)
   };
   Reason reason = Reason::inside;
@@ -141,9 +141,10 @@ class ZELOS_API Query {
   /// inside.
   int64_t evaluate(int64_t n, const double* values, double* out, Verdict* verdicts, Workspace& workspace) const;
   /// out as above and jacobian[size() * n_parameters()], row-major: d out_i / d value_j, exact. The derivative is along
-  /// the bound names: with "thetastar" bound in place of "H0", at constant thetastar.
+  /// the bound names: with "thetastar" bound in place of "H0", at constant thetastar. There is none with respect to what
+  /// was held fixed in training: where such a name is bound, Error(ZELOS_E_ARGUMENT) names it. vjp alike.
   Verdict jacobian(const double* values, double* out, double* jacobian, Workspace& workspace) const;
-  /// product[size()] = J * direction[n_parameters()].
+  /// product[size()] = J * direction[n_parameters()]. direction is 0 along what was held fixed, or ZELOS_E_ARGUMENT.
   Verdict jvp(const double* values, const double* direction, double* out, double* product, Workspace& workspace) const;
   /// product[n_parameters()] = J^T * cotangent[size()].
   Verdict vjp(const double* values, const double* cotangent, double* out, double* product, Workspace& workspace) const;
@@ -154,7 +155,9 @@ class ZELOS_API Query {
   /// whitened with (see the artifact's accuracy section), error[n_requests]; NaN where the family predicts none. The
   /// point must be finite and solvable, but may be outside the region.
   Verdict predicted_error(const double* values, double* error, Workspace& workspace) const;
-  /// Canonical parameter values, in the order of Emulator::parameters(), of a point given by the bound names.
+  /// Canonical parameter values, in the order of Emulator::parameters(), of a point given by the bound names. They are
+  /// given for a point outside as well, but where not_finite or no_solution: look at the verdict. Where it is not inside
+  /// and a parameter was solved for, the emulator's physics was used: with fixed_parameter, not that of the point.
   Verdict canonical(const double* values, double* parameters, Workspace& workspace) const;
 
   struct Impl;

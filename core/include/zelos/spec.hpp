@@ -80,24 +80,26 @@ struct OutputSpec {
   std::vector<std::string> features;            ///< inputs of this output; empty = the parameters
   std::optional<EmulatorFunction> emulator_fn;  ///< in place of the spec's own
   std::int64_t n_weights = 0;                   ///< number of PCA weights; 0 = chosen in training
-  std::string unit;
+  std::string unit;  ///< the runs' own, or "": nothing is converted
 };
 
 struct TrainingSpec {
+  // Recorded, not used: what a family is told stands in EmulatorFunction::params.
   std::string type = "RMSE_minimization";
   nlohmann::json params = nlohmann::json::object();
+
   std::int64_t n = 1000;          ///< runs to train on, >= 1
   std::int64_t validation = 200;  ///< further runs, held out to measure the accuracy, >= 0
   std::int64_t seed = 1;          ///< >= 0
   std::string design = "sobol";   ///< or "latin_hypercube"
-  std::string hull = "box";       ///< where the design lies: "box", "ellipsoid", "convex", "cells"
+  std::string hull = "box";       ///< where the design lies: "box" or "ellipsoid"
   double margin = 0.04;  ///< the design reaches this fraction of a range beyond its ends, [0, 1]
   std::int64_t threads = 0;  ///< 0 = all the machine's cores
 };
 
 /// Where the emulator answers.
 struct RegionSpec {
-  std::string hull = "box";         ///< "box", "ellipsoid", "convex", "cells"
+  std::string hull = "box";         ///< "box" or "ellipsoid"; when read: TrainingSpec::hull by default
   double margin = 0;                ///< widening of the hull as a fraction of its size, [0, 1]
   std::optional<double> tolerance;  ///< largest predicted error, > 0; none = not asked
 };

@@ -184,15 +184,17 @@ ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_evaluate(const zelos_query *que
 ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_evaluate_batch(const zelos_query *query, int64_t n, const double *values,
                                                                 double *out, int32_t *inside, zelos_workspace *workspace,
                                                                 zelos_error *error);
-/** out[size] and jacobian[size * n_parameters], d out_i / d value_j: exact derivatives along the bound names. */
+/** out[size] and jacobian[size * n_parameters], d out_i / d value_j: exact derivatives along the bound names.
+ *  ZELOS_E_ARGUMENT if one of them is of physics that was held fixed in training: there is no such derivative. */
 ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_jacobian(const zelos_query *query, const double *values, double *out,
                                                           double *jacobian, zelos_workspace *workspace,
                                                           zelos_verdict *verdict, zelos_error *error);
-/** out[size], product[size] = J * direction[n_parameters]. */
+/** out[size], product[size] = J * direction[n_parameters]. ZELOS_E_ARGUMENT if the direction is not 0 along physics that
+ *  was held fixed. */
 ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_jvp(const zelos_query *query, const double *values, const double *direction,
                                                      double *out, double *product, zelos_workspace *workspace,
                                                      zelos_verdict *verdict, zelos_error *error);
-/** out[size], product[n_parameters] = J^T * cotangent[size]. */
+/** out[size], product[n_parameters] = J^T * cotangent[size]. ZELOS_E_ARGUMENT as zelos_jacobian. */
 ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_vjp(const zelos_query *query, const double *values, const double *cotangent,
                                                      double *out, double *product, zelos_workspace *workspace,
                                                      zelos_verdict *verdict, zelos_error *error);
