@@ -34,6 +34,7 @@ BEST_FIT = {
     "A_planck": 1.000610,
 }
 PLANCK, DESI = "planck_2018_highl_plik.TTTEEE_lite_native", "bao.desi_dr2"
+#: With CAMB's default settings, and the difference from CAMB with the training's settings that is allowed.
 REFERENCE = {PLANCK: (584.04, 0.05), DESI: (31.35, 0.02)}
 SAMPLED = ["ombh2", "omch2", "theta_MC_100", "tau", "logA", "ns", "A_planck"]
 DERIVED = ["H0", "omegam", "sigma8", "rdrag", "age", "zrei", "YHe", "thetastar", "rstar", "zstar", "DAstar"]
@@ -124,10 +125,12 @@ def best_fit(options: argparse.Namespace) -> bool:
     print(f"{'at the best fit':<50}{'zelos':>14}{'CAMB':>14}{'difference':>14}")
     for name in [*(k for k in mine if k.startswith("chi2")), *DERIVED]:
         print(f"{name:<50}{mine[name]:14.6g}{camb[name]:14.6g}{mine[name] - camb[name]:14.2e}")
-    for name, (reference, tolerance) in REFERENCE.items():
-        value = next(v for k, v in mine.items() if k.startswith(f"chi2 {name}"))
+    for name, (usual, tolerance) in REFERENCE.items():
+        value, reference = (
+            next(v for k, v in values.items() if k.startswith(f"chi2 {name}")) for values in (mine, camb)
+        )
         good &= abs(value - reference) <= tolerance
-        print(f"chi2 of {name}: {value:.3f}, published {reference} within {tolerance}")
+        print(f"chi2 of {name}: {value:.3f}, wanted {reference:.3f} within {tolerance} (CAMB's defaults: {usual})")
     for name in ("sigma8", "rdrag"):
         good &= relative(mine[name], camb[name]) <= DERIVED_TOLERANCE
     return good
