@@ -275,7 +275,8 @@ class Emulator:
         axes: Mapping[str, Any] | None = None,
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """Values as `evaluate` gives them, and exact derivatives of shape ``(..., n)`` with respect to the
-        n given parameters in the order in which they were given."""
+        n given parameters in the order in which they were given. Parameters that were held fixed in training
+        are refused (ArgumentError): the emulator knows no derivative with respect to them."""
         names, points, batch = self._points(params)
         bound = self._bind(names, outputs, axes)
         values, slopes, outside = bound.query.jacobian(points)
