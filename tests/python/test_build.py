@@ -378,6 +378,13 @@ def test_keys_of_the_stages(toy_spec: Path) -> None:
         assert (other.runs_key("1") == base.runs_key("1")) is same_runs, override
         assert (other.train_key("1", "x") == base.train_key("1", "x")) is same_train, override
     assert base.runs_key("1") != base.runs_key("2")
+    reordered = make_plan(str(toy_spec))
+    reordered.names.reverse()
+    assert reordered.runs_key("1") != base.runs_key("1")
+    moved = make_plan(str(toy_spec))
+    axis = next(iter(moved.outputs[0].axes.values()))
+    axis[0] = np.nextafter(axis[0], 0)
+    assert moved.runs_key("1") != base.runs_key("1")
     text = toy_spec.read_text()
     for edited, same_train in (
         (text.replace("threads: 1", "threads: 2") + "# a comment\n", True),

@@ -101,19 +101,33 @@ class Plan:
     def wanted(self, role: str) -> int:
         return int(self.data["training"]["n" if role == "training" else "validation"])
 
-    def runs_key(self, version: str) -> str:
-        """Names the folder of runs: equal key, equal results of the code."""
-        parts = {"spec": self.spec.stage_key("runs"), "version": version, "ini": self._ini_hash()}
+    def runs_key(self, code: str) -> str:
+        """Names the folder of runs: equal key, equal results of the code.
+
+        code: what tells builds of the code apart (version, hash of its library). The order of the parameters
+        and the axes as the driver resolved them belong to the key too: runs are found by the numbers of
+        their point alone, and hold numbers alone.
+        """
+        parts = {
+            "spec": self.spec.stage_key("runs"),
+            "code": code,
+            "ini": self._ini_hash(),
+            "parameters": self.names,
+            "axes": {
+                output.canonical: {name: list(values) for name, values in output.axes.items()}
+                for output in self.outputs
+            },
+        }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def train_key(self, version: str, training_set: str) -> str:
+    def train_key(self, code: str, training_set: str) -> str:
         """Names the folder of an artifact, which holds the spec: equal key, equal spec but for comments, so
         that its name, version and description are always those that were asked for."""
         spec = {**self.data, "training": {**self.data["training"], "threads": None}}
         parts = {
             "spec": spec,
             "overrides": list(self.spec.overrides),
-            "runs": self.runs_key(version),
+            "runs": self.runs_key(code),
             "set": training_set,
             "zelos": _core.version(),
         }

@@ -104,8 +104,9 @@ class Build:
         if self._mismatch:
             self.console.warn(self._mismatch)
         self._driver = driver
+        self._build_of_the_code = f"{version} {driver.library_hash()}"
         self.store = RunStore(
-            self.work / "runs" / self.plan.runs_key(version),
+            self.work / "runs" / self.plan.runs_key(self._build_of_the_code),
             "" if self.options.shard[1] == 1 else "{}-of-{}".format(*self.options.shard),
         )
         return driver
@@ -157,7 +158,7 @@ class Build:
                 plan.design("training"), plan.wanted("training"), self.store, shapes(plan)
             )
             training_set = set_hash(self._points, self._arrays)
-            self._folder = self.work / "train" / plan.train_key(self._driver.version, training_set)
+            self._folder = self.work / "train" / plan.train_key(self._build_of_the_code, training_set)
             self.provenance = provenance.collect(
                 plan, self._driver, training_set, chosen.failed, seconds, self._mismatch
             )
