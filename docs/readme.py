@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes what is generated in README.md: `python docs/readme.py [FOLDER]`, in an environment with zelos.
 
-    <!-- python -->    what the Python block prints
-    <!-- accuracy -->  the held-out accuracy of the emulators that ship, from their files
-    <!-- main job -->  summary.txt of FOLDER, where configs/examples/planck_like/run.sh put it; its plot becomes
-                       docs/images/planck_like.png
+<!-- python -->    what the Python block prints
+<!-- accuracy -->  the held-out accuracy of the emulators that ship, from their files
+<!-- main job -->  summary.txt of FOLDER, where configs/examples/planck_like/run.sh put it; its plot becomes
+                   docs/images/planck_like.png
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def rows(name: str, info: dict[str, Any]) -> list[str]:
         if output in accuracy["outputs"]:
             lines.append(row(f"{output}, relative", accuracy["outputs"][output]["relative"]))
     worst, entry = worst_of(accuracy["derived"])
-    lines.append(row(f"derived parameters, relative ({worst}, the worst of {len(accuracy['derived'])})", entry))
+    lines.append(
+        row(f"derived parameters, relative ({worst}, the worst of {len(accuracy['derived'])})", entry)
+    )
     return lines
 
 

@@ -130,7 +130,7 @@ def best_fit(options: argparse.Namespace) -> bool:
             next(v for k, v in values.items() if k.startswith(f"chi2 {name}")) for values in (mine, camb)
         )
         good &= abs(value - reference) <= tolerance
-        print(f"chi2 of {name}: {value:.3f}, wanted {reference:.3f} within {tolerance} (CAMB's defaults: {usual})")
+        print(f"chi2 of {name}: {value:.3f}, wanted {reference:.3f} within {tolerance} (defaults: {usual})")
     for name in ("sigma8", "rdrag"):
         good &= relative(mine[name], camb[name]) <= DERIVED_TOLERANCE
     return good

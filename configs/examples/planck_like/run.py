@@ -62,8 +62,8 @@ def camb_model(info: dict[str, Any], likelihood: bool = True) -> Any:
 
 
 def simulate(info: dict[str, Any], path: Path, seed: int | None) -> None:
-    """Without a seed the data are the expected ones: then the posterior peaks where the truth is, and an error
-    of the emulator would move it."""
+    """Without a seed the data are the expected ones: then the posterior peaks where the truth is, and an
+    error of the emulator would move it."""
     from planck_like import L_LENSING, LMAX, expected, observe
 
     model = camb_model(info, likelihood=False)
