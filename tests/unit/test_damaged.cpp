@@ -11,6 +11,7 @@
 
 #include "artifact/container.hpp"
 #include "base/sha256.hpp"
+#include "failure.hpp"
 #include "runtime/model.hpp"
 #include "toy.hpp"
 
@@ -33,17 +34,6 @@ Contents copy(const Contents& c) {
   d.document = c.document;
   for (const auto& [path, array] : c.arrays) d.arrays.emplace(path, copy(array));
   return d;
-}
-
-std::string failure(zelos_status expected, const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    CHECK(error.status() == expected);
-    CHECK_THAT(error.what(), !Catch::Contains("\n"));
-    return error.what();
-  }
-  return "no error";
 }
 
 std::string open_bytes(const std::string& bytes, zelos_status expected = ZELOS_E_FORMAT) {

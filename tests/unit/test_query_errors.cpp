@@ -3,13 +3,13 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "failure.hpp"
 #include "toy.hpp"
 #include "zelos/error.hpp"
 
 namespace {
 
 using zelos::Emulator;
-using zelos::Error;
 using zelos::Request;
 using Names = std::vector<std::string>;
 
@@ -19,14 +19,7 @@ const Emulator& emulator() {
 }
 
 std::string refusal(const Names& names, const std::vector<Request>& requests) {
-  try {
-    emulator().query(names, requests);
-  } catch (const Error& error) {
-    CHECK(error.status() == ZELOS_E_ARGUMENT);
-    CHECK_THAT(error.what(), !Catch::Contains("\n"));
-    return error.what();
-  }
-  return "bound";
+  return failure(ZELOS_E_ARGUMENT, [&] { emulator().query(names, requests); });
 }
 
 const Names kNames{"ombh2", "omch2", "H0", "tau", "logA", "ns"};

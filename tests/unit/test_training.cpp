@@ -8,25 +8,14 @@
 #include <nlohmann/json.hpp>
 
 #include "artifact/container.hpp"
+#include "failure.hpp"
 #include "toy.hpp"
 #include "zelos/error.hpp"
 
 namespace {
 
-using zelos::Error;
 using zelos::RunOutput;
 using zelos::TrainOptions;
-
-std::string failure(zelos_status expected, const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    CHECK(error.status() == expected);
-    CHECK_THAT(error.what(), !Catch::Contains("\n"));
-    return error.what();
-  }
-  return "no error";
-}
 
 /// The error of training `spec` on runs after `edit`; nothing is left in the artifact's folder.
 std::string training_failure(const std::string& spec, const std::function<void(toy::Runs&)>& edit,
