@@ -259,6 +259,8 @@ struct Query::Impl {
   void evaluate_part(const Node& node, const Part& part, int n_tangents, double* w) const;
   void evaluate_node(const Node& node, int n_tangents, double* w) const;
   Verdict run(const double* values, int n_tangents, const double* seeds, double* w) const;
+  /// With a tangent along every bound name.
+  Verdict run_along_names(const double* values, double* w) const;
   bool predicted(int output, double* w, double* error) const;
   void copy_values(const double* w, double* out) const;
 };
@@ -839,6 +841,14 @@ Verdict Query::Impl::run(const double* values, int n_tangents, const double* see
   return verdict;
 }
 
+Verdict Query::Impl::run_along_names(const double* values, double* w) const {
+  refuse_held(nullptr);
+  const int n = static_cast<int>(n_names());
+  double seeds[64 * 64];
+  for (int i = 0; i < n * n; ++i) seeds[i] = i % (n + 1) == 0 ? 1.0 : 0.0;
+  return run(values, n, seeds, w);
+}
+
 void Query::Impl::copy_values(const double* w, double* out) const {
   for (size_t r = 0; r < request_node.size(); ++r) {
     const Node& node = nodes[request_node[r]];
@@ -888,11 +898,8 @@ int64_t Query::evaluate(int64_t n, const double* values, double* out, Verdict* v
 
 Verdict Query::jacobian(const double* values, double* out, double* jacobian, Workspace& workspace) const {
   double* w = workspace.impl().memory.data();
-  impl_->refuse_held(nullptr);
   const int n = static_cast<int>(n_parameters());
-  double seeds[64 * 64];
-  for (int i = 0; i < n * n; ++i) seeds[i] = i % (n + 1) == 0 ? 1.0 : 0.0;
-  const Verdict verdict = impl_->run(values, n, seeds, w);
+  const Verdict verdict = impl_->run_along_names(values, w);
   if (!verdict.inside()) return verdict;
   impl_->copy_values(w, out);
   for (size_t r = 0; r < impl_->request_node.size(); ++r) {
@@ -923,11 +930,8 @@ Verdict Query::jvp(const double* values, const double* direction, double* out, d
 Verdict Query::vjp(const double* values, const double* cotangent, double* out, double* product,
                    Workspace& workspace) const {
   double* w = workspace.impl().memory.data();
-  impl_->refuse_held(nullptr);
   const int n = static_cast<int>(n_parameters());
-  double seeds[64 * 64];
-  for (int i = 0; i < n * n; ++i) seeds[i] = i % (n + 1) == 0 ? 1.0 : 0.0;
-  const Verdict verdict = impl_->run(values, n, seeds, w);
+  const Verdict verdict = impl_->run_along_names(values, w);
   if (!verdict.inside()) return verdict;
   impl_->copy_values(w, out);
   std::fill(product, product + n, 0.0);
