@@ -10,13 +10,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import metadata
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ..errors import ArgumentError, MissingError
+from ..errors import ArgumentError, MissingError, did_you_mean
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -97,8 +96,7 @@ def load(name: str) -> type[Driver]:
     reference = BUILT_IN.get(name) or _entry_points().get(name)
     if reference is None:
         known = available()
-        near = get_close_matches(name, known, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(name, known)
         raise MissingError(f"no driver for the code '{name}': expected one of {', '.join(known)}{hint}")
     module, _, attribute = reference.partition(":")
     driver: type[Driver] = getattr(importlib.import_module(module), attribute)
@@ -119,9 +117,7 @@ def canonical_output(driver: type[Driver], name: str) -> str:
     canonical = driver.synonyms.get(name, name)
     if canonical in driver.kinds or canonical == "derived":
         return canonical
-    known = [*driver.kinds, *driver.synonyms]
-    near = get_close_matches(name, known, 1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(name, [*driver.kinds, *driver.synonyms])
     raise ArgumentError(f"unknown output '{name}': {driver.code} computes {', '.join(driver.kinds)}{hint}")
 
 
@@ -130,8 +126,7 @@ def canonical_derived(driver: type[Driver], name: str) -> str:
     canonical = driver.synonyms.get(name, name)
     if canonical in driver.derived:
         return canonical
-    near = get_close_matches(name, [*driver.derived, *driver.synonyms], 1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(name, [*driver.derived, *driver.synonyms])
     raise ArgumentError(
         f"unknown derived parameter '{name}': {driver.code} computes {', '.join(driver.derived)}{hint}"
     )

@@ -46,6 +46,9 @@ DERIVED = {
 #: Arguments of which one at most may be given.
 _ALTERNATIVES = (("H0", "cosmomc_theta", "thetastar"), ("tau", "zrei"), ("mnu", "omnuh2_active"))
 
+#: Density parameters -> the physical densities that CAMB takes.
+_DENSITIES = (("Omega_b", "ombh2"), ("Omega_cdm", "omch2"))
+
 #: Arguments that follow from the outputs.
 _CHOSEN_HERE = ("redshifts", "kmax", "NonLinear", "WantCls")
 
@@ -109,7 +112,7 @@ class Driver:
         if "ini" in arguments:
             begin = self._camb.read_ini(str(arguments.pop("ini")))
             arguments = {"cp": begin, **_cosmology(begin, arguments)}
-        for density, physical in (("Omega_b", "ombh2"), ("Omega_cdm", "omch2")):
+        for density, physical in _DENSITIES:
             if density in arguments:
                 if "H0" not in arguments:
                     raise ValueError(f"{density} needs H0, as a parameter or under config.fixed")
@@ -224,7 +227,7 @@ def _cosmology(begin: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
         values["zrei"] = reionisation.redshift
     if "w0" in arguments:
         del values["w"]
-    for density, physical in (("Omega_b", "ombh2"), ("Omega_cdm", "omch2")):
+    for density, physical in _DENSITIES:
         if density in arguments:
             del values[physical]
     for group in _ALTERNATIVES:

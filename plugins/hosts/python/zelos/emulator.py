@@ -10,13 +10,12 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from . import _core
-from .errors import ArgumentError, OutsideRegion, ParameterError
+from .errors import ArgumentError, OutsideRegion, ParameterError, did_you_mean
 
 if TYPE_CHECKING:
     from .real_code import RealCode
@@ -316,8 +315,7 @@ class Emulator:
         for synonym, canonical in OUTPUT_SYNONYMS.items():
             if canonical == name and synonym in self._outputs:
                 return synonym
-        near = get_close_matches(name, self._outputs, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(name, self._outputs)
         raise ArgumentError(f"unknown output '{name}': expected one of {', '.join(self._outputs)}{hint}")
 
     def _choose(self, n_axes: int, output: str | None) -> str:
@@ -403,9 +401,10 @@ class Emulator:
         return (name, tuple(wanted)), None if in_order else order, shape
 
     def _points(self, params: Params) -> tuple[tuple[str, ...], Array, bool]:
-        if hasattr(params, "keys"):
-            table: Any = params  # a Mapping, or what pandas has: those iterate over values
+        if not isinstance(params, Mapping) and hasattr(params, "keys"):
+            table: Any = params  # what pandas has iterates over values
             params = {name: table[name] for name in table.keys()}  # noqa: SIM118
+        if isinstance(params, Mapping):
             names = tuple(params)
             try:
                 points = np.array([list(params.values())], float)

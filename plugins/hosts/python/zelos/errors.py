@@ -4,10 +4,18 @@ and found."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._core import Verdict
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The end of a message about an unknown name: the nearest known one, or nothing."""
+    near = get_close_matches(name, list(known), 1)
+    return f"; did you mean '{prefix}{near[0]}'?" if near else ""
 
 
 class Error(Exception):

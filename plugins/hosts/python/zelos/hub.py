@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 
 from .archive import read_artifact
 from .emulator import Emulator
-from .errors import FileError
+from .errors import FileError, did_you_mean
 
 PREFIX = "hub:"
 
@@ -56,8 +55,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     known = list_emulators()
     if name in known:
         return known[name]
-    near = get_close_matches(name, known, 1)
-    hint = f"; did you mean '{PREFIX}{near[0]}'?" if near else ""
+    hint = did_you_mean(name, known, PREFIX)
     places = ", ".join(str(folder) for folder in folders())
     raise FileError(f"'{text}': no emulator '{name}' in {places}{hint}")
 

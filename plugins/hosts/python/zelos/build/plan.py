@@ -9,14 +9,13 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import _core
-from ..errors import ArgumentError, FileError, MissingError, SpecError
+from ..errors import ArgumentError, FileError, MissingError, SpecError, did_you_mean
 from ..fallback import driver as drivers
 from .design import VALIDATION_SEED_OFFSET, Design
 
@@ -194,8 +193,7 @@ def _check_families(spec: _core.Spec, data: dict[str, Any]) -> None:
     known = _core.families()
     for function in [data["emulator_fn"], *(output.get("emulator_fn") for output in data["outputs"])]:
         if function and function["type"] not in known:
-            near = get_close_matches(function["type"], known, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(function["type"], known)
             raise SpecError(
                 f"{_place(spec, function['type'])}: emulator_fn.type: no family '{function['type']}': "
                 f"expected one of {', '.join(known)}{hint}"

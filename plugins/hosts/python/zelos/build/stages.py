@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 
 from .. import _core
 from ..emulator import Emulator, open_emulator
-from ..errors import Error, FormatError, SpecError
+from ..errors import Error, FormatError, SpecError, did_you_mean
 from ..fallback import driver as drivers
 from ..fallback.pool import LocalPool
 from . import provenance, report, validate
@@ -63,8 +62,7 @@ class Build:
         if unknown:
             names = validate.metric_names(plan)
             known = ", ".join(name for name in names if name.endswith(("p99", "error")))
-            near = get_close_matches(unknown[0], names, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(unknown[0], names)
             raise SpecError(
                 f"{plan.place(unknown[0])}: accuracy.{unknown[0]}: expected one of {known}, "
                 f"or with p50, p68, p95 or max{hint}"
