@@ -86,8 +86,8 @@ int main(int argc, char** argv) {
   CHECK(atomic_load(&counted) == 0);
   CHECK(raised == 0);
   if (raised) {
-    fprintf(stderr, "raised:%s%s%s\n", raised & FE_INVALID ? " invalid" : "",
-            raised & FE_DIVBYZERO ? " divbyzero" : "", raised & FE_OVERFLOW ? " overflow" : "");
+    fprintf(stderr, "raised:%s%s%s\n", raised & FE_INVALID ? " invalid" : "", raised & FE_DIVBYZERO ? " divbyzero" : "",
+            raised & FE_OVERFLOW ? " overflow" : "");
   }
   free(out), free(jacobian), free(ones);
   zelos_workspace_destroy(solving);

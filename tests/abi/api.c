@@ -25,8 +25,7 @@ static void opening(const char* path) {
   zelos_emulator* emulator = NULL;
   const zelos_open_options skip = {.struct_size = sizeof skip, .skip_probes = 1};
   const zelos_open_options older = {.struct_size = sizeof(uint32_t), .skip_probes = 1};
-  CHECK_FAILS(zelos_emulator_open("/no/such.h5", NULL, &emulator, error), ZELOS_E_IO,
-              "/no/such.h5");
+  CHECK_FAILS(zelos_emulator_open("/no/such.h5", NULL, &emulator, error), ZELOS_E_IO, "/no/such.h5");
   CHECK_FAILS(zelos_emulator_open(NULL, NULL, &emulator, error), ZELOS_E_ARGUMENT, "NULL");
   CHECK_FAILS(zelos_emulator_open(path, NULL, NULL, error), ZELOS_E_ARGUMENT, "NULL");
   CHECK(zelos_emulator_open("/no/such.h5", NULL, &emulator, NULL) == ZELOS_E_IO);
@@ -44,14 +43,11 @@ static void opening(const char* path) {
   CHECK(fread(bytes, 1, size, file) == size);
   fclose(file);
   zelos_emulator* from_memory = NULL;
-  CHECK_FAILS(zelos_emulator_open_memory(NULL, 0, "x", NULL, &from_memory, error), ZELOS_E_ARGUMENT,
-              "NULL");
-  CHECK_FAILS(zelos_emulator_open_memory(bytes, size, "x", NULL, NULL, error), ZELOS_E_ARGUMENT,
-              "NULL");
-  CHECK_FAILS(zelos_emulator_open_memory(bytes, size - 1, "cut.h5", NULL, &from_memory, error),
-              ZELOS_E_FORMAT, "cut.h5");
-  CHECK_FAILS(zelos_emulator_open_memory(bytes, 0, NULL, NULL, &from_memory, error), ZELOS_E_FORMAT,
-              "memory");
+  CHECK_FAILS(zelos_emulator_open_memory(NULL, 0, "x", NULL, &from_memory, error), ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_emulator_open_memory(bytes, size, "x", NULL, NULL, error), ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_emulator_open_memory(bytes, size - 1, "cut.h5", NULL, &from_memory, error), ZELOS_E_FORMAT,
+              "cut.h5");
+  CHECK_FAILS(zelos_emulator_open_memory(bytes, 0, NULL, NULL, &from_memory, error), ZELOS_E_FORMAT, "memory");
   CHECK(zelos_emulator_open_memory(bytes, size, NULL, NULL, &from_memory, NULL) == ZELOS_OK);
   memset(bytes, 0, size);
   free(bytes);
@@ -86,12 +82,10 @@ static void description(const zelos_emulator* emulator) {
   CHECK(zelos_emulator_n_parameters(emulator) == 6);
   for (int32_t i = 0; i < 6; ++i) {
     CHECK(zelos_emulator_parameter(emulator, i, &parameter, NULL) == ZELOS_OK);
-    CHECK(!strcmp(parameter.name, kNames[i]) && parameter.min < kPoint[i] &&
-          parameter.max > kPoint[i]);
+    CHECK(!strcmp(parameter.name, kNames[i]) && parameter.min < kPoint[i] && parameter.max > kPoint[i]);
   }
   CHECK(zelos_emulator_parameter(emulator, 2, &parameter, NULL) == ZELOS_OK);
-  CHECK(!strcmp(parameter.unit, "km/s/Mpc") && parameter.n_synonyms == 1 &&
-        !strcmp(parameter.synonyms[0], "h"));
+  CHECK(!strcmp(parameter.unit, "km/s/Mpc") && parameter.n_synonyms == 1 && !strcmp(parameter.synonyms[0], "h"));
   CHECK_FAILS(zelos_emulator_parameter(emulator, 6, &parameter, error), ZELOS_E_ARGUMENT, "range");
   CHECK_FAILS(zelos_emulator_parameter(emulator, -1, &parameter, error), ZELOS_E_ARGUMENT, "range");
   CHECK_FAILS(zelos_emulator_parameter(NULL, 0, &parameter, error), ZELOS_E_ARGUMENT, "NULL");
@@ -104,15 +98,13 @@ static void description(const zelos_emulator* emulator) {
   CHECK(!strcmp(parameter.name, "H0") && ((unsigned char*)&parameter.latex)[0] == 0x5a &&
         parameter.n_synonyms == 0x5a5a5a5a);
   parameter.struct_size = 0;
-  CHECK_FAILS(zelos_emulator_parameter(emulator, 0, &parameter, error), ZELOS_E_ARGUMENT,
-              "struct_size");
+  CHECK_FAILS(zelos_emulator_parameter(emulator, 0, &parameter, error), ZELOS_E_ARGUMENT, "struct_size");
 
   zelos_output_info output = {.struct_size = sizeof output};
   zelos_axis_info axis = {.struct_size = sizeof axis};
   CHECK(zelos_emulator_n_outputs(emulator) == 9);
   CHECK(zelos_emulator_output(emulator, 3, &output, NULL) == ZELOS_OK);
-  CHECK(!strcmp(output.name, "Pk.linear") && output.n_axes == 2 && output.shape[0] == 16 &&
-        output.shape[1] == 5);
+  CHECK(!strcmp(output.name, "Pk.linear") && output.n_axes == 2 && output.shape[0] == 16 && output.shape[1] == 5);
   CHECK(!strcmp(output.family, "polynomial"));
   CHECK(zelos_emulator_axis(emulator, 3, 1, &axis, NULL) == ZELOS_OK);
   CHECK(!strcmp(axis.name, "z") && axis.size == 5 && axis.values[1] == 0.5 && axis.labels == NULL);
@@ -164,38 +156,24 @@ static void binding(const zelos_emulator* emulator) {
 
   const char* const unknown[6] = {"ombh2", "omch2", "H_0", "tau", "logA", "ns"};
   const char* const null_name[6] = {"ombh2", NULL, "H0", "tau", "logA", "ns"};
-  const zelos_request unnamed = {sizeof unnamed, NULL, NULL, NULL},
-                      unset = {0, "Cl.tt", NULL, NULL};
+  const zelos_request unnamed = {sizeof unnamed, NULL, NULL, NULL}, unset = {0, "Cl.tt", NULL, NULL};
   const zelos_request no_values = {sizeof no_values, "Pk.linear", sizes, NULL};
   const zelos_request no_k = {sizeof no_k, "Pk.linear", sizes, only_z};
   const zelos_request minus = {sizeof minus, "Pk.linear", negative, values};
-  CHECK_FAILS(zelos_query_create(emulator, 6, unknown, 1, &pk, &query, error), ZELOS_E_ARGUMENT,
-              "H_0");
-  CHECK_FAILS(zelos_query_create(emulator, 5, kNames, 1, &pk, &query, error), ZELOS_E_ARGUMENT,
-              "ns");
-  CHECK_FAILS(zelos_query_create(emulator, 6, null_name, 1, &pk, &query, error), ZELOS_E_ARGUMENT,
-              "NULL");
-  CHECK_FAILS(zelos_query_create(emulator, 6, NULL, 1, &pk, &query, error), ZELOS_E_ARGUMENT,
-              "NULL");
-  CHECK_FAILS(zelos_query_create(emulator, -1, kNames, 1, &pk, &query, error), ZELOS_E_ARGUMENT,
-              "parameter_names");
-  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, NULL, &query, error), ZELOS_E_ARGUMENT,
-              "NULL");
-  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, -1, &pk, &query, error), ZELOS_E_ARGUMENT,
-              "requests");
+  CHECK_FAILS(zelos_query_create(emulator, 6, unknown, 1, &pk, &query, error), ZELOS_E_ARGUMENT, "H_0");
+  CHECK_FAILS(zelos_query_create(emulator, 5, kNames, 1, &pk, &query, error), ZELOS_E_ARGUMENT, "ns");
+  CHECK_FAILS(zelos_query_create(emulator, 6, null_name, 1, &pk, &query, error), ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_query_create(emulator, 6, NULL, 1, &pk, &query, error), ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_query_create(emulator, -1, kNames, 1, &pk, &query, error), ZELOS_E_ARGUMENT, "parameter_names");
+  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, NULL, &query, error), ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, -1, &pk, &query, error), ZELOS_E_ARGUMENT, "requests");
   CHECK_FAILS(zelos_query_create(NULL, 6, kNames, 1, &pk, &query, error), ZELOS_E_ARGUMENT, "NULL");
-  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &pk, NULL, error), ZELOS_E_ARGUMENT,
-              "NULL");
-  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &unnamed, &query, error), ZELOS_E_ARGUMENT,
-              "output");
-  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &unset, &query, error), ZELOS_E_ARGUMENT,
-              "struct_size");
-  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &no_values, &query, error),
-              ZELOS_E_ARGUMENT, "axis_values");
-  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &no_k, &query, error), ZELOS_E_ARGUMENT,
-              "axis_values");
-  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &minus, &query, error), ZELOS_E_ARGUMENT,
-              "axis_values");
+  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &pk, NULL, error), ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &unnamed, &query, error), ZELOS_E_ARGUMENT, "output");
+  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &unset, &query, error), ZELOS_E_ARGUMENT, "struct_size");
+  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &no_values, &query, error), ZELOS_E_ARGUMENT, "axis_values");
+  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &no_k, &query, error), ZELOS_E_ARGUMENT, "axis_values");
+  CHECK_FAILS(zelos_query_create(emulator, 6, kNames, 1, &minus, &query, error), ZELOS_E_ARGUMENT, "axis_values");
   CHECK(query == NULL);
   zelos_query_destroy(NULL);
 }
@@ -210,8 +188,7 @@ static int untouched(const double* x, int64_t n) {
 static void evaluation(const zelos_query* query, zelos_workspace* workspace) {
   const int64_t n = zelos_query_size(query);
   double *out = malloc(sizeof(double) * (size_t)n), *again = malloc(sizeof(double) * (size_t)n);
-  double *product = malloc(sizeof(double) * (size_t)n),
-         *cotangent = malloc(sizeof(double) * (size_t)n);
+  double *product = malloc(sizeof(double) * (size_t)n), *cotangent = malloc(sizeof(double) * (size_t)n);
   double* jacobian = malloc(sizeof(double) * 6 * (size_t)n);
   double direction[6] = {1e-4, 1e-3, 0.3, 1e-3, 1e-2, 1e-3}, pulled[6], errors[9];
   zelos_verdict verdict = {.struct_size = sizeof verdict};
@@ -237,11 +214,9 @@ static void evaluation(const zelos_query* query, zelos_workspace* workspace) {
       sum += jacobian[6 * i + j] * cotangent[i], size += fabs(jacobian[6 * i + j] * cotangent[i]);
     CHECK(fabs(sum - pulled[j]) <= 1e-12 * size);
   }
-  CHECK(zelos_verdict_at(query, kPoint, workspace, &verdict, NULL) == ZELOS_OK &&
-        verdict.reason == ZELOS_INSIDE);
+  CHECK(zelos_verdict_at(query, kPoint, workspace, &verdict, NULL) == ZELOS_OK && verdict.reason == ZELOS_INSIDE);
   CHECK(zelos_verdict_at(query, kPoint, workspace, NULL, NULL) == ZELOS_OK);
-  CHECK(zelos_predicted_error(query, kPoint, errors, workspace, NULL) == ZELOS_OK &&
-        isnan(errors[0]));
+  CHECK(zelos_predicted_error(query, kPoint, errors, workspace, NULL) == ZELOS_OK && isnan(errors[0]));
 
   /* Outside: a status, a verdict in words, and nothing touched. */
   double outside[6], nan_point[6];
@@ -253,25 +228,21 @@ static void evaluation(const zelos_query* query, zelos_workspace* workspace) {
   for (int64_t i = 0; i < 6 * n; ++i) jacobian[i] = -77;
   for (int j = 0; j < 6; ++j) pulled[j] = -77;
   for (int j = 0; j < 9; ++j) errors[j] = -77;
-  CHECK_FAILS(zelos_evaluate(query, outside, again, workspace, &verdict, error), ZELOS_E_OUTSIDE,
-              "'tau'");
+  CHECK_FAILS(zelos_evaluate(query, outside, again, workspace, &verdict, error), ZELOS_E_OUTSIDE, "'tau'");
   CHECK(verdict.reason == ZELOS_BOX && !strcmp(verdict.parameter, "tau") && verdict.value == 0.5 &&
         verdict.lower == 0.04 && verdict.upper == 0.08 && fabs(verdict.excess - 10.5) < 1e-9 &&
         strstr(verdict.message, "tau"));
-  CHECK_FAILS(zelos_jacobian(query, outside, again, jacobian, workspace, NULL, error),
-              ZELOS_E_OUTSIDE, "'tau'");
-  CHECK_FAILS(zelos_jvp(query, nan_point, direction, again, product, workspace, &verdict, error),
-              ZELOS_E_OUTSIDE, "'omch2'");
-  CHECK(verdict.reason == ZELOS_NOT_FINITE);
-  CHECK_FAILS(zelos_vjp(query, nan_point, cotangent, again, pulled, workspace, NULL, error),
-              ZELOS_E_OUTSIDE, "'omch2'");
-  CHECK_FAILS(zelos_predicted_error(query, nan_point, errors, workspace, error), ZELOS_E_OUTSIDE,
+  CHECK_FAILS(zelos_jacobian(query, outside, again, jacobian, workspace, NULL, error), ZELOS_E_OUTSIDE, "'tau'");
+  CHECK_FAILS(zelos_jvp(query, nan_point, direction, again, product, workspace, &verdict, error), ZELOS_E_OUTSIDE,
               "'omch2'");
+  CHECK(verdict.reason == ZELOS_NOT_FINITE);
+  CHECK_FAILS(zelos_vjp(query, nan_point, cotangent, again, pulled, workspace, NULL, error), ZELOS_E_OUTSIDE,
+              "'omch2'");
+  CHECK_FAILS(zelos_predicted_error(query, nan_point, errors, workspace, error), ZELOS_E_OUTSIDE, "'omch2'");
   CHECK(zelos_evaluate(query, outside, again, workspace, NULL, NULL) == ZELOS_E_OUTSIDE);
-  CHECK(untouched(again, n) && untouched(product, n) && untouched(jacobian, 6 * n) &&
-        untouched(pulled, 6) && untouched(errors, 9));
-  CHECK(zelos_verdict_at(query, outside, workspace, &verdict, NULL) == ZELOS_OK &&
-        verdict.reason == ZELOS_BOX);
+  CHECK(untouched(again, n) && untouched(product, n) && untouched(jacobian, 6 * n) && untouched(pulled, 6) &&
+        untouched(errors, 9));
+  CHECK(zelos_verdict_at(query, outside, workspace, &verdict, NULL) == ZELOS_OK && verdict.reason == ZELOS_BOX);
   /* A verdict of an older, shorter kind. */
   memset(&verdict, 0x5a, sizeof verdict);
   verdict.struct_size = offsetof(zelos_verdict, value);
@@ -282,25 +253,19 @@ static void evaluation(const zelos_query* query, zelos_workspace* workspace) {
   /* NULL is answered, not followed. */
   CHECK_FAILS(zelos_evaluate(NULL, kPoint, out, workspace, NULL, error), ZELOS_E_ARGUMENT, "NULL");
   CHECK_FAILS(zelos_evaluate(query, NULL, out, workspace, NULL, error), ZELOS_E_ARGUMENT, "NULL");
-  CHECK_FAILS(zelos_evaluate(query, kPoint, NULL, workspace, NULL, error), ZELOS_E_ARGUMENT,
-              "NULL");
+  CHECK_FAILS(zelos_evaluate(query, kPoint, NULL, workspace, NULL, error), ZELOS_E_ARGUMENT, "NULL");
   CHECK_FAILS(zelos_evaluate(query, kPoint, out, NULL, NULL, error), ZELOS_E_ARGUMENT, "NULL");
-  CHECK_FAILS(zelos_jacobian(query, kPoint, out, NULL, workspace, NULL, error), ZELOS_E_ARGUMENT,
-              "NULL");
-  CHECK_FAILS(zelos_jvp(query, kPoint, NULL, out, product, workspace, NULL, error),
-              ZELOS_E_ARGUMENT, "NULL");
-  CHECK_FAILS(zelos_vjp(query, kPoint, cotangent, out, NULL, workspace, NULL, error),
-              ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_jacobian(query, kPoint, out, NULL, workspace, NULL, error), ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_jvp(query, kPoint, NULL, out, product, workspace, NULL, error), ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_vjp(query, kPoint, cotangent, out, NULL, workspace, NULL, error), ZELOS_E_ARGUMENT, "NULL");
   CHECK_FAILS(zelos_verdict_at(query, kPoint, NULL, &verdict, error), ZELOS_E_ARGUMENT, "NULL");
-  CHECK_FAILS(zelos_predicted_error(query, kPoint, NULL, workspace, error), ZELOS_E_ARGUMENT,
-              "NULL");
+  CHECK_FAILS(zelos_predicted_error(query, kPoint, NULL, workspace, error), ZELOS_E_ARGUMENT, "NULL");
   free(out), free(again), free(product), free(cotangent), free(jacobian);
 }
 
 static void batch(const zelos_query* query, zelos_workspace* workspace) {
   const int64_t n = zelos_query_size(query);
-  double points[18], *out = malloc(sizeof(double) * 3 * (size_t)n),
-                     *one = malloc(sizeof(double) * (size_t)n);
+  double points[18], *out = malloc(sizeof(double) * 3 * (size_t)n), *one = malloc(sizeof(double) * (size_t)n);
   int32_t inside[3] = {7, 7, 7};
   for (int i = 0; i < 3; ++i) memcpy(points + 6 * i, kPoint, sizeof kPoint);
   points[6 + 5] = 2;
@@ -313,12 +278,9 @@ static void batch(const zelos_query* query, zelos_workspace* workspace) {
   CHECK(!memcmp(one, out + 2 * n, sizeof(double) * (size_t)n));
   CHECK(zelos_evaluate_batch(query, 3, points, out, NULL, workspace, NULL) == ZELOS_OK);
   CHECK(zelos_evaluate_batch(query, 0, NULL, NULL, NULL, workspace, NULL) == ZELOS_OK);
-  CHECK_FAILS(zelos_evaluate_batch(query, -1, points, out, NULL, workspace, error),
-              ZELOS_E_ARGUMENT, "negative");
-  CHECK_FAILS(zelos_evaluate_batch(query, 3, NULL, out, NULL, workspace, error), ZELOS_E_ARGUMENT,
-              "NULL");
-  CHECK_FAILS(zelos_evaluate_batch(query, 3, points, NULL, NULL, workspace, error),
-              ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_evaluate_batch(query, -1, points, out, NULL, workspace, error), ZELOS_E_ARGUMENT, "negative");
+  CHECK_FAILS(zelos_evaluate_batch(query, 3, NULL, out, NULL, workspace, error), ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_evaluate_batch(query, 3, points, NULL, NULL, workspace, error), ZELOS_E_ARGUMENT, "NULL");
   free(out), free(one);
 }
 
@@ -340,8 +302,7 @@ int main(int argc, char** argv) {
   CHECK(zelos_workspace_create(query, &workspace, NULL) == ZELOS_OK);
   CHECK(zelos_workspace_create(other, &foreign, NULL) == ZELOS_OK);
   double out[13];
-  CHECK_FAILS(zelos_evaluate(query, kPoint, out, foreign, NULL, error), ZELOS_E_ARGUMENT,
-              "another query");
+  CHECK_FAILS(zelos_evaluate(query, kPoint, out, foreign, NULL, error), ZELOS_E_ARGUMENT, "another query");
   zelos_workspace_destroy(foreign);
   zelos_workspace_destroy(NULL);
   zelos_query_destroy(other);

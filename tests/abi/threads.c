@@ -23,8 +23,7 @@ static void* work(void* data) {
     double point[6];
     memcpy(point, kPoint, sizeof point);
     point[2] += 0.3 * i;
-    job->failed =
-        zelos_evaluate(job->query, point, job->out + n * i, workspace, NULL, NULL) != ZELOS_OK;
+    job->failed = zelos_evaluate(job->query, point, job->out + n * i, workspace, NULL, NULL) != ZELOS_OK;
   }
   zelos_workspace_destroy(workspace);
   return NULL;

@@ -51,8 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (line == std::string::npos) return 0;
   const json untouched = whole.contents.document;
   try {
-    whole.contents.document.at(json::json_pointer(text.substr(0, line))) =
-        json::parse(text.substr(line + 1));
+    whole.contents.document.at(json::json_pointer(text.substr(0, line))) = json::parse(text.substr(line + 1));
     zelos::artifact::write(edited_file(), whole.contents);
     evaluate(zelos::Emulator::open(edited_file(), zelos::Emulator::Options{false}));
   } catch (const zelos::Error&) {

@@ -18,10 +18,9 @@ using nlohmann::json;
 
 /// Of the largest value of an answer: what the fits reach (tests/unit/test_formulas.cpp), with room
 /// for a few points.
-const std::map<std::string, double> kFormulaTolerance{
-    {"Cl.tt", 3e-3},     {"Cl.ee", 3e-3},        {"Cl.te", 5e-3},
-    {"Pk.linear", 5e-4}, {"Pk.nonlinear", 5e-4}, {"Hubble", 5e-4},
-    {"signal", 3e-2},    {"flux", 2e-3},         {"derived", 1e-3}};
+const std::map<std::string, double> kFormulaTolerance{{"Cl.tt", 3e-3},     {"Cl.ee", 3e-3},        {"Cl.te", 5e-3},
+                                                      {"Pk.linear", 5e-4}, {"Pk.nonlinear", 5e-4}, {"Hubble", 5e-4},
+                                                      {"signal", 3e-2},    {"flux", 2e-3},         {"derived", 1e-3}};
 
 json answer_of(const zelos::Emulator& emulator, const std::vector<std::string>& names,
                const std::vector<toy::Point>& points, const zelos::Request& request) {
@@ -34,8 +33,7 @@ json answer_of(const zelos::Emulator& emulator, const std::vector<std::string>& 
               {"formula", json::array()}};
   for (const toy::Point& point : points) {
     std::vector<double> out(query.size()), formula;
-    if (!query.evaluate(point.data(), out.data(), workspace).inside())
-      throw std::runtime_error("a point is outside");
+    if (!query.evaluate(point.data(), out.data(), workspace).inside()) throw std::runtime_error("a point is outside");
     for (double x : request.axes[0]) {
       // The emulator has fewer derived quantities than the runs.
       if (request.output == "derived") x = x == 2 ? 3 : x;
@@ -57,21 +55,18 @@ void write(const std::filesystem::path& folder) {
   for (const zelos::Parameter& p : emulator.parameters()) names.push_back(p.name);
   const std::vector<toy::Point> points{toy::interior(emulator, 0), toy::interior(emulator, 0.3),
                                        toy::interior(emulator, -0.45)};
-  json golden{
-      {"id", emulator.id()}, {"names", names}, {"points", points}, {"answers", json::array()}};
+  json golden{{"id", emulator.id()}, {"names", names}, {"points", points}, {"answers", json::array()}};
   // On native points, between them, and between segments.
-  const std::vector<double> ell{2, 3.5, 12, 29, 29.5, 30, 31.25, 60, 89, 89.5, 90, 120, 150},
-      x{1, 1.2, 5.5, 10};
-  for (const zelos::Request& request :
-       std::vector<zelos::Request>{{"Cl.tt", {ell}},
-                                   {"Cl.ee", {ell}},
-                                   {"Cl.te", {ell}},
-                                   {"Pk.linear", {{0.001, 0.0123, 1}, {0, 0.7, 3}}},
-                                   {"Pk.nonlinear", {{0.001, 0.0123, 1}, {0, 0.7, 3}}},
-                                   {"Hubble", {{0, 0.1, 3}}},
-                                   {"signal", {x}},
-                                   {"flux", {x}},
-                                   {"derived", {{0, 1, 2}}}}) {
+  const std::vector<double> ell{2, 3.5, 12, 29, 29.5, 30, 31.25, 60, 89, 89.5, 90, 120, 150}, x{1, 1.2, 5.5, 10};
+  for (const zelos::Request& request : std::vector<zelos::Request>{{"Cl.tt", {ell}},
+                                                                   {"Cl.ee", {ell}},
+                                                                   {"Cl.te", {ell}},
+                                                                   {"Pk.linear", {{0.001, 0.0123, 1}, {0, 0.7, 3}}},
+                                                                   {"Pk.nonlinear", {{0.001, 0.0123, 1}, {0, 0.7, 3}}},
+                                                                   {"Hubble", {{0, 0.1, 3}}},
+                                                                   {"signal", {x}},
+                                                                   {"flux", {x}},
+                                                                   {"derived", {{0, 1, 2}}}}) {
     golden["answers"].push_back(answer_of(emulator, names, points, request));
   }
   std::ofstream(folder / "answers.json") << golden.dump(1) << '\n';

@@ -61,8 +61,7 @@ struct State {
       std::copy(a.shape.begin(), a.shape.end(), v.shape);
       views.push_back(v);
     }
-    return {sizeof(zelos_state), static_cast<uint32_t>(views.size()), views.data(),
-            settings.c_str()};
+    return {sizeof(zelos_state), static_cast<uint32_t>(views.size()), views.data(), settings.c_str()};
   }
 
   bool operator==(const State& o) const { return arrays == o.arrays && settings == o.settings; }
@@ -99,13 +98,8 @@ inline Trained train(const zelos_family* family, const RowMatrix& x, const RowMa
   REQUIRE(ext != nullptr);
   Trained out;
   Calls calls = {&out, settings.stop_after};
-  const zelos_training_set set = {sizeof(zelos_training_set),
-                                  x.rows(),
-                                  x.cols(),
-                                  y.cols(),
-                                  x.data(),
-                                  y.data(),
-                                  settings.y_scale};
+  const zelos_training_set set = {
+      sizeof(zelos_training_set), x.rows(), x.cols(), y.cols(), x.data(), y.data(), settings.y_scale};
   std::vector<zelos_array> views;
   zelos_state resume = {};
   if (settings.resume != nullptr) resume = settings.resume->view(views);
@@ -156,21 +150,17 @@ class Opened {
   RowMatrix jacobian(const Eigen::VectorXd& x, Eigen::VectorXd* value = nullptr) {
     Eigen::VectorXd y(n_outputs);
     RowMatrix j(n_outputs, n_inputs);
-    REQUIRE(family_->predict_jacobian(model_, x.data(), y.data(), j.data(), workspace_.get(),
-                                      nullptr) == ZELOS_OK);
+    REQUIRE(family_->predict_jacobian(model_, x.data(), y.data(), j.data(), workspace_.get(), nullptr) == ZELOS_OK);
     if (value != nullptr) *value = y;
     return j;
   }
-  zelos_status variance(const Eigen::VectorXd& x, Eigen::VectorXd& out,
-                        std::string* message = nullptr) {
-    const auto* ext =
-        static_cast<const zelos_uncertainty*>(family_->get_extension(ZELOS_EXT_UNCERTAINTY));
+  zelos_status variance(const Eigen::VectorXd& x, Eigen::VectorXd& out, std::string* message = nullptr) {
+    const auto* ext = static_cast<const zelos_uncertainty*>(family_->get_extension(ZELOS_EXT_UNCERTAINTY));
     REQUIRE(ext != nullptr);
     out.resize(n_outputs);
     zelos_error error = {};
     error.struct_size = sizeof error;
-    const zelos_status status =
-        ext->variance(model_, x.data(), out.data(), workspace_.get(), &error);
+    const zelos_status status = ext->variance(model_, x.data(), out.data(), workspace_.get(), &error);
     if (message != nullptr) *message = error.message;
     return status;
   }
@@ -212,8 +202,7 @@ inline RowMatrix numeric_jacobian(Opened& model, const Eigen::VectorXd& x, doubl
     down[j] -= step;
     return (model.predict(up) - model.predict(down)) / (2.0 * step);
   };
-  for (int64_t j = 0; j < model.n_inputs; ++j)
-    out.col(j) = (4.0 * difference(j, h) - difference(j, 2.0 * h)) / 3.0;
+  for (int64_t j = 0; j < model.n_inputs; ++j) out.col(j) = (4.0 * difference(j, h) - difference(j, 2.0 * h)) / 3.0;
   return out;
 }
 

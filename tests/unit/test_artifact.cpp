@@ -77,8 +77,7 @@ Contents make_contents() {
                        {"big", std::numeric_limits<std::uint64_t>::max()}};
   contents.arrays.emplace("outputs/Cl.tt/basis", make_array({12, 30}, 1));
   contents.arrays.emplace("outputs/Cl.tt/mean", make_array({30}, 2));
-  contents.arrays.emplace("outputs/Pk.linear/basis",
-                          make_array({3, 4, 5, 6}, 3, Array::Storage::float32));
+  contents.arrays.emplace("outputs/Pk.linear/basis", make_array({3, 4, 5, 6}, 3, Array::Storage::float32));
   contents.arrays.emplace("region/hull", make_array({4, 5, 6}, 4));
   contents.arrays.emplace("region/empty", make_array({0, 5}, 5));
   contents.arrays.emplace("tolerance", make_array({}, 6));
@@ -110,9 +109,7 @@ std::string message_of(zelos_status expected, const std::function<void()>& actio
   return "no error";
 }
 
-Opened read_bytes(const std::string& bytes) {
-  return zelos::artifact::read(bytes.data(), bytes.size(), "memory.h5");
-}
+Opened read_bytes(const std::string& bytes) { return zelos::artifact::read(bytes.data(), bytes.size(), "memory.h5"); }
 
 std::string artifact_bytes() {
   const TemporaryFolder folder;
@@ -244,8 +241,7 @@ TEST_CASE("the same contents give the same bytes", "[artifact]") {
   CHECK(artifact_bytes() == first);
 
   const TemporaryFolder folder;
-  zelos::artifact::write(folder / "b.h5",
-                         zelos::artifact::read(first.data(), first.size(), "a").contents);
+  zelos::artifact::write(folder / "b.h5", zelos::artifact::read(first.data(), first.size(), "a").contents);
   CHECK(slurp(folder / "b.h5") == first);
 
   Contents changed = make_contents();
@@ -274,8 +270,7 @@ TEST_CASE("contents that break a rule are not written", "[artifact]") {
   const TemporaryFolder folder;
   const fs::path path = folder / "a.h5";
   const auto refused = [&](const Contents& contents) {
-    const std::string message =
-        message_of(ZELOS_E_ARGUMENT, [&] { zelos::artifact::write(path, contents); });
+    const std::string message = message_of(ZELOS_E_ARGUMENT, [&] { zelos::artifact::write(path, contents); });
     CHECK_THAT(message, Catch::Contains(path.string()));
     CHECK(folder.count() == 0);
     return message;
@@ -289,8 +284,7 @@ TEST_CASE("contents that break a rule are not written", "[artifact]") {
   for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
     Array array = make_array({2, 3}, 1);
     array.data[4] = bad;
-    CHECK_THAT(refused(with_array("x/y", std::move(array))),
-               Catch::Contains("'x/y' is not finite at element 4"));
+    CHECK_THAT(refused(with_array("x/y", std::move(array))), Catch::Contains("'x/y' is not finite at element 4"));
   }
   Array too_large = make_array({2}, 1, Array::Storage::float32);
   too_large.data[1] = 1e39;
@@ -299,12 +293,11 @@ TEST_CASE("contents that break a rule are not written", "[artifact]") {
   CHECK_THAT(refused(with_array("x", make_array({1, 1, 1, 1, 1}, 1))), Catch::Contains("rank 5"));
   CHECK_THAT(refused(with_array("x", Array{{-1}, AlignedBuffer(), Array::Storage::float64})),
              Catch::Contains("dimension of -1"));
-  CHECK_THAT(refused(with_array("x", Array{{1 << 20, 1 << 20}, AlignedBuffer(), {}})),
-             Catch::Contains("larger than"));
+  CHECK_THAT(refused(with_array("x", Array{{1 << 20, 1 << 20}, AlignedBuffer(), {}})), Catch::Contains("larger than"));
   CHECK_THAT(refused(with_array("x", Array{{2, 3}, AlignedBuffer(5), {}})),
              Catch::Contains("has 5 values, its shape asks for 6"));
-  for (const char* name : {"", "/", "/a", "a/", "a//b", ".", "a/../b", "a/./b", "a b", "\xce\xb8",
-                           "a/b/c/d/e/f/g/h/i"}) {
+  for (const char* name :
+       {"", "/", "/a", "a/", "a//b", ".", "a/../b", "a/./b", "a b", "\xce\xb8", "a/b/c/d/e/f/g/h/i"}) {
     CHECK_THAT(refused(with_array(name, make_array({}, 1))), Catch::Contains("part"));
   }
   Contents clash = with_array("a/b", make_array({}, 1));
@@ -332,24 +325,20 @@ TEST_CASE("a file that can't be read is an I/O error that names it", "[artifact]
   const auto message = [&](const fs::path& path) {
     return message_of(ZELOS_E_IO, [&] { zelos::artifact::read(path); });
   };
-  CHECK_THAT(message(folder / "none.h5"),
-             Catch::Contains("none.h5") && Catch::Contains("No such file"));
+  CHECK_THAT(message(folder / "none.h5"), Catch::Contains("none.h5") && Catch::Contains("No such file"));
   CHECK_THAT(message(folder / ""), Catch::Contains("not a regular file"));
   CHECK_THAT(message("/dev/zero"), Catch::Contains("not a regular file"));
 }
 
 TEST_CASE("what is not an artifact is named as such", "[artifact]") {
-  const auto message = [](const std::string& bytes) {
-    return message_of(ZELOS_E_FORMAT, [&] { read_bytes(bytes); });
-  };
+  const auto message = [](const std::string& bytes) { return message_of(ZELOS_E_FORMAT, [&] { read_bytes(bytes); }); };
   const std::string bytes = artifact_bytes();
-  CHECK_THAT(message(""), Catch::Contains("memory.h5") && Catch::Contains("not a zelos artifact") &&
-                              Catch::Contains("empty"));
+  CHECK_THAT(message(""),
+             Catch::Contains("memory.h5") && Catch::Contains("not a zelos artifact") && Catch::Contains("empty"));
   CHECK_THAT(message("hello"), Catch::Contains("not a zelos artifact"));
   CHECK_THAT(message("\x1f\x8b" + bytes), Catch::Contains("gzip"));
   CHECK_THAT(message(bytes.substr(512)), Catch::Contains("without the zelos header"));
-  CHECK_THAT(message(bytes.substr(0, 511)),
-             Catch::Contains("truncated: expected at least 512 bytes, found 511"));
+  CHECK_THAT(message(bytes.substr(0, 511)), Catch::Contains("truncated: expected at least 512 bytes, found 511"));
   CHECK_THAT(message(sign(bytes.substr(512), 7)),
              Catch::Contains("format version newer than this library (found 7, this library reads "
                              "1..1)"));
@@ -361,10 +350,9 @@ TEST_CASE("what is not an artifact is named as such", "[artifact]") {
 
   std::string damaged = bytes;
   damaged[bytes.size() - 100] ^= 1;
-  CHECK_THAT(message(damaged),
-             Catch::Contains("damaged: the body does not match its SHA-256") &&
-                 Catch::Contains(zelos::sha256_hex(&bytes[512], bytes.size() - 512)) &&
-                 Catch::Contains(zelos::sha256_hex(&damaged[512], bytes.size() - 512)));
+  CHECK_THAT(message(damaged), Catch::Contains("damaged: the body does not match its SHA-256") &&
+                                   Catch::Contains(zelos::sha256_hex(&bytes[512], bytes.size() - 512)) &&
+                                   Catch::Contains(zelos::sha256_hex(&damaged[512], bytes.size() - 512)));
 }
 
 TEST_CASE("a truncated artifact is refused wherever it ends", "[artifact]") {
@@ -377,8 +365,7 @@ TEST_CASE("a truncated artifact is refused wherever it ends", "[artifact]") {
     REQUIRE_THAT(message, Catch::Contains("truncated: " + expected) &&
                               Catch::Contains("found 512+" + std::to_string(size - 512)));
     zelos::write_file_atomically(folder / "a.h5", half);
-    REQUIRE(message_of(ZELOS_E_FORMAT, [&] { zelos::artifact::read(folder / "a.h5"); }) !=
-            "no error");
+    REQUIRE(message_of(ZELOS_E_FORMAT, [&] { zelos::artifact::read(folder / "a.h5"); }) != "no error");
   }
 }
 
@@ -399,27 +386,20 @@ TEST_CASE("a flipped bit anywhere is noticed", "[artifact]") {
 
 TEST_CASE("a strict reader: a body with a right digest is still checked", "[artifact]") {
   CHECK(refusal([](hid_t) {}) == "no error");
-  CHECK(refusal([](hid_t file) { add_array(file, "arrays/x", H5T_IEEE_F64LE, {3}); }) ==
-        "no error");
+  CHECK(refusal([](hid_t file) { add_array(file, "arrays/x", H5T_IEEE_F64LE, {3}); }) == "no error");
 
   SECTION("names and links") {
     CHECK_THAT(refusal([](hid_t file) { add_group(file, "more"); }),
                Catch::Contains("3 entries, expected 'arrays' and 'document' alone"));
     CHECK_THAT(
-        message_of(ZELOS_E_FORMAT,
-                   [] { read_bytes(signed_hdf5([](hid_t file) { add_document(file, "{}"); })); }),
+        message_of(ZELOS_E_FORMAT, [] { read_bytes(signed_hdf5([](hid_t file) { add_document(file, "{}"); })); }),
         Catch::Contains("1 entries"));
-    CHECK_THAT(refusal([](hid_t file) {
-                 H5Lcreate_soft("/document", file, "arrays/x", H5P_DEFAULT, H5P_DEFAULT);
-               }),
+    CHECK_THAT(refusal([](hid_t file) { H5Lcreate_soft("/document", file, "arrays/x", H5P_DEFAULT, H5P_DEFAULT); }),
                Catch::Contains("'x' is a soft or external link"));
-    CHECK_THAT(refusal([](hid_t file) {
-                 H5Lcreate_external("/etc/passwd", "/", file, "arrays/x", H5P_DEFAULT, H5P_DEFAULT);
-               }),
-               Catch::Contains("'x' is a soft or external link"));
-    CHECK_THAT(refusal([](hid_t file) {
-                 H5Lcreate_hard(file, "arrays", file, "arrays/x", H5P_DEFAULT, H5P_DEFAULT);
-               }),
+    CHECK_THAT(
+        refusal([](hid_t file) { H5Lcreate_external("/etc/passwd", "/", file, "arrays/x", H5P_DEFAULT, H5P_DEFAULT); }),
+        Catch::Contains("'x' is a soft or external link"));
+    CHECK_THAT(refusal([](hid_t file) { H5Lcreate_hard(file, "arrays", file, "arrays/x", H5P_DEFAULT, H5P_DEFAULT); }),
                Catch::Contains("too many parts"));
     CHECK_THAT(refusal([](hid_t file) { add_array(file, "arrays/a b", H5T_IEEE_F64LE, {3}); }),
                Catch::Contains("printable ASCII"));
@@ -445,13 +425,9 @@ TEST_CASE("a strict reader: a body with a right digest is still checked", "[arti
                  add_array(file, "arrays/x", H5T_IEEE_F64LE, {1, 1, 1, 1, 1});
                }),
                Catch::Contains("rank 5"));
-    CHECK_THAT(refusal([](hid_t file) {
-                 add_array(file, "arrays/x", H5T_IEEE_F64LE, {3}, H5P_DEFAULT, std::nan(""));
-               }),
+    CHECK_THAT(refusal([](hid_t file) { add_array(file, "arrays/x", H5T_IEEE_F64LE, {3}, H5P_DEFAULT, std::nan("")); }),
                Catch::Contains("'x' is not finite at element 0"));
-    CHECK_THAT(refusal([](hid_t file) {
-                 add_array(file, "arrays/x", H5T_IEEE_F64LE, {hsize_t{1} << 29});
-               }),
+    CHECK_THAT(refusal([](hid_t file) { add_array(file, "arrays/x", H5T_IEEE_F64LE, {hsize_t{1} << 29}); }),
                Catch::Contains("'x' has a dimension of 536870912"));
   }
 
@@ -476,9 +452,8 @@ TEST_CASE("a strict reader: a body with a right digest is still checked", "[arti
                Catch::Contains("expected contiguous"));
     const TemporaryFolder folder;
     const std::string outside = (folder / "outside.bin").string();
-    CHECK_THAT(
-        with_creation([&](hid_t creation) { H5Pset_external(creation, outside.c_str(), 0, 240); }),
-        Catch::Contains("expected contiguous"));
+    CHECK_THAT(with_creation([&](hid_t creation) { H5Pset_external(creation, outside.c_str(), 0, 240); }),
+               Catch::Contains("expected contiguous"));
     CHECK_THAT(refusal([](hid_t file) {
                  // Storage that was never allocated: 8 MB that are not in the file.
                  add_array(file, "arrays/x", H5T_IEEE_F64LE, {1 << 20});
@@ -506,8 +481,7 @@ TEST_CASE("a strict reader: a body with a right digest is still checked", "[arti
     CHECK_THAT(with_document("{\"x\": 1e999}"), Catch::Contains("not valid JSON"));
     CHECK_THAT(with_document("{\"x\": \"\xff\"}"), Catch::Contains("not valid JSON"));
     CHECK_THAT(with_document(std::string("{}\0{}", 5)), Catch::Contains("zero byte"));
-    CHECK_THAT(with_document("{\"x\": " + std::string(100000, '[')),
-               Catch::Contains("nested deeper"));
+    CHECK_THAT(with_document("{\"x\": " + std::string(100000, '[')), Catch::Contains("nested deeper"));
     CHECK_THAT(refusal([](hid_t file) {
                  H5Ldelete(file, "document", H5P_DEFAULT);
                  add_array(file, "document", H5T_IEEE_F64LE, {3});
@@ -614,8 +588,7 @@ TEST_CASE("the time to open 8 MB is printed", "[.][artifact-time]") {
     const std::clock_t cpu = std::clock();
     zelos::artifact::read(folder / "a.h5");
     const std::chrono::duration<double, std::milli> wall = std::chrono::steady_clock::now() - start;
-    WARN("opened in " << wall.count() << " ms, "
-                      << 1e3 * static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC
+    WARN("opened in " << wall.count() << " ms, " << 1e3 * static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC
                       << " ms of it on the processor");
   }
 }

@@ -41,8 +41,7 @@ std::string open_bytes(const std::string& bytes, zelos_status expected = ZELOS_E
 }
 
 /// The error of opening the artifact after `edit`, with a digest that is right again.
-std::string open_edited(const std::filesystem::path& artifact,
-                        const std::function<void(Contents&)>& edit,
+std::string open_edited(const std::filesystem::path& artifact, const std::function<void(Contents&)>& edit,
                         zelos_status expected = ZELOS_E_FORMAT) {
   const toy::TemporaryFolder folder;
   Contents contents = zelos::artifact::read(artifact).contents;
@@ -59,16 +58,11 @@ json& named(json& list, const std::string& name) {
   }
   throw std::out_of_range(name);
 }
-json& output(Contents& contents, const std::string& name) {
-  return named(contents.document["outputs"], name);
-}
-json& feature(Contents& contents, const std::string& name) {
-  return named(contents.document["features"], name);
-}
+json& output(Contents& contents, const std::string& name) { return named(contents.document["outputs"], name); }
+json& feature(Contents& contents, const std::string& name) { return named(contents.document["features"], name); }
 
 /// Every place in a document.
-void visit(const json& node, const json::json_pointer& at,
-           std::vector<json::json_pointer>* places) {
+void visit(const json& node, const json::json_pointer& at, std::vector<json::json_pointer>* places) {
   if (!at.empty()) places->push_back(at);
   if (node.is_object()) {
     for (const auto& [key, value] : node.items()) visit(value, at / key, places);
@@ -99,8 +93,8 @@ TEST_CASE("a file cut at any sector is refused with both lengths", "[damage]") {
     const std::string message = open_bytes(whole.substr(0, size));
     CHECK_THAT(message, Catch::Contains("bytes.h5"));
     if (size >= 1024)
-      CHECK_THAT(message, Catch::Contains(std::to_string(whole.size() - 512)) &&
-                              Catch::Contains(std::to_string(size - 512)));
+      CHECK_THAT(message,
+                 Catch::Contains(std::to_string(whole.size() - 512)) && Catch::Contains(std::to_string(size - 512)));
   }
   CHECK_THAT(open_bytes(whole + std::string(512, '\0')), Catch::Contains("bytes.h5"));
 }
@@ -111,41 +105,31 @@ TEST_CASE("a newer format is refused by its number", "[damage]") {
   const auto digest = zelos::sha256(bytes.data(), 480);
   std::memcpy(&bytes[480], digest.data(), digest.size());
   const std::string newer = std::to_string(zelos::artifact::kFormatVersion + 1);
-  CHECK_THAT(open_bytes(bytes),
-             Catch::Contains("bytes.h5") && Catch::Contains("version") && Catch::Contains(newer));
+  CHECK_THAT(open_bytes(bytes), Catch::Contains("bytes.h5") && Catch::Contains("version") && Catch::Contains(newer));
 }
 
 TEST_CASE("answers that are not what they were fail a probe that names the output", "[damage]") {
+  CHECK_THAT(open_edited(toy::artifact(), [](Contents& c) { c.arrays.at("probes/values").data[0] *= 1 + 1e-7; }),
+             Catch::Contains("Cl.tt") && Catch::Contains("stored answer") && Catch::Contains("expected") &&
+                 Catch::Contains("found"));
   CHECK_THAT(open_edited(toy::artifact(),
-                         [](Contents& c) { c.arrays.at("probes/values").data[0] *= 1 + 1e-7; }),
-             Catch::Contains("Cl.tt") && Catch::Contains("stored answer") &&
-                 Catch::Contains("expected") && Catch::Contains("found"));
-  CHECK_THAT(open_edited(toy::artifact(),
-                         [](Contents& c) {
-                           c.arrays.at("outputs/flux/segment0/block0/basis").data[0] += 0.01;
-                         }),
+                         [](Contents& c) { c.arrays.at("outputs/flux/segment0/block0/basis").data[0] += 0.01; }),
              Catch::Contains("flux") && Catch::Contains("stored answer"));
   CHECK_THAT(open_edited(toy::artifact(),
-                         [](Contents& c) {
-                           c.arrays.at("outputs/signal/segment0/block0/scale").data[0] *= 1.01;
-                         }),
+                         [](Contents& c) { c.arrays.at("outputs/signal/segment0/block0/scale").data[0] *= 1.01; }),
              Catch::Contains("signal") && Catch::Contains("stored answer"));
-  CHECK_THAT(open_edited(toy::artifact(),
-                         [](Contents& c) { feature(c, "amplitude")["coefficients"][0] = 1.01; }),
+  CHECK_THAT(open_edited(toy::artifact(), [](Contents& c) { feature(c, "amplitude")["coefficients"][0] = 1.01; }),
              Catch::Contains("Cl.tt") && Catch::Contains("stored answer"));
 }
 
-TEST_CASE("numbers in other units than the code's fail the probe of the code's answers",
-          "[damage]") {
+TEST_CASE("numbers in other units than the code's fail the probe of the code's answers", "[damage]") {
   // A consistent file: the emulator and its stored answers agree, both a factor 1e12 off.
   CHECK_THAT(open_edited(toy::small_artifact(),
                          [](Contents& c) {
-                           for (double& m : c.arrays.at("outputs/Pk.linear/segment0/mean").data)
-                             m += std::log(1e12);
+                           for (double& m : c.arrays.at("outputs/Pk.linear/segment0/mean").data) m += std::log(1e12);
                            Array& values = c.arrays.at("probes/values");
                            for (int64_t i = 0; i < values.shape[0]; ++i) {
-                             for (int64_t j = 0; j < 16; ++j)
-                               values.data[i * values.shape[1] + j] *= 1e12;
+                             for (int64_t j = 0; j < 16; ++j) values.data[i * values.shape[1] + j] *= 1e12;
                            }
                          }),
              Catch::Contains("Pk.linear") && Catch::Contains("the real code's answer"));
@@ -157,33 +141,26 @@ TEST_CASE("numbers in other units than the code's fail the probe of the code's a
              Catch::Contains("Pk.linear"));
   // Parameters whose names were exchanged.
   CHECK_THAT(open_edited(toy::small_artifact(),
-                         [](Contents& c) {
-                           std::swap(c.document["parameters"][0], c.document["parameters"][1]);
-                         }),
+                         [](Contents& c) { std::swap(c.document["parameters"][0], c.document["parameters"][1]); }),
              Catch::Contains("probe"));
 }
 
 TEST_CASE("probes can't be left away", "[damage]") {
   CHECK_THAT(open_edited(toy::small_artifact(), [](Contents& c) { c.document.erase("probes"); }),
              Catch::Contains("probes"));
-  CHECK_THAT(open_edited(toy::small_artifact(),
-                         [](Contents& c) { c.document["probes"] = json::object(); }),
+  CHECK_THAT(open_edited(toy::small_artifact(), [](Contents& c) { c.document["probes"] = json::object(); }),
              Catch::Contains("probes"));
-  CHECK_THAT(
-      open_edited(toy::small_artifact(), [](Contents& c) { c.arrays.erase("probes/truth"); }),
-      Catch::Contains("probes/truth"));
-  CHECK_THAT(
-      open_edited(toy::small_artifact(),
-                  [](Contents& c) { c.document["probes"]["outputs"][0]["output"] = "Pk.linea"; }),
-      Catch::Contains("Pk.linea"));
+  CHECK_THAT(open_edited(toy::small_artifact(), [](Contents& c) { c.arrays.erase("probes/truth"); }),
+             Catch::Contains("probes/truth"));
+  CHECK_THAT(open_edited(toy::small_artifact(),
+                         [](Contents& c) { c.document["probes"]["outputs"][0]["output"] = "Pk.linea"; }),
+             Catch::Contains("Pk.linea"));
 }
 
 TEST_CASE("a family that is not installed is named", "[damage]") {
   CHECK_THAT(open_edited(
                  toy::small_artifact(),
-                 [](Contents& c) {
-                   output(c, "Pk.linear")["segments"][0]["blocks"][0]["family"] = "splines";
-                 },
+                 [](Contents& c) { output(c, "Pk.linear")["segments"][0]["blocks"][0]["family"] = "splines"; },
                  ZELOS_E_MISSING),
              Catch::Contains("splines") && Catch::Contains("polynomial"));
 }
@@ -196,10 +173,8 @@ TEST_CASE("a document that contradicts itself or its arrays is refused", "[damag
   const std::vector<Case> cases{
       {[](Contents& c) { output(c, "Cl.tt")["point_transforms"][1].erase("feature"); },
        {"Cl.tt", "amplitude", "feature"}},
-      {[](Contents& c) { output(c, "Pk.linear")["point_transforms"][2]["axis"] = 2; },
-       {"Pk.linear", "tilt", "axis 2"}},
-      {[](Contents& c) { output(c, "Cl.te")["point_transforms"][0].erase("other"); },
-       {"Cl.te", "correlation"}},
+      {[](Contents& c) { output(c, "Pk.linear")["point_transforms"][2]["axis"] = 2; }, {"Pk.linear", "tilt", "axis 2"}},
+      {[](Contents& c) { output(c, "Cl.te")["point_transforms"][0].erase("other"); }, {"Cl.te", "correlation"}},
       {[](Contents& c) {
          output(c, "Cl.te")["point_transforms"][0]["other"] = {"Cl.tt", "Cl.ee", "Cl.tt"};
        },
@@ -218,27 +193,19 @@ TEST_CASE("a document that contradicts itself or its arrays is refused", "[damag
        {"Cl.tt", "axes"}},
       {[](Contents& c) { output(c, "Cl.tt")["point_transforms"][0]["type"] = "cube"; }, {"cube"}},
       {[](Contents& c) { output(c, "Cl.tt")["segments"][1]["first"] = 29; }, {"Cl.tt"}},
-      {[](Contents& c) { output(c, "Cl.tt")["segments"][1]["first"] = INT64_MAX; },
-       {"Cl.tt", "range"}},
-      {[](Contents& c) { output(c, "Cl.tt")["segments"][1]["size"] = INT64_MAX; },
-       {"Cl.tt", "range"}},
+      {[](Contents& c) { output(c, "Cl.tt")["segments"][1]["first"] = INT64_MAX; }, {"Cl.tt", "range"}},
+      {[](Contents& c) { output(c, "Cl.tt")["segments"][1]["size"] = INT64_MAX; }, {"Cl.tt", "range"}},
       {[](Contents& c) { output(c, "Cl.tt")["segments"].erase(1); }, {"Cl.tt", "28 of 149"}},
-      {[](Contents& c) { output(c, "Cl.tt")["segments"][1]["stretch"]["feature"] = "phi"; },
-       {"phi"}},
-      {[](Contents& c) { output(c, "Cl.tt")["segments"][1]["stretch"]["full"] = 400; },
-       {"stretch"}},
+      {[](Contents& c) { output(c, "Cl.tt")["segments"][1]["stretch"]["feature"] = "phi"; }, {"phi"}},
+      {[](Contents& c) { output(c, "Cl.tt")["segments"][1]["stretch"]["full"] = 400; }, {"stretch"}},
       {[](Contents& c) { output(c, "Cl.tt")["axes"] = json::array(); }, {"Cl.tt", "axes"}},
-      {[](Contents& c) { output(c, "derived")["axes"][0]["labels"].erase(0); },
-       {"derived", "labels"}},
-      {[](Contents& c) { c.arrays.at("outputs/Cl.tt/axis/ell").data[5] = 3; },
-       {"Cl.tt", "ell", "ascending"}},
-      {[](Contents& c) { c.arrays.at("outputs/Cl.tt/segment1/breakpoints").data[0] = 31; },
-       {"Cl.tt", "breakpoints"}},
+      {[](Contents& c) { output(c, "derived")["axes"][0]["labels"].erase(0); }, {"derived", "labels"}},
+      {[](Contents& c) { c.arrays.at("outputs/Cl.tt/axis/ell").data[5] = 3; }, {"Cl.tt", "ell", "ascending"}},
+      {[](Contents& c) { c.arrays.at("outputs/Cl.tt/segment1/breakpoints").data[0] = 31; }, {"Cl.tt", "breakpoints"}},
       {[](Contents& c) { c.document["parameters"][0]["max"] = 0.02; }, {"ombh2", "range"}},
       {[](Contents& c) { c.document["solvable"][0]["parameter"] = "theta"; }, {"thetastar"}},
       {[](Contents& c) { c.document["region"]["hull"] = "sphere"; }, {"sphere"}},
-      {[](Contents& c) { output(c, "Pk.linear")["axes"][0]["coordinate"] = "log2"; },
-       {"Pk.linear", "'k'", "log2"}},
+      {[](Contents& c) { output(c, "Pk.linear")["axes"][0]["coordinate"] = "log2"; }, {"Pk.linear", "'k'", "log2"}},
       {[](Contents& c) { feature(c, "log_H0")["type"] = "sine"; }, {"sine"}},
       {[](Contents& c) { feature(c, "log_H0")["of"] = json::array(); }, {"log_H0"}},
       {[](Contents& c) { c.document["outputs"] = "none"; }, {"outputs", "list"}}};
@@ -278,12 +245,11 @@ TEST_CASE("no array may be missing or have another shape", "[damage]") {
 }
 
 TEST_CASE("a document with anything in any place is loaded or refused, never more", "[damage]") {
-  const std::vector<json> replacements{
-      nullptr, -1, 1e300, INT64_MAX, "x", json::array(), json::object(), {1, "y", nullptr}, true};
+  const std::vector<json> replacements{nullptr,           -1,  1e300, INT64_MAX, "x", json::array(), json::object(),
+                                       {1, "y", nullptr}, true};
   int refused = 0;
   for (const bool small : {true, false}) {
-    const zelos::artifact::Opened whole =
-        zelos::artifact::read(small ? toy::small_artifact() : toy::artifact());
+    const zelos::artifact::Opened whole = zelos::artifact::read(small ? toy::small_artifact() : toy::artifact());
     std::vector<json::json_pointer> places;
     visit(whole.contents.document, json::json_pointer(), &places);
     REQUIRE(places.size() > (small ? 80 : 300));

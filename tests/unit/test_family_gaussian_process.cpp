@@ -19,15 +19,13 @@ void smooth(const Eigen::VectorXd& x, double* y) {
   y[3] = 2.0 * std::exp(0.4 * x[0] - 0.3 * x[1]) * std::sin(1.0 + x[2]);
 }
 
-double correlation(Correlation kind, const Eigen::VectorXd& a, const Eigen::VectorXd& b,
-                   const Eigen::VectorXd& l) {
+double correlation(Correlation kind, const Eigen::VectorXd& a, const Eigen::VectorXd& b, const Eigen::VectorXd& l) {
   const double r = ((a - b).array() / l.array()).matrix().norm();
   if (kind == Correlation::kSquaredExponential) return std::exp(-0.5 * r * r);
   return (1.0 + std::sqrt(5.0) * r + 5.0 / 3.0 * r * r) * std::exp(-std::sqrt(5.0) * r);
 }
 
-Eigen::MatrixXd correlations(Correlation kind, const RowMatrix& a, const RowMatrix& b,
-                             const Eigen::VectorXd& l) {
+Eigen::MatrixXd correlations(Correlation kind, const RowMatrix& a, const RowMatrix& b, const Eigen::VectorXd& l) {
   Eigen::MatrixXd c(a.rows(), b.rows());
   for (Eigen::Index i = 0; i < a.rows(); ++i) {
     for (Eigen::Index j = 0; j < b.rows(); ++j) c(i, j) = correlation(kind, a.row(i), b.row(j), l);
@@ -55,8 +53,8 @@ struct Dense {
   Eigen::MatrixXd c, h, inverse, normal, trend, weights;
   Eigen::VectorXd signal;
 
-  Dense(Correlation kind, const RowMatrix& x, const Eigen::MatrixXd& trend_columns,
-        const Eigen::MatrixXd& y, const Eigen::VectorXd& length, double noise)
+  Dense(Correlation kind, const RowMatrix& x, const Eigen::MatrixXd& trend_columns, const Eigen::MatrixXd& y,
+        const Eigen::VectorXd& length, double noise)
       : c(correlations(kind, x, x, length)), h(trend_columns) {
     c.diagonal().array() += noise;
     inverse = c.ldlt().solve(Eigen::MatrixXd::Identity(c.rows(), c.rows()));
@@ -71,12 +69,10 @@ struct Dense {
   }
 
   double negative_log_likelihood() const {
-    const double log_det =
-        c.ldlt().vectorD().array().log().sum() + normal.ldlt().vectorD().array().log().sum();
+    const double log_det = c.ldlt().vectorD().array().log().sum() + normal.ldlt().vectorD().array().log().sum();
     const auto n = static_cast<double>(c.rows());
     const auto m = static_cast<double>(signal.size());
-    return 0.5 * ((n - static_cast<double>(h.cols())) * signal.array().log().sum() + m * log_det) /
-           (n * m);
+    return 0.5 * ((n - static_cast<double>(h.cols())) * signal.array().log().sum() + m * log_det) / (n * m);
   }
 };
 
@@ -86,19 +82,15 @@ void hyperparameters(const State& state, int64_t output, Eigen::VectorXd& length
   const auto group = settings.at("outputs")[static_cast<size_t>(output)].at("group").get<size_t>();
   const State::Array& all = state.array("length_scales");
   const auto d = static_cast<size_t>(all.shape[1]);
-  length =
-      Eigen::Map<const Eigen::VectorXd>(all.data.data() + group * d, static_cast<Eigen::Index>(d));
+  length = Eigen::Map<const Eigen::VectorXd>(all.data.data() + group * d, static_cast<Eigen::Index>(d));
   noise = settings.at("groups")[group].at("noise_to_signal").get<double>();
 }
 
-size_t group_count(const State& state) {
-  return nlohmann::json::parse(state.settings).at("groups").size();
-}
+size_t group_count(const State& state) { return nlohmann::json::parse(state.settings).at("groups").size(); }
 
 }  // namespace
 
-TEST_CASE("gaussian_process: likelihood and gradient against dense algebra",
-          "[family][gaussian_process]") {
+TEST_CASE("gaussian_process: likelihood and gradient against dense algebra", "[family][gaussian_process]") {
   for (const Correlation kind : {Correlation::kSquaredExponential, Correlation::kMatern52}) {
     const RowMatrix x = random_points(70, 3, 1);
     const Eigen::MatrixXd y = apply(x, 4, smooth).leftCols(3);
@@ -107,8 +99,7 @@ TEST_CASE("gaussian_process: likelihood and gradient against dense algebra",
     Eigen::VectorXd theta(4);
     theta << 0.3, -0.2, 0.1, -6.0;
     const auto dense = [&](const Eigen::VectorXd& t) {
-      return Dense(kind, x, h, y, t.head(3).array().exp(), std::exp(t[3]))
-          .negative_log_likelihood();
+      return Dense(kind, x, h, y, t.head(3).array().exp(), std::exp(t[3])).negative_log_likelihood();
     };
     Eigen::VectorXd gradient;
     CHECK(likelihood(theta, gradient) == Approx(dense(theta)).epsilon(1e-10));
@@ -127,8 +118,7 @@ TEST_CASE("gaussian_process: likelihood and gradient against dense algebra",
 
 TEST_CASE("gaussian_process: leave-one-out errors against refits", "[family][gaussian_process]") {
   const RowMatrix x = random_points(40, 2, 2);
-  const Eigen::MatrixXd y =
-      apply(x, 1, [](const Eigen::VectorXd& p, double* v) { v[0] = std::sin(3 * p[0] + p[1]); });
+  const Eigen::MatrixXd y = apply(x, 1, [](const Eigen::VectorXd& p, double* v) { v[0] = std::sin(3 * p[0] + p[1]); });
   Eigen::Vector3d theta(0.0, 0.4, -7.0);
   zelos::family::Likelihood likelihood(Correlation::kMatern52, x, quadratic_trend(x), y);
   const Eigen::VectorXd length = theta.head(2).array().exp();
@@ -141,29 +131,25 @@ TEST_CASE("gaussian_process: leave-one-out errors against refits", "[family][gau
       rest.row(row) = x.row(j);
       y_rest.row(row++) = y.row(j);
     }
-    const Dense refit(Correlation::kMatern52, rest, quadratic_trend(rest), y_rest, length,
-                      std::exp(theta[2]));
-    const double prediction =
-        (quadratic_trend(left) * refit.trend +
-         correlations(Correlation::kMatern52, left, rest, length) * refit.weights)(0, 0);
+    const Dense refit(Correlation::kMatern52, rest, quadratic_trend(rest), y_rest, length, std::exp(theta[2]));
+    const double prediction = (quadratic_trend(left) * refit.trend +
+                               correlations(Correlation::kMatern52, left, rest, length) * refit.weights)(0, 0);
     sum += std::pow(prediction - y(i, 0), 2);
   }
   CHECK(likelihood.leave_one_out(theta)[0] == Approx(sum / 40.0).epsilon(1e-7));
   CHECK(likelihood.fit(theta).left_out_errors.squaredNorm() == Approx(sum).epsilon(1e-7));
 }
 
-TEST_CASE("gaussian_process: mean, variance and jacobian against dense algebra",
-          "[family][gaussian_process]") {
+TEST_CASE("gaussian_process: mean, variance and jacobian against dense algebra", "[family][gaussian_process]") {
   const std::string kernel = GENERATE("squared_exponential", "matern52");
   const std::string groups = GENERATE("0", "2", "\"auto\"");
-  const Correlation kind =
-      kernel == "matern52" ? Correlation::kMatern52 : Correlation::kSquaredExponential;
+  const Correlation kind = kernel == "matern52" ? Correlation::kMatern52 : Correlation::kSquaredExponential;
   const RowMatrix x = random_points(301, 3, 3);
   const RowMatrix y = apply(x, 4, smooth);
-  const Trained trained = train(kFamily, x, y,
-                                {R"({"kernel": ")" + kernel +
-                                 R"(", "variance": "posterior", "hyper_points": 100, "groups": )" +
-                                 groups + R"(, "noise_to_signal_bounds": [1e-7, 1.0]})"});
+  const Trained trained =
+      train(kFamily, x, y,
+            {R"({"kernel": ")" + kernel + R"(", "variance": "posterior", "hyper_points": 100, "groups": )" + groups +
+             R"(, "noise_to_signal_bounds": [1e-7, 1.0]})"});
   INFO(trained.message);
   REQUIRE(trained.status == ZELOS_OK);
   Opened model(kFamily, trained.state);
@@ -173,8 +159,7 @@ TEST_CASE("gaussian_process: mean, variance and jacobian against dense algebra",
     double noise = 0.0;
     hyperparameters(trained.state, o, length, noise);
     const Dense dense(kind, x, quadratic_trend(x), y.col(o), length, noise);
-    CHECK(trained.state.array("signal_variance").data[static_cast<size_t>(o)] ==
-          Approx(dense.signal[0]).epsilon(1e-6));
+    CHECK(trained.state.array("signal_variance").data[static_cast<size_t>(o)] == Approx(dense.signal[0]).epsilon(1e-6));
     const Eigen::MatrixXd h = quadratic_trend(queries);
     const Eigen::MatrixXd k = correlations(kind, queries, x, length);
     const Eigen::VectorXd mean = h * dense.trend + k * dense.weights;
@@ -183,9 +168,8 @@ TEST_CASE("gaussian_process: mean, variance and jacobian against dense algebra",
       CHECK(model.predict(queries.row(i))[o] == Approx(mean[i]).epsilon(1e-7));
       Eigen::VectorXd variance;
       REQUIRE(model.variance(queries.row(i), variance) == ZELOS_OK);
-      const double expected =
-          dense.signal[0] * (1.0 - k.row(i) * dense.inverse * k.row(i).transpose() +
-                             r.col(i).dot(dense.normal.ldlt().solve(r.col(i))));
+      const double expected = dense.signal[0] * (1.0 - k.row(i) * dense.inverse * k.row(i).transpose() +
+                                                 r.col(i).dot(dense.normal.ldlt().solve(r.col(i))));
       CHECK(variance[o] == Approx(expected).epsilon(1e-3).margin(1e-7 * dense.signal[0]));
     }
   }
@@ -194,8 +178,7 @@ TEST_CASE("gaussian_process: mean, variance and jacobian against dense algebra",
     const RowMatrix exact = model.jacobian(queries.row(i), &value);
     CHECK((value - model.predict(queries.row(i))).norm() < 1e-11 * value.norm());
     const RowMatrix numeric = numeric_jacobian(model, queries.row(i), 1e-3);
-    for (Eigen::Index o = 0; o < 4; ++o)
-      CHECK((exact.row(o) - numeric.row(o)).norm() < 1e-6 * exact.row(o).norm());
+    for (Eigen::Index o = 0; o < 4; ++o) CHECK((exact.row(o) - numeric.row(o)).norm() < 1e-6 * exact.row(o).norm());
   }
 }
 
@@ -204,8 +187,7 @@ TEST_CASE("gaussian_process: with a tiny noise it interpolates, and predicts hel
   const RowMatrix x = random_points(250, 3, 5);
   const RowMatrix y = apply(x, 4, smooth);
   const Trained trained =
-      train(kFamily, x, y,
-            {R"({"kernel": "matern52", "hyper_points": 150, "length_scale_bounds": [0.1, 1.0],
+      train(kFamily, x, y, {R"({"kernel": "matern52", "hyper_points": 150, "length_scale_bounds": [0.1, 1.0],
                                      "noise_to_signal_bounds": [1e-10, 1e-10]})"});
   REQUIRE(trained.status == ZELOS_OK);
   Opened model(kFamily, trained.state);
@@ -224,12 +206,10 @@ TEST_CASE("gaussian_process: with a tiny noise it interpolates, and predicts hel
   CHECK(std::sqrt(sum / 100.0) < 1e-3);
 }
 
-TEST_CASE("gaussian_process: finds the noise of noisy data and says that it converged",
-          "[family][gaussian_process]") {
+TEST_CASE("gaussian_process: finds the noise of noisy data and says that it converged", "[family][gaussian_process]") {
   const RowMatrix x = random_points(300, 2, 7);
-  RowMatrix y = apply(x, 1, [](const Eigen::VectorXd& p, double* v) {
-    v[0] = std::sin(4 * p[0]) * std::cos(3 * p[1]);
-  });
+  RowMatrix y =
+      apply(x, 1, [](const Eigen::VectorXd& p, double* v) { v[0] = std::sin(4 * p[0]) * std::cos(3 * p[1]); });
   std::mt19937_64 random(8);
   std::normal_distribution<double> normal(0.0, 0.05);
   for (Eigen::Index i = 0; i < y.size(); ++i) y.data()[i] += normal(random);
@@ -263,8 +243,7 @@ TEST_CASE("gaussian_process: auto groups join outputs of one shape and keep othe
   CHECK(group_count(train(kFamily, x, y, settings).state) == 1);
 }
 
-TEST_CASE("gaussian_process: deterministic, and resumed equals uninterrupted",
-          "[family][gaussian_process]") {
+TEST_CASE("gaussian_process: deterministic, and resumed equals uninterrupted", "[family][gaussian_process]") {
   const std::string groups = GENERATE("3", "\"auto\"");
   const RowMatrix x = random_points(120, 3, 11);
   const RowMatrix y = apply(x, 4, smooth);

@@ -43,8 +43,7 @@ RowMatrix without(const RowMatrix& m, Eigen::Index row) {
 
 }  // namespace
 
-TEST_CASE("left-out variance: leverages of refits, calibrated, the most likely of its kind",
-          "[family]") {
+TEST_CASE("left-out variance: leverages of refits, calibrated, the most likely of its kind", "[family]") {
   const RowMatrix x = random_points(90, 3, 1);
   std::mt19937_64 random(2);
   std::normal_distribution<double> normal;
@@ -56,9 +55,8 @@ TEST_CASE("left-out variance: leverages of refits, calibrated, the most likely o
     errors(i, 1) = 2.0 * normal(random);
   }
   const LeftOutVariance::Fit fit = LeftOutVariance::fit(x, errors);
-  std::vector<zelos_array> arrays = {
-      {"leverage_factor", fit.leverage_factor.data(), 2, {10, 10, 0, 0}},
-      {"variance_terms", fit.variance_terms.data(), 2, {2, 2, 0, 0}}};
+  std::vector<zelos_array> arrays = {{"leverage_factor", fit.leverage_factor.data(), 2, {10, 10, 0, 0}},
+                                     {"variance_terms", fit.variance_terms.data(), 2, {2, 2, 0, 0}}};
   const zelos_state state = {sizeof(zelos_state), 2, arrays.data(), "{}"};
   const LeftOutVariance variance(state, 3, 2);
   std::vector<double> work(static_cast<size_t>(variance.workspace()));
@@ -69,8 +67,7 @@ TEST_CASE("left-out variance: leverages of refits, calibrated, the most likely o
     const Eigen::VectorXd query = queries.row(i);
     variance.evaluate(query.data(), found, work.data());
     for (Eigen::Index o = 0; o < 2; ++o) {
-      CHECK(found[o] ==
-            Approx(fit.variance_terms(o, 0) * std::pow(expected, fit.variance_terms(o, 1))));
+      CHECK(found[o] == Approx(fit.variance_terms(o, 0) * std::pow(expected, fit.variance_terms(o, 1))));
     }
   }
   const Eigen::ArrayXd scaled = left_out.array() / left_out.mean();
@@ -94,29 +91,24 @@ TEST_CASE("left-out variance: leverages of refits, calibrated, the most likely o
 }
 
 TEST_CASE("left-out variance: few points, no errors", "[family]") {
-  const LeftOutVariance::Fit few =
-      LeftOutVariance::fit(random_points(3, 2, 1), Eigen::MatrixXd::Constant(3, 1, 0.5));
+  const LeftOutVariance::Fit few = LeftOutVariance::fit(random_points(3, 2, 1), Eigen::MatrixXd::Constant(3, 1, 0.5));
   CHECK(few.leverage_factor.size() == 1);
   CHECK(few.variance_terms(0, 0) == Approx(0.25));
-  const LeftOutVariance::Fit none =
-      LeftOutVariance::fit(random_points(30, 2, 1), Eigen::MatrixXd::Zero(30, 1));
+  const LeftOutVariance::Fit none = LeftOutVariance::fit(random_points(30, 2, 1), Eigen::MatrixXd::Zero(30, 1));
   CHECK(none.variance_terms.isZero(0.0));
 }
 
 TEST_CASE("left-out variance: errors at new points are as large as predicted", "[family]") {
   const bool polynomial = GENERATE(false, true);
-  const std::string params =
-      polynomial ? GENERATE(R"({"degree": 4})", R"({"degree": 3, "shrinkage": "none"})")
-                 : GENERATE(R"({"kernel": "matern52", "groups": 0})", R"({"groups": 1})");
+  const std::string params = polynomial ? GENERATE(R"({"degree": 4})", R"({"degree": 3, "shrinkage": "none"})")
+                                        : GENERATE(R"({"kernel": "matern52", "groups": 0})", R"({"groups": 1})");
   INFO(params);
   const RowMatrix x = random_points(150, 3, 5);
   const Trained trained =
-      train(polynomial ? zelos_family_polynomial() : zelos_family_gaussian_process(), x,
-            apply(x, 2, uneven), {params});
+      train(polynomial ? zelos_family_polynomial() : zelos_family_gaussian_process(), x, apply(x, 2, uneven), {params});
   INFO(trained.message);
   REQUIRE(trained.status == ZELOS_OK);
-  Opened model(polynomial ? zelos_family_polynomial() : zelos_family_gaussian_process(),
-               trained.state);
+  Opened model(polynomial ? zelos_family_polynomial() : zelos_family_gaussian_process(), trained.state);
   const RowMatrix queries = random_points(1000, 3, 6);
   const RowMatrix truth = apply(queries, 2, uneven);
   Eigen::ArrayXd ratio = Eigen::ArrayXd::Zero(2);
@@ -124,8 +116,7 @@ TEST_CASE("left-out variance: errors at new points are as large as predicted", "
     Eigen::VectorXd variance;
     REQUIRE(model.variance(queries.row(i), variance) == ZELOS_OK);
     REQUIRE((variance.array() > 0.0).all());
-    ratio += (model.predict(queries.row(i)) - truth.row(i).transpose()).array().square() /
-             variance.array() / 1000.0;
+    ratio += (model.predict(queries.row(i)) - truth.row(i).transpose()).array().square() / variance.array() / 1000.0;
   }
   // The errors of these smooth functions range over five decades, and few points are in the
   // corners.
@@ -160,6 +151,5 @@ TEST_CASE("left-out variance: damaged states are refused", "[family]") {
   std::string message;
   CHECK(model.variance(x.row(0), variance, &message) == ZELOS_E_MISSING);
   CHECK_THAT(message, Contains("variance: none"));
-  CHECK(train(family, x, apply(x, 2, uneven), {R"({"variance": "some"})"}).status ==
-        ZELOS_E_ARGUMENT);
+  CHECK(train(family, x, apply(x, 2, uneven), {R"({"variance": "some"})"}).status == ZELOS_E_ARGUMENT);
 }

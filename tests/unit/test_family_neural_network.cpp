@@ -22,9 +22,7 @@ using zelos::nn::Random;
 
 const zelos_family& family() { return *zelos_family_neural_network(); }
 
-const zelos_train& training() {
-  return *static_cast<const zelos_train*>(family().get_extension(ZELOS_EXT_TRAIN));
-}
+const zelos_train& training() { return *static_cast<const zelos_train*>(family().get_extension(ZELOS_EXT_TRAIN)); }
 
 /// A copy of a state that outlives the call that hands it over.
 struct Stored {
@@ -48,8 +46,7 @@ struct Stored {
       const zelos_array& a = state->arrays[i];
       int64_t size = 1;
       for (int32_t k = 0; k < a.rank; ++k) size *= a.shape[k];
-      stored.arrays.push_back(
-          {a.name, a.rank, {a.shape, a.shape + a.rank}, Buffer(a.data, a.data + size)});
+      stored.arrays.push_back({a.name, a.rank, {a.shape, a.shape + a.rank}, Buffer(a.data, a.data + size)});
     }
     *static_cast<Stored*>(to) = std::move(stored);
     return ZELOS_OK;
@@ -72,8 +69,7 @@ struct Stored {
       std::copy(a.shape.begin(), a.shape.end(), view.shape);
       views.push_back(view);
     }
-    const zelos_state state{sizeof(zelos_state), static_cast<uint32_t>(views.size()), views.data(),
-                            settings.c_str()};
+    const zelos_state state{sizeof(zelos_state), static_cast<uint32_t>(views.size()), views.data(), settings.c_str()};
     return use(state);
   }
 };
@@ -110,8 +106,7 @@ class Model {
     std::vector<double> j(static_cast<size_t>(n_outputs * n_inputs));
     y.resize(static_cast<size_t>(n_outputs));
     zelos_error error = no_error();
-    REQUIRE(family().predict_jacobian(model_, x.data(), y.data(), j.data(), workspace_.data(),
-                                      &error) == ZELOS_OK);
+    REQUIRE(family().predict_jacobian(model_, x.data(), y.data(), j.data(), workspace_.data(), &error) == ZELOS_OK);
     return j;
   }
 
@@ -131,8 +126,7 @@ struct Data {
 };
 
 std::vector<double> smooth(const double* x) {
-  return {std::sin(1.2 * x[0] + 0.5 * x[1]) + 0.5 * x[2], std::exp(0.5 * x[0] * x[2]) - 1.0,
-          x[1] / (3.0 + x[0])};
+  return {std::sin(1.2 * x[0] + 0.5 * x[1]) + 0.5 * x[2], std::exp(0.5 * x[0] * x[2]) - 1.0, x[1] / (3.0 + x[0])};
 }
 
 Data smooth_data(int64_t n, uint64_t seed) {
@@ -155,8 +149,8 @@ struct Watch {
   zelos_error error = no_error();
 };
 
-zelos_status train(const Data& data, const std::string& params, Watch& watch,
-                   const Stored* resume = nullptr, uint64_t seed = 1, int32_t n_threads = 1) {
+zelos_status train(const Data& data, const std::string& params, Watch& watch, const Stored* resume = nullptr,
+                   uint64_t seed = 1, int32_t n_threads = 1) {
   zelos_train_options options{};
   options.struct_size = sizeof options;
   options.params_json = params.c_str();
@@ -177,9 +171,7 @@ zelos_status train(const Data& data, const std::string& params, Watch& watch,
     return Stored::copy(&watching.checkpoint, state, error);
   };
   const zelos_training_set set = data.set();
-  const auto run = [&] {
-    return training().train(nullptr, &set, &options, Stored::copy, &watch.final, &watch.error);
-  };
+  const auto run = [&] { return training().train(nullptr, &set, &options, Stored::copy, &watch.final, &watch.error); };
   if (resume == nullptr) return run();
   return resume->with([&](const zelos_state& state) {
     options.resume = &state;
@@ -187,13 +179,11 @@ zelos_status train(const Data& data, const std::string& params, Watch& watch,
   });
 }
 
-const std::string kSmall =
-    R"({"n_layers": 2, "layer_size": 12, "epochs": 120, "lbfgs_iterations": 450})";
+const std::string kSmall = R"({"n_layers": 2, "layer_size": 12, "epochs": 120, "lbfgs_iterations": 450})";
 
 }  // namespace
 
-TEST_CASE("neural_network: the gradient of the loss agrees with finite differences",
-          "[neural_network]") {
+TEST_CASE("neural_network: the gradient of the loss agrees with finite differences", "[neural_network]") {
   const auto activation = GENERATE(Activation::kTanh, Activation::kSilu, Activation::kGelu);
   const Layout layout(3, 5, 2, 9, activation);
   Random random(4, 0);
@@ -201,8 +191,7 @@ TEST_CASE("neural_network: the gradient of the loss agrees with finite differenc
   for (const Layout::Layer& layer : layout.layers) {
     for (int64_t i = 0; i < layer.n_in; ++i) {
       for (int64_t j = 0; j < layer.n_out; ++j) {
-        weights[static_cast<size_t>(layer.weights + i * layer.n_cols + j)] +=
-            random.uniform() - 0.5;
+        weights[static_cast<size_t>(layer.weights + i * layer.n_cols + j)] += random.uniform() - 0.5;
       }
     }
   }
@@ -242,8 +231,7 @@ TEST_CASE("neural_network: the gradient of the loss agrees with finite differenc
   CHECK(worst < 1e-7 * largest);
 }
 
-TEST_CASE("neural_network: kernels agree with the standard library and with each other",
-          "[neural_network]") {
+TEST_CASE("neural_network: kernels agree with the standard library and with each other", "[neural_network]") {
   Buffer z, h(4096), slope(4096), h_base(4096), slope_base(4096);
   for (int i = 0; i < 4096; ++i) z.push_back(-40.0 + 80.0 * i / 4095.0);
   const auto exact = [](Activation a, double x) {
@@ -258,8 +246,7 @@ TEST_CASE("neural_network: kernels agree with the standard library and with each
     for (size_t i = 0; i < 4096; ++i) {
       const double x = z[i], e = 1e-5;
       worst = std::max(worst, std::fabs(h[i] - exact(a, x)));
-      worst_slope = std::max(worst_slope,
-                             std::fabs(slope[i] - (exact(a, x + e) - exact(a, x - e)) / (2.0 * e)));
+      worst_slope = std::max(worst_slope, std::fabs(slope[i] - (exact(a, x + e) - exact(a, x - e)) / (2.0 * e)));
       apart = std::max(apart, std::fabs(h[i] - h_base[i]) + std::fabs(slope[i] - slope_base[i]));
     }
     CHECK(worst < 1e-14);
@@ -276,24 +263,21 @@ TEST_CASE("neural_network: kernels agree with the standard library and with each
   CHECK(h[3] == 0.0);
 
   Random random(9, 0);
-  for (const auto& [rows, inner, cols] :
-       std::vector<std::array<int64_t, 3>>{{1, 3, 8}, {13, 7, 24}, {32, 65, 40}}) {
+  for (const auto& [rows, inner, cols] : std::vector<std::array<int64_t, 3>>{{1, 3, 8}, {13, 7, 24}, {32, 65, 40}}) {
     Buffer a, b, c(static_cast<size_t>(rows * cols)), d;
     for (int64_t i = 0; i < rows * inner; ++i) a.push_back(random.uniform());
     for (int64_t i = 0; i < inner * cols; ++i) b.push_back(random.uniform());
     d = c;
     for (const bool transposed : {false, true}) {
       const int64_t by_row = transposed ? 1 : inner, by_col = transposed ? rows : 1;
-      zelos::nn::kernels().product(
-          {rows, inner, cols, a.data(), by_row, by_col, b.data(), c.data(), nullptr, false});
+      zelos::nn::kernels().product({rows, inner, cols, a.data(), by_row, by_col, b.data(), c.data(), nullptr, false});
       zelos::nn::baseline_kernels().product(
           {rows, inner, cols, a.data(), by_row, by_col, b.data(), d.data(), nullptr, false});
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t j = 0; j < cols; ++j) {
           double sum = 0.0;
           for (int64_t k = 0; k < inner; ++k) {
-            sum += a[static_cast<size_t>(i * by_row + k * by_col)] *
-                   b[static_cast<size_t>(k * cols + j)];
+            sum += a[static_cast<size_t>(i * by_row + k * by_col)] * b[static_cast<size_t>(k * cols + j)];
           }
           REQUIRE(c[static_cast<size_t>(i * cols + j)] == Approx(sum).epsilon(1e-13));
           REQUIRE(d[static_cast<size_t>(i * cols + j)] == Approx(sum).epsilon(1e-13));
@@ -303,8 +287,7 @@ TEST_CASE("neural_network: kernels agree with the standard library and with each
   }
 }
 
-TEST_CASE("neural_network: learns a smooth function to 1e-3, with an exact Jacobian",
-          "[neural_network]") {
+TEST_CASE("neural_network: learns a smooth function to 1e-3, with an exact Jacobian", "[neural_network]") {
   const std::string activation = GENERATE("tanh", "silu", "gelu");
   const Data data = smooth_data(400, 1);
   Watch watch;
@@ -337,8 +320,7 @@ TEST_CASE("neural_network: learns a smooth function to 1e-3, with an exact Jacob
       down[k] -= h;
       const std::vector<double> y_up = model(up), y_down = model(down);
       for (size_t j = 0; j < 3; ++j) {
-        worst_slope = std::max(worst_slope,
-                               std::fabs(jacobian[3 * j + k] - (y_up[j] - y_down[j]) / (2.0 * h)));
+        worst_slope = std::max(worst_slope, std::fabs(jacobian[3 * j + k] - (y_up[j] - y_down[j]) / (2.0 * h)));
       }
     }
   }
@@ -346,9 +328,8 @@ TEST_CASE("neural_network: learns a smooth function to 1e-3, with an exact Jacob
   CHECK(worst_slope < 1e-8);
 }
 
-TEST_CASE(
-    "neural_network: same seed, same state, with any number of threads; other seed, other state",
-    "[neural_network]") {
+TEST_CASE("neural_network: same seed, same state, with any number of threads; other seed, other state",
+          "[neural_network]") {
   const Data data = smooth_data(300, 3);
   Watch first, again, other;
   REQUIRE(train(data, kSmall, first) == ZELOS_OK);
@@ -380,16 +361,14 @@ TEST_CASE("neural_network: a training that was cut off ends in the same state af
 
   Watch refused;
   CHECK(train(data, kSmall, refused, &whole.checkpoint, 2) == ZELOS_E_ARGUMENT);
-  CHECK(std::string(refused.error.message).find("another training set, params or seed") !=
-        std::string::npos);
+  CHECK(std::string(refused.error.message).find("another training set, params or seed") != std::string::npos);
   CHECK(train(data, kSmall, refused, &whole.final) == ZELOS_E_FORMAT);
   Stored damaged = whole.checkpoint;
   damaged.at("weights").shape[0] -= 1;
   CHECK(train(data, kSmall, refused, &damaged) == ZELOS_E_FORMAT);
 }
 
-TEST_CASE("neural_network: errors that matter little in units of y_scale are given up first",
-          "[neural_network]") {
+TEST_CASE("neural_network: errors that matter little in units of y_scale are given up first", "[neural_network]") {
   Data data = smooth_data(200, 6);
   const std::string params =
       R"({"n_layers": 1, "layer_size": 2, "epochs": 300, "lbfgs_iterations": 200, "trend": "none", "batch_size": 200, "learning_rate": 0.02})";
@@ -417,8 +396,7 @@ TEST_CASE("neural_network: errors that matter little in units of y_scale are giv
   CHECK(error_of(cares_for_second, 1) < 0.5 * error_of(cares_for_first, 1));
 }
 
-TEST_CASE("neural_network: constant outputs, few points and one point at the edge",
-          "[neural_network]") {
+TEST_CASE("neural_network: constant outputs, few points and one point at the edge", "[neural_network]") {
   Data data = smooth_data(12, 8);
   for (size_t i = 0; i < 12; ++i) data.y[3 * i + 1] = 4.0;
   Watch watch;
@@ -430,8 +408,7 @@ TEST_CASE("neural_network: constant outputs, few points and one point at the edg
   CHECK(model({0.1, 0.2, 0.3})[1] == Approx(4.0));
 }
 
-TEST_CASE("neural_network: wrong params and data are refused with a message that names them",
-          "[neural_network]") {
+TEST_CASE("neural_network: wrong params and data are refused with a message that names them", "[neural_network]") {
   const Data data = smooth_data(20, 1);
   const auto message = [&](const Data& set, const std::string& params) {
     Watch watch;
@@ -469,9 +446,8 @@ TEST_CASE("neural_network: wrong params and data are refused with a message that
 
 TEST_CASE("neural_network: a damaged state is refused", "[neural_network]") {
   Watch watch;
-  REQUIRE(train(smooth_data(30, 1),
-                R"({"epochs": 3, "lbfgs_iterations": 0, "n_layers": 2, "layer_size": 5})",
-                watch) == ZELOS_OK);
+  REQUIRE(train(smooth_data(30, 1), R"({"epochs": 3, "lbfgs_iterations": 0, "n_layers": 2, "layer_size": 5})", watch) ==
+          ZELOS_OK);
   const Stored good = watch.final;
   const std::function<void(Stored&)> damages[] = {
       [](Stored& s) { s.arrays.erase(s.arrays.begin()); },
@@ -485,9 +461,7 @@ TEST_CASE("neural_network: a damaged state is refused", "[neural_network]") {
       [](Stored& s) { s.at("weights_1").data[3] = std::numeric_limits<double>::quiet_NaN(); },
       [](Stored& s) { s.settings = "{}"; },
       [](Stored& s) { s.settings = "not JSON"; },
-      [](Stored& s) {
-        s.settings = R"({"n_layers": 200, "activation": "silu", "trend_order": 1})";
-      },
+      [](Stored& s) { s.settings = R"({"n_layers": 200, "activation": "silu", "trend_order": 1})"; },
       [](Stored& s) { s.settings = R"({"n_layers": 2, "activation": "relu", "trend_order": 1})"; },
       [](Stored& s) { s.settings = R"({"n_layers": 2, "activation": 7, "trend_order": 1})"; },
   };
@@ -497,8 +471,8 @@ TEST_CASE("neural_network: a damaged state is refused", "[neural_network]") {
     damage(damaged);
     zelos_error error = no_error();
     zelos_model* model = nullptr;
-    const zelos_status status = damaged.with(
-        [&](const zelos_state& state) { return family().open(nullptr, &state, &model, &error); });
+    const zelos_status status =
+        damaged.with([&](const zelos_state& state) { return family().open(nullptr, &state, &model, &error); });
     INFO("damage " << number++ << ": " << error.message);
     CHECK(status == ZELOS_E_FORMAT);
     CHECK(model == nullptr);

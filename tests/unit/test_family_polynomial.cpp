@@ -39,8 +39,7 @@ Eigen::MatrixXd dense_basis(const State& state, const RowMatrix& x) {
   for (Eigen::Index i = 0; i < x.rows(); ++i) {
     for (int64_t t = 0; t < index.shape[0]; ++t) {
       for (int64_t j = 0; j < index.shape[1]; ++j) {
-        phi(i, t) *= legendre(
-            static_cast<int>(index.data[static_cast<size_t>(t * index.shape[1] + j)]), x(i, j));
+        phi(i, t) *= legendre(static_cast<int>(index.data[static_cast<size_t>(t * index.shape[1] + j)]), x(i, j));
       }
     }
   }
@@ -49,11 +48,9 @@ Eigen::MatrixXd dense_basis(const State& state, const RowMatrix& x) {
 
 }  // namespace
 
-TEST_CASE("polynomial: least squares is exact on polynomials of its degree",
-          "[family][polynomial]") {
+TEST_CASE("polynomial: least squares is exact on polynomials of its degree", "[family][polynomial]") {
   const RowMatrix x = random_points(60, 3, 1);
-  const Trained trained =
-      train(kFamily, x, apply(x, 3, cubic), {R"({"degree": 3, "shrinkage": "none"})"});
+  const Trained trained = train(kFamily, x, apply(x, 3, cubic), {R"({"degree": 3, "shrinkage": "none"})"});
   REQUIRE(trained.status == ZELOS_OK);
   Opened model(kFamily, trained.state);
   const RowMatrix queries = 1.1 * random_points(50, 3, 2);
@@ -68,8 +65,7 @@ TEST_CASE("polynomial: least squares is exact on polynomials of its degree",
   }
 }
 
-TEST_CASE("polynomial: shrinkage reproduces a polynomial to the rounding of its noise floor",
-          "[family][polynomial]") {
+TEST_CASE("polynomial: shrinkage reproduces a polynomial to the rounding of its noise floor", "[family][polynomial]") {
   const RowMatrix x = random_points(80, 3, 1);
   const Trained trained = train(kFamily, x, apply(x, 3, cubic), {R"({"degree": 4})"});
   REQUIRE(trained.status == ZELOS_OK);
@@ -77,13 +73,11 @@ TEST_CASE("polynomial: shrinkage reproduces a polynomial to the rounding of its 
   const RowMatrix queries = random_points(50, 3, 2);
   const RowMatrix expected = apply(queries, 3, cubic);
   for (Eigen::Index i = 0; i < queries.rows(); ++i) {
-    CHECK((model.predict(queries.row(i)).transpose() - expected.row(i)).lpNorm<Eigen::Infinity>() <
-          1e-6);
+    CHECK((model.predict(queries.row(i)).transpose() - expected.row(i)).lpNorm<Eigen::Infinity>() < 1e-6);
   }
 }
 
-TEST_CASE("polynomial: shrinkage beats least squares when the terms are many",
-          "[family][polynomial]") {
+TEST_CASE("polynomial: shrinkage beats least squares when the terms are many", "[family][polynomial]") {
   const RowMatrix x = random_points(60, 3, 3);
   const RowMatrix y = apply(x, 3, smooth);
   const RowMatrix queries = random_points(200, 3, 4);
@@ -104,16 +98,14 @@ TEST_CASE("polynomial: shrinkage beats least squares when the terms are many",
   CHECK(shrunk < 5e-3);
 }
 
-TEST_CASE("polynomial: evidence, its gradient and the posterior against dense algebra",
-          "[family][polynomial]") {
+TEST_CASE("polynomial: evidence, its gradient and the posterior against dense algebra", "[family][polynomial]") {
   const RowMatrix x = random_points(30, 2, 5);
   const RowMatrix y3 = apply(x, 3, [](const Eigen::VectorXd& p, double* y) {
     const Eigen::Vector3d q(p[0], p[1], 0.3);
     smooth(q, y);
   });
   const Eigen::MatrixXd y = y3.leftCols(2);
-  const std::vector<zelos::family::MultiIndex> set =
-      zelos::family::index_set(2, 3, {1.0, 1.0}, 1.0, 100);
+  const std::vector<zelos::family::MultiIndex> set = zelos::family::index_set(2, 3, {1.0, 1.0}, 1.0, 100);
   const zelos::family::LegendreBasis basis(set);
   const Eigen::MatrixXd phi = basis.design(x);
   const Eigen::MatrixXd alpha = basis.to_rows();
@@ -122,13 +114,12 @@ TEST_CASE("polynomial: evidence, its gradient and the posterior against dense al
 
   const auto dense = [&](const Eigen::VectorXd& t) {
     const Eigen::VectorXd lambda = (t[0] + 2.0 * (alpha * t.tail(2)).array()).exp();
-    const Eigen::MatrixXd m = Eigen::MatrixXd::Identity(30, 30) +
-                              phi * Eigen::MatrixXd(lambda.asDiagonal()) * phi.transpose();
+    const Eigen::MatrixXd m =
+        Eigen::MatrixXd::Identity(30, 30) + phi * Eigen::MatrixXd(lambda.asDiagonal()) * phi.transpose();
     const Eigen::LDLT<Eigen::MatrixXd> ldlt(m);
     const double log_det = ldlt.vectorD().array().log().sum();
     double sum = 0.0;
-    for (int o = 0; o < 2; ++o)
-      sum += 30.0 * std::log(y.col(o).dot(ldlt.solve(y.col(o))) / 30.0) + log_det;
+    for (int o = 0; o < 2; ++o) sum += 30.0 * std::log(y.col(o).dot(ldlt.solve(y.col(o))) / 30.0) + log_det;
     return sum / 120.0;
   };
   Eigen::VectorXd gradient;
@@ -149,15 +140,13 @@ TEST_CASE("polynomial: evidence, its gradient and the posterior against dense al
   CHECK((factor.transpose() * factor - covariance).norm() < 1e-11 * covariance.norm());
 }
 
-TEST_CASE("polynomial: variance is the posterior variance of the prediction",
-          "[family][polynomial]") {
+TEST_CASE("polynomial: variance is the posterior variance of the prediction", "[family][polynomial]") {
   const RowMatrix x = random_points(50, 3, 6);
   RowMatrix y = apply(x, 3, cubic);
   std::mt19937_64 random(7);
   std::normal_distribution<double> normal(0.0, 0.01);
   for (Eigen::Index i = 0; i < y.size(); ++i) y.data()[i] += normal(random);
-  const Trained trained =
-      train(kFamily, x, y, {R"({"degree": 3, "groups": 2, "variance": "posterior"})"});
+  const Trained trained = train(kFamily, x, y, {R"({"degree": 3, "groups": 2, "variance": "posterior"})"});
   REQUIRE(trained.status == ZELOS_OK);
   Opened model(kFamily, trained.state);
 
@@ -171,8 +160,7 @@ TEST_CASE("polynomial: variance is the posterior variance of the prediction",
     for (Eigen::Index t = 0; t < phi.cols(); ++t) {
       double lambda = group.at("signal_to_noise").get<double>();
       for (size_t j = 0; j < 3; ++j) {
-        lambda *= std::pow(group.at("ratio")[j].get<double>(),
-                           2.0 * index.data[static_cast<size_t>(t) * 3 + j]);
+        lambda *= std::pow(group.at("ratio")[j].get<double>(), 2.0 * index.data[static_cast<size_t>(t) * 3 + j]);
       }
       precision(t, t) += 1.0 / lambda;
     }
@@ -184,8 +172,7 @@ TEST_CASE("polynomial: variance is the posterior variance of the prediction",
       for (Eigen::Index i = 0; i < queries.rows(); ++i) {
         Eigen::VectorXd variance;
         REQUIRE(model.variance(queries.row(i), variance) == ZELOS_OK);
-        const double expected =
-            noise * phi_query.row(i).dot(covariance * phi_query.row(i).transpose());
+        const double expected = noise * phi_query.row(i).dot(covariance * phi_query.row(i).transpose());
         CHECK(variance[o] == Approx(expected).epsilon(1e-8));
         CHECK(model.predict(queries.row(i))[o] == Approx(phi_query.row(i).dot(c)).epsilon(1e-9));
       }
@@ -200,9 +187,8 @@ TEST_CASE("polynomial: leave-one-out errors are those of refits", "[family][poly
   std::mt19937_64 random(7);
   std::normal_distribution<double> normal(0.0, 0.01);
   for (Eigen::Index i = 0; i < y.size(); ++i) y.data()[i] += normal(random);
-  const Trained trained = train(
-      kFamily, x, y,
-      {shrinkage ? R"({"degree": 3, "groups": 1})" : R"({"degree": 3, "shrinkage": "none"})"});
+  const Trained trained =
+      train(kFamily, x, y, {shrinkage ? R"({"degree": 3, "groups": 1})" : R"({"degree": 3, "shrinkage": "none"})"});
   REQUIRE(trained.status == ZELOS_OK);
   const Eigen::MatrixXd phi = dense_basis(trained.state, x);
   Eigen::VectorXd penalty = Eigen::VectorXd::Zero(phi.cols());
@@ -212,8 +198,7 @@ TEST_CASE("polynomial: leave-one-out errors are those of refits", "[family][poly
     for (Eigen::Index t = 0; t < phi.cols(); ++t) {
       double lambda = group.at("signal_to_noise").get<double>();
       for (size_t j = 0; j < 3; ++j) {
-        lambda *= std::pow(group.at("ratio")[j].get<double>(),
-                           2.0 * index.data[static_cast<size_t>(t) * 3 + j]);
+        lambda *= std::pow(group.at("ratio")[j].get<double>(), 2.0 * index.data[static_cast<size_t>(t) * 3 + j]);
       }
       penalty[t] = 1.0 / lambda;
     }
@@ -227,12 +212,10 @@ TEST_CASE("polynomial: leave-one-out errors are those of refits", "[family][poly
     normal_matrix.diagonal() += penalty;
     errors.row(i) = y.row(i) - phi.row(i) * normal_matrix.ldlt().solve(rest.transpose() * rest_y);
   }
-  const zelos::family::LeftOutVariance::Fit expected =
-      zelos::family::LeftOutVariance::fit(x, errors);
+  const zelos::family::LeftOutVariance::Fit expected = zelos::family::LeftOutVariance::fit(x, errors);
   const State::Array& terms = trained.state.array("variance_terms");
   for (Eigen::Index k = 0; k < 6; ++k) {
-    CHECK(terms.data[static_cast<size_t>(k)] ==
-          Approx(expected.variance_terms.data()[k]).epsilon(1e-6).margin(1e-12));
+    CHECK(terms.data[static_cast<size_t>(k)] == Approx(expected.variance_terms.data()[k]).epsilon(1e-6).margin(1e-12));
   }
 }
 
@@ -318,11 +301,9 @@ TEST_CASE("polynomial: wrong params and states are named", "[family][polynomial]
   };
   CHECK_THAT(message(R"({"degre": 3})"), Contains("degre") && Contains("known"));
   CHECK_THAT(message(R"({"degree": 2.5})"), Contains("degree") && Contains("2.5"));
-  CHECK_THAT(message(R"({"degree_weights": [1, 2]})"),
-             Contains("degree_weights") && Contains("3 numbers"));
+  CHECK_THAT(message(R"({"degree_weights": [1, 2]})"), Contains("degree_weights") && Contains("3 numbers"));
   CHECK_THAT(message(R"({"shrinkage": "lasso"})"), Contains("shrinkage") && Contains("lasso"));
-  CHECK_THAT(message(R"({"degree": 4, "shrinkage": "none"})"),
-             Contains("35 terms") && Contains("20"));
+  CHECK_THAT(message(R"({"degree": 4, "shrinkage": "none"})"), Contains("35 terms") && Contains("20"));
   RowMatrix bad = y;
   bad(3, 1) = std::nan("");
   CHECK_THAT(train(kFamily, x, bad).message, Contains("row 3, column 1"));
@@ -338,8 +319,7 @@ TEST_CASE("polynomial: wrong params and states are named", "[family][polynomial]
   CHECK_THAT(error.message, Contains("coefficients"));
 }
 
-TEST_CASE("vector kernels: every variant against scalar code and the portable variant",
-          "[family][kernels]") {
+TEST_CASE("vector kernels: every variant against scalar code and the portable variant", "[family][kernels]") {
   using namespace zelos::family;
   constexpr int64_t n = 264, d = 5, rows = 7;
   std::mt19937_64 random(12);
@@ -353,8 +333,7 @@ TEST_CASE("vector kernels: every variant against scalar code and the portable va
   for (int variant = 0; const VectorKernels* k = vector_kernels_variant(variant); ++variant) {
     INFO(k->name);
     std::vector<double> e(n), e0(n);
-    for (int64_t i = 0; i < n; ++i)
-      e[static_cast<size_t>(i)] = -700.0 + 1400.0 * static_cast<double>(i) / n;
+    for (int64_t i = 0; i < n; ++i) e[static_cast<size_t>(i)] = -700.0 + 1400.0 * static_cast<double>(i) / n;
     e0 = e;
     k->exponential(e.data(), n);
     for (size_t i = 0; i < e.size(); ++i) CHECK(std::abs(e[i] / std::exp(e0[i]) - 1.0) < 1e-15);
@@ -364,8 +343,7 @@ TEST_CASE("vector kernels: every variant against scalar code and the portable va
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t c = 0; c < d; ++c) {
         double sum = 1.0;
-        for (int64_t i = 0; i < n; ++i)
-          sum += a[static_cast<size_t>(r * n + i)] * b[static_cast<size_t>(c * n + i)];
+        for (int64_t i = 0; i < n; ++i) sum += a[static_cast<size_t>(r * n + i)] * b[static_cast<size_t>(c * n + i)];
         CHECK(std::abs(out[static_cast<size_t>(r * d + c)] - sum) < 1e-12);
       }
     }
@@ -385,10 +363,8 @@ TEST_CASE("vector kernels: every variant against scalar code and the portable va
         for (size_t j = 0; j < d; ++j) r2 += w[j] * std::pow(u[j] - b[j * n + i], 2);
         const double r = std::sqrt(r2), s = std::sqrt(5.0) * r;
         const bool gauss = kind == Correlation::kSquaredExponential;
-        CHECK(value[i] == Approx(gauss ? std::exp(-0.5 * r2) : (1 + s + s * s / 3) * std::exp(-s))
-                              .epsilon(1e-12));
-        CHECK(slope[i] == Approx(gauss ? -std::exp(-0.5 * r2) : -5.0 / 3.0 * (1 + s) * std::exp(-s))
-                              .epsilon(1e-12));
+        CHECK(value[i] == Approx(gauss ? std::exp(-0.5 * r2) : (1 + s + s * s / 3) * std::exp(-s)).epsilon(1e-12));
+        CHECK(slope[i] == Approx(gauss ? -std::exp(-0.5 * r2) : -5.0 / 3.0 * (1 + s) * std::exp(-s)).epsilon(1e-12));
       }
     }
   }

@@ -40,8 +40,7 @@ TEST_CASE("golden artifacts open and answer as they did when they were written",
     for (const json& answer : golden.at("answers")) {
       const auto output = answer.at("output").get<std::string>();
       const auto axes = answer.at("axes").get<std::vector<std::vector<double>>>();
-      const zelos::Query query =
-          emulator.query(golden.at("names").get<std::vector<std::string>>(), {{output, axes}});
+      const zelos::Query query = emulator.query(golden.at("names").get<std::vector<std::string>>(), {{output, axes}});
       zelos::Workspace workspace = query.workspace();
       for (size_t p = 0; p < golden.at("points").size(); ++p) {
         CAPTURE(output, p);
@@ -62,8 +61,7 @@ TEST_CASE("golden artifacts open and answer as they did when they were written",
       }
     }
     // The spec that it was trained from is still understood.
-    const zelos::Spec spec =
-        zelos::parse_spec(emulator.info().at("spec").get<std::string>(), "golden.yaml");
+    const zelos::Spec spec = zelos::parse_spec(emulator.info().at("spec").get<std::string>(), "golden.yaml");
     CHECK(spec.name == emulator.name());
   }
 }

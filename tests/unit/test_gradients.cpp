@@ -29,8 +29,7 @@ struct Question {
 double omega(double density, double h0) { return density / (h0 * h0 * 1e-4); }
 
 std::vector<double> derived(const toy::Point& p) {
-  const Query query =
-      emulator().query({"ombh2", "omch2", "H0", "tau", "logA", "ns"}, {{"derived", {}}});
+  const Query query = emulator().query({"ombh2", "omch2", "H0", "tau", "logA", "ns"}, {{"derived", {}}});
   zelos::Workspace workspace = query.workspace();
   std::vector<double> out(query.size());
   REQUIRE(query.evaluate(p.data(), out.data(), workspace).inside());
@@ -38,9 +37,7 @@ std::vector<double> derived(const toy::Point& p) {
 }
 
 const std::vector<Question> kQuestions{
-    {"canonical",
-     {"ombh2", "omch2", "H0", "tau", "logA", "ns"},
-     [](const toy::Point& p) { return p; }},
+    {"canonical", {"ombh2", "omch2", "H0", "tau", "logA", "ns"}, [](const toy::Point& p) { return p; }},
     {"another order and other names",
      {"n_s", "As", "tau_reio", "h", "omega_cdm", "omegabh2"},
      [](const toy::Point& p) {
@@ -49,8 +46,7 @@ const std::vector<Question> kQuestions{
     {"density fractions and fixed physics",
      {"Omega_b", "Omega_c", "H0", "tau", "logA", "ns", "mnu", "w"},
      [](const toy::Point& p) {
-       return std::vector<double>{
-           omega(p[0], p[2]), omega(p[1], p[2]), p[2], p[3], p[4], p[5], 0.06, -1};
+       return std::vector<double>{omega(p[0], p[2]), omega(p[1], p[2]), p[2], p[3], p[4], p[5], 0.06, -1};
      }},
     {"the acoustic angle in place of H0",
      {"ombh2", "omch2", "thetastar", "tau", "A_s", "ns"},
@@ -59,9 +55,7 @@ const std::vector<Question> kQuestions{
      }},
     {"the same in another unit, with fixed physics",
      {"100thetastar", "ombh2", "omch2", "tau", "logA", "ns", "omk"},
-     [](const toy::Point& p) {
-       return std::vector<double>{100 * derived(p)[0], p[0], p[1], p[3], p[4], p[5], 0};
-     }}};
+     [](const toy::Point& p) { return std::vector<double>{100 * derived(p)[0], p[0], p[1], p[3], p[4], p[5], 0}; }}};
 
 const std::vector<Request> kNative{{"Cl.tt", {}},     {"Cl.ee", {}},        {"Cl.te", {}},
                                    {"Pk.linear", {}}, {"Pk.nonlinear", {}}, {"Hubble", {}},
@@ -120,37 +114,30 @@ void check_gradients(const Question& asked, const std::vector<Request>& requests
     const std::vector<double> expected = difference(query, x, j, workspace);
     for (size_t r = 0; r < requests.size(); ++r) {
       const size_t first = static_cast<size_t>(query.blocks()[r].offset);
-      const size_t last =
-          r + 1 < requests.size() ? static_cast<size_t>(query.blocks()[r + 1].offset) : n;
+      const size_t last = r + 1 < requests.size() ? static_cast<size_t>(query.blocks()[r + 1].offset) : n;
       const bool labelled = std::string(requests[r].output) == "derived";
       double largest_value = 0;
-      for (size_t i = first; i < last; ++i)
-        largest_value = std::max(largest_value, std::abs(value[i]));
+      for (size_t i = first; i < last; ++i) largest_value = std::max(largest_value, std::abs(value[i]));
       for (size_t i = first; i < last; ++i) {
         // 1e-6 of the slope, or of a thousandth of the slope that doubles the value over |x|: what
         // is smaller drowns in the difference's round-off.
         const double natural = (labelled ? std::abs(value[i]) : largest_value) / std::abs(x[j]);
         const double found = jacobian[i * d + j];
-        if (std::abs(found - expected[i]) <= 1e-6 * (std::abs(expected[i]) + 1e-3 * natural))
-          continue;
-        CAPTURE(question.title, question.names[j], requests[r].output, i - first, found,
-                expected[i]);
+        if (std::abs(found - expected[i]) <= 1e-6 * (std::abs(expected[i]) + 1e-3 * natural)) continue;
+        CAPTURE(question.title, question.names[j], requests[r].output, i - first, found, expected[i]);
         FAIL("slope");
       }
     }
   }
 
   std::vector<double> direction(d), cotangent(n), pulled(d);
-  for (size_t j = 0; j < d; ++j)
-    direction[j] = std::abs(x[j]) * std::sin(1.0 + static_cast<double>(j));
-  for (size_t i = 0; i < n; ++i)
-    cotangent[i] = std::cos(static_cast<double>(i)) / (1e-12 + std::abs(value[i]));
+  for (size_t j = 0; j < d; ++j) direction[j] = std::abs(x[j]) * std::sin(1.0 + static_cast<double>(j));
+  for (size_t i = 0; i < n; ++i) cotangent[i] = std::cos(static_cast<double>(i)) / (1e-12 + std::abs(value[i]));
   REQUIRE(query.jvp(x.data(), direction.data(), out.data(), product.data(), workspace).inside());
   for (size_t i = 0; i < n; ++i) {
     double sum = 0, size = 0;
     for (size_t j = 0; j < d; ++j)
-      sum += jacobian[i * d + j] * direction[j],
-          size += std::abs(jacobian[i * d + j] * direction[j]);
+      sum += jacobian[i * d + j] * direction[j], size += std::abs(jacobian[i * d + j] * direction[j]);
     CHECK(std::abs(product[i] - sum) <= 1e-12 * size + 1e-300);
     CHECK(out[i] == Approx(value[i]).epsilon(1e-13));
   }
@@ -158,8 +145,7 @@ void check_gradients(const Question& asked, const std::vector<Request>& requests
   for (size_t j = 0; j < d; ++j) {
     double sum = 0, size = 0;
     for (size_t i = 0; i < n; ++i)
-      sum += cotangent[i] * jacobian[i * d + j],
-          size += std::abs(cotangent[i] * jacobian[i * d + j]);
+      sum += cotangent[i] * jacobian[i * d + j], size += std::abs(cotangent[i] * jacobian[i * d + j]);
     CHECK(std::abs(pulled[j] - sum) <= 1e-12 * size);
   }
 }
@@ -180,8 +166,7 @@ TEST_CASE("derivatives on requested axes agree with differences", "[runtime][gra
 }
 
 TEST_CASE("there is no derivative with respect to what was held fixed", "[runtime][gradient]") {
-  const std::vector<std::string> names{"ombh2", "omch2", "H0",  "tau",   "logA",
-                                       "ns",    "mnu",   "omk", "w0_fld"};
+  const std::vector<std::string> names{"ombh2", "omch2", "H0", "tau", "logA", "ns", "mnu", "omk", "w0_fld"};
   const Query query = emulator().query(names, {{"derived", {}}});
   zelos::Workspace workspace = query.workspace();
   std::vector<double> x = toy::interior(emulator(), 0.1);
@@ -199,19 +184,14 @@ TEST_CASE("there is no derivative with respect to what was held fixed", "[runtim
   };
   // Matchers keep references to their parts.
   const Catch::Matchers::StdString::ContainsMatcher name = Catch::Contains("'mnu'"),
-                                                    reason =
-                                                        Catch::Contains("held fixed in training");
+                                                    reason = Catch::Contains("held fixed in training");
   const auto told = name && reason;
-  CHECK_THAT(refusal([&] { query.jacobian(x.data(), out.data(), jacobian.data(), workspace); }),
-             told);
-  CHECK_THAT(refusal([&] { query.vjp(x.data(), x.data(), out.data(), product.data(), workspace); }),
-             told);
+  CHECK_THAT(refusal([&] { query.jacobian(x.data(), out.data(), jacobian.data(), workspace); }), told);
+  CHECK_THAT(refusal([&] { query.vjp(x.data(), x.data(), out.data(), product.data(), workspace); }), told);
   std::vector<double> direction(x.size(), 0.0);
   for (size_t j = 6; j < x.size(); ++j) {
     direction[j] = 1e-3;
-    CHECK_THAT(refusal([&] {
-                 query.jvp(x.data(), direction.data(), out.data(), product.data(), workspace);
-               }),
+    CHECK_THAT(refusal([&] { query.jvp(x.data(), direction.data(), out.data(), product.data(), workspace); }),
                Catch::Contains("'" + names[j] + "'") && Catch::Contains("held fixed"));
     direction[j] = 0;
   }
@@ -221,8 +201,7 @@ TEST_CASE("there is no derivative with respect to what was held fixed", "[runtim
   direction[0] = 1;
   REQUIRE(query.jvp(x.data(), direction.data(), out.data(), product.data(), workspace).inside());
   const std::vector<double> expected = difference(query, x, 0, workspace);
-  for (size_t i = 0; i < n; ++i)
-    CHECK(product[i] == Approx(expected[i]).epsilon(1e-6).margin(1e-6));
+  for (size_t i = 0; i < n; ++i) CHECK(product[i] == Approx(expected[i]).epsilon(1e-6).margin(1e-6));
 }
 
 TEST_CASE("a point in other names is the same point", "[runtime][names]") {
@@ -243,11 +222,9 @@ TEST_CASE("a point in other names is the same point", "[runtime][names]") {
     const bool solved = std::string(question.title).find("angle") != std::string::npos ||
                         std::string(question.title).find("unit") != std::string::npos;
     for (size_t i = 0; i < out.size(); ++i)
-      CHECK(out[i] ==
-            Approx(expected[i]).epsilon(solved ? 5e-3 : 1e-11).margin(solved ? 5e-3 : 1e-11));
+      CHECK(out[i] == Approx(expected[i]).epsilon(solved ? 5e-3 : 1e-11).margin(solved ? 5e-3 : 1e-11));
     REQUIRE(query.canonical(x.data(), canonical.data(), own).inside());
-    for (size_t j = 0; j < 6; ++j)
-      CHECK(canonical[j] == Approx(point[j]).epsilon(solved ? 1e-3 : 1e-13));
+    for (size_t j = 0; j < 6; ++j) CHECK(canonical[j] == Approx(point[j]).epsilon(solved ? 1e-3 : 1e-13));
   }
 }
 
@@ -257,8 +234,7 @@ TEST_CASE("what is solved for gives back what was asked", "[runtime][names]") {
   const double asked = toy::truth("derived", point, 0);
   std::vector<double> x = point, canonical(6);
   x[2] = asked;
-  const Query query =
-      emulator().query({"ombh2", "omch2", "thetastar", "tau", "logA", "ns"}, {{"Cl.tt", {}}});
+  const Query query = emulator().query({"ombh2", "omch2", "thetastar", "tau", "logA", "ns"}, {{"Cl.tt", {}}});
   zelos::Workspace workspace = query.workspace();
   REQUIRE(query.canonical(x.data(), canonical.data(), workspace).inside());
   // thetastar ~ H0^0.2: the angle's fit, known to 1e-5, gives H0 to five times that.

@@ -27,12 +27,11 @@ const Emulator& emulator() {
 
 /// The verdict on `values`; whatever is asked of a point outside leaves every array as it was.
 /// differentiable: no name is of physics that was held fixed.
-Verdict verdict_of(const Query& query, const std::vector<double>& values,
-                   bool differentiable = true) {
+Verdict verdict_of(const Query& query, const std::vector<double>& values, bool differentiable = true) {
   zelos::Workspace workspace = query.workspace();
   const size_t n = static_cast<size_t>(query.size()), d = values.size();
-  std::vector<double> out(n, kUntouched), jacobian(n * d, kUntouched),
-      product(std::max(n, d), kUntouched), direction(std::max(n, d), 1.0);
+  std::vector<double> out(n, kUntouched), jacobian(n * d, kUntouched), product(std::max(n, d), kUntouched),
+      direction(std::max(n, d), 1.0);
   const Verdict verdict = query.evaluate(values.data(), out.data(), workspace);
   const Verdict alone = query.verdict(values.data(), workspace);
   CHECK(alone.reason == verdict.reason);
@@ -42,14 +41,9 @@ Verdict verdict_of(const Query& query, const std::vector<double>& values,
     return verdict;
   }
   if (differentiable) {
-    CHECK(query.jacobian(values.data(), out.data(), jacobian.data(), workspace).reason ==
-          verdict.reason);
-    CHECK(
-        query.jvp(values.data(), direction.data(), out.data(), product.data(), workspace).reason ==
-        verdict.reason);
-    CHECK(
-        query.vjp(values.data(), direction.data(), out.data(), product.data(), workspace).reason ==
-        verdict.reason);
+    CHECK(query.jacobian(values.data(), out.data(), jacobian.data(), workspace).reason == verdict.reason);
+    CHECK(query.jvp(values.data(), direction.data(), out.data(), product.data(), workspace).reason == verdict.reason);
+    CHECK(query.vjp(values.data(), direction.data(), out.data(), product.data(), workspace).reason == verdict.reason);
   }
   CHECK(query.evaluate(1, values.data(), out.data(), nullptr, workspace) == 0);
   for (const auto* array : {&out, &jacobian, &product}) {
@@ -92,19 +86,16 @@ TEST_CASE("how far outside is told in units of the range", "[region]") {
   point[2] = 90;
   const Verdict verdict = verdict_of(query, point);
   CHECK(verdict.excess == Approx(0.5));
-  CHECK(to_string(verdict) ==
-        "parameter 'H0' is 90; the validated range is [60, 80] (outside by 0.5 of it)");
+  CHECK(to_string(verdict) == "parameter 'H0' is 90; the validated range is [60, 80] (outside by 0.5 of it)");
 }
 
 TEST_CASE("the hull is the ellipsoid of the points' covariance that holds them all", "[region]") {
   const Emulator small = Emulator::open(toy::small_artifact());
   const zelos::Spec spec = zelos::parse_spec(toy::kSmallSpec, "small.yaml");
   const toy::Runs runs(spec, 40);
-  const Eigen::Map<const Eigen::Matrix<double, -1, 2, Eigen::RowMajor>> x(runs.parameters.data(),
-                                                                          40, 2);
+  const Eigen::Map<const Eigen::Matrix<double, -1, 2, Eigen::RowMajor>> x(runs.parameters.data(), 40, 2);
   const Eigen::RowVector2d center = x.colwise().mean();
-  const Eigen::Matrix2d covariance =
-      (x.rowwise() - center).transpose() * (x.rowwise() - center) / 40;
+  const Eigen::Matrix2d covariance = (x.rowwise() - center).transpose() * (x.rowwise() - center) / 40;
   const auto distance = [&](const Eigen::RowVector2d& p) {
     return std::sqrt((p - center).dot(covariance.fullPivLu().solve((p - center).transpose())));
   };
@@ -139,8 +130,8 @@ TEST_CASE("the hull is the ellipsoid of the points' covariance that holds them a
 }
 
 TEST_CASE("fixed physics may be said, and must be what it was", "[region]") {
-  const Query query = emulator().query(
-      {"ombh2", "omch2", "H0", "tau", "logA", "ns", "mnu", "omk", "w0_fld"}, {{"Cl.tt", {}}});
+  const Query query =
+      emulator().query({"ombh2", "omch2", "H0", "tau", "logA", "ns", "mnu", "omk", "w0_fld"}, {{"Cl.tt", {}}});
   std::vector<double> x = toy::interior(emulator(), 0.1);
   x.insert(x.end(), {0.06, 0, -1});
   CHECK(verdict_of(query, x, false).inside());
@@ -149,9 +140,8 @@ TEST_CASE("fixed physics may be said, and must be what it was", "[region]") {
     double value;
     const char* name;
   };
-  for (const Case& c :
-       {Case{6, 0.06 * (1 + 1e-7), "mnu"}, Case{7, 1e-11, "omk"}, Case{6, 0.07, "mnu"},
-        Case{6, 0, "mnu"}, Case{7, 1e-3, "omk"}, Case{8, -0.99, "w"}}) {
+  for (const Case& c : {Case{6, 0.06 * (1 + 1e-7), "mnu"}, Case{7, 1e-11, "omk"}, Case{6, 0.07, "mnu"},
+                        Case{6, 0, "mnu"}, Case{7, 1e-3, "omk"}, Case{8, -0.99, "w"}}) {
     std::vector<double> moved = x;
     moved[c.index] = c.value;
     const Verdict verdict = verdict_of(query, moved, false);
@@ -182,8 +172,7 @@ TEST_CASE("a fixed value is held to its own size, however small", "[region]") {
 }
 
 TEST_CASE("canonical values of other physics come with the verdict that says so", "[region]") {
-  const Query query = emulator().query({"ombh2", "omch2", "thetastar", "tau", "logA", "ns", "mnu"},
-                                       {{"Cl.tt", {}}});
+  const Query query = emulator().query({"ombh2", "omch2", "thetastar", "tau", "logA", "ns", "mnu"}, {{"Cl.tt", {}}});
   const toy::Point point = toy::interior(emulator(), 0.1);
   std::vector<double> x = point, canonical(6);
   x[2] = toy::truth("derived", point, 0);
@@ -195,10 +184,8 @@ TEST_CASE("canonical values of other physics come with the verdict that says so"
   CHECK(canonical[2] == Approx(point[2]).epsilon(1e-3));
 }
 
-TEST_CASE("an angle that no H0 gives, and parameters outside beside one, are told apart",
-          "[region]") {
-  const Query query =
-      emulator().query({"ombh2", "omch2", "thetastar", "tau", "logA", "ns"}, {{"Cl.tt", {}}});
+TEST_CASE("an angle that no H0 gives, and parameters outside beside one, are told apart", "[region]") {
+  const Query query = emulator().query({"ombh2", "omch2", "thetastar", "tau", "logA", "ns"}, {{"Cl.tt", {}}});
   toy::Point x = toy::interior(emulator(), 0.1);
   x[2] = toy::truth("derived", x, 0);
   CHECK(verdict_of(query, x).inside());
@@ -238,8 +225,7 @@ TEST_CASE("no value that is not a number, or of an absurd size, gets an answer",
       {"omega_b", "omega_cdm", "100thetastar", "tau_reio", "A_s", "n_s"}};
   const double denormal = std::numeric_limits<double>::denorm_min();
   for (const auto& names : bindings) {
-    const Query query =
-        emulator().query(names, {{"Cl.te", {}}, {"Pk.nonlinear", {}}, {"derived", {}}});
+    const Query query = emulator().query(names, {{"Cl.te", {}}, {"Pk.nonlinear", {}}, {"derived", {}}});
     std::vector<double> good;
     for (const std::string& name : names) {
       const toy::Point p = toy::interior(emulator(), 0);
@@ -261,8 +247,8 @@ TEST_CASE("no value that is not a number, or of an absurd size, gets an answer",
     }
     CHECK(verdict_of(query, good, names.size() == 6).inside());
     for (size_t j = 0; j < names.size(); ++j) {
-      for (const double bad : {std::nan(""), -std::nan(""), kInfinity, -kInfinity, denormal,
-                               -denormal, 0.0, -0.0, 1e308, -1e308, -good[j]}) {
+      for (const double bad : {std::nan(""), -std::nan(""), kInfinity, -kInfinity, denormal, -denormal, 0.0, -0.0,
+                               1e308, -1e308, -good[j]}) {
         std::vector<double> x = good;
         x[j] = bad;
         CAPTURE(names[j], bad);
@@ -279,8 +265,7 @@ TEST_CASE("no value that is not a number, or of an absurd size, gets an answer",
   }
 }
 
-TEST_CASE("a predicted error above the tolerance is outside, and says how large it is",
-          "[region]") {
+TEST_CASE("a predicted error above the tolerance is outside, and says how large it is", "[region]") {
   std::string spec = toy::kSmallSpec;
   spec = spec.substr(0, spec.find("region:"));
   const toy::TemporaryFolder folder;
@@ -328,8 +313,7 @@ TEST_CASE("a predicted error above the tolerance is outside, and says how large 
   }
 }
 
-TEST_CASE("a tolerance on an error that nobody predicts is refused in training",
-          "[region][training]") {
+TEST_CASE("a tolerance on an error that nobody predicts is refused in training", "[region][training]") {
   std::string spec = toy::kSmallSpec;
   spec = spec.substr(0, spec.find("emulator_fn:")) +
          "emulator_fn: {type: polynomial, params: {degree: 2, variance: none}}\nregion: "

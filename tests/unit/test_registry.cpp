@@ -95,8 +95,7 @@ TEST_CASE("registry: the built-in families are there under both ways to write th
   }
 }
 
-TEST_CASE("registry: an unknown id is answered with the known ones and the folders searched",
-          "[registry]") {
+TEST_CASE("registry: an unknown id is answered with the known ones and the folders searched", "[registry]") {
   Folder folder;
   PluginPath path(folder.path().string() + "::relative/folder:" + (folder / "absent").string());
   try {
@@ -153,8 +152,7 @@ TEST_CASE("registry: each rule that a plugin breaks has its own message", "[regi
   CHECK(ids() == before);
 }
 
-TEST_CASE("registry: what is not a whole shared library for this machine never reaches the loader",
-          "[registry]") {
+TEST_CASE("registry: what is not a whole shared library for this machine never reaches the loader", "[registry]") {
   Folder folder;
   const auto answer_to = [&](const std::string& bytes) {
     write_bytes(folder / "x.so", bytes);
@@ -196,8 +194,7 @@ TEST_CASE("registry: what is not a whole shared library for this machine never r
   }
 }
 
-TEST_CASE("registry: the template family is found through ZELOS_PLUGIN_PATH, and works",
-          "[registry]") {
+TEST_CASE("registry: the template family is found through ZELOS_PLUGIN_PATH, and works", "[registry]") {
   Folder folder;
   fs::copy(kPlugins / "bad" / "wrong_major.so", folder / "wrong_major.so");
   const std::string id = "org.example.inverse_distance";
@@ -205,16 +202,14 @@ TEST_CASE("registry: the template family is found through ZELOS_PLUGIN_PATH, and
     PluginPath path(folder.path().string() + ":" + kTemplate.parent_path().string());
     std::vector<const zelos_family*> found(4);
     std::vector<std::thread> threads;
-    for (const zelos_family*& slot : found)
-      threads.emplace_back([&] { slot = &registry::find(id); });
+    for (const zelos_family*& slot : found) threads.emplace_back([&] { slot = &registry::find(id); });
     for (std::thread& thread : threads) thread.join();
     CHECK(std::set<const zelos_family*>(found.begin(), found.end()).size() == 1);
 
     REQUIRE(ids().count(id) == 1);
     const std::vector<std::string> problems = registry::problems();
-    CHECK(std::any_of(problems.begin(), problems.end(), [](const std::string& line) {
-      return line.find("expected ABI major") != std::string::npos;
-    }));
+    CHECK(std::any_of(problems.begin(), problems.end(),
+                      [](const std::string& line) { return line.find("expected ABI major") != std::string::npos; }));
   }
   const zelos_family& family = registry::find(id);
   registry::load_plugin(kTemplate);  // again: nothing happens
@@ -253,8 +248,7 @@ TEST_CASE("registry: the template family is found through ZELOS_PLUGIN_PATH, and
   const auto expected = [&](double a, double b) {
     double sum = 0.0, total = 0.0;
     for (int i = 0; i < 3; ++i) {
-      const double w =
-          std::pow(std::pow(a - x[2 * i], 2) + std::pow(b - x[2 * i + 1], 2) + 1e-6, -2.0);
+      const double w = std::pow(std::pow(a - x[2 * i], 2) + std::pow(b - x[2 * i + 1], 2) + 1e-6, -2.0);
       sum += w * y[i];
       total += w;
     }
@@ -264,13 +258,10 @@ TEST_CASE("registry: the template family is found through ZELOS_PLUGIN_PATH, and
   CHECK(predict(-0.5, 0.1) == Approx(1.0).epsilon(1e-6));
   const double at[] = {0.2, 0.4}, h = 1e-6;
   double value = 0.0, jacobian[2] = {};
-  REQUIRE(family.predict_jacobian(opened.model, at, &value, jacobian, nullptr, nullptr) ==
-          ZELOS_OK);
+  REQUIRE(family.predict_jacobian(opened.model, at, &value, jacobian, nullptr, nullptr) == ZELOS_OK);
   CHECK(value == Approx(expected(0.2, 0.4)).epsilon(1e-13));
-  CHECK(jacobian[0] ==
-        Approx((expected(0.2 + h, 0.4) - expected(0.2 - h, 0.4)) / (2 * h)).epsilon(1e-7));
-  CHECK(jacobian[1] ==
-        Approx((expected(0.2, 0.4 + h) - expected(0.2, 0.4 - h)) / (2 * h)).epsilon(1e-7));
+  CHECK(jacobian[0] == Approx((expected(0.2 + h, 0.4) - expected(0.2 - h, 0.4)) / (2 * h)).epsilon(1e-7));
+  CHECK(jacobian[1] == Approx((expected(0.2, 0.4 + h) - expected(0.2, 0.4 - h)) / (2 * h)).epsilon(1e-7));
   options.params_json = R"({"power": 2})";
   CHECK(train->train(nullptr, &set, &options, open, &opened, nullptr) == ZELOS_E_ARGUMENT);
   family.close(opened.model);

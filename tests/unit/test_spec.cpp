@@ -41,8 +41,7 @@ std::string error_of(const std::string& text, const std::vector<std::string>& ov
 }
 
 json extra_args_of(const std::string& yaml) {
-  return zelos::parse_spec(with_lines("config: {extra_args: " + yaml + "}\n"), "f.yaml")
-      .config.extra_args;
+  return zelos::parse_spec(with_lines("config: {extra_args: " + yaml + "}\n"), "f.yaml").config.extra_args;
 }
 
 }  // namespace
@@ -154,9 +153,7 @@ TEST_CASE("defaults are those of the header", "[spec]") {
 }
 
 TEST_CASE("the region is no wider than the design, and by default the same", "[spec]") {
-  const auto hull = [](const std::string& lines) {
-    return zelos::parse_spec(with_lines(lines), "f.yaml").region.hull;
-  };
+  const auto hull = [](const std::string& lines) { return zelos::parse_spec(with_lines(lines), "f.yaml").region.hull; };
   CHECK(hull("training: {hull: ellipsoid}\n") == "ellipsoid");
   CHECK(hull("training: {hull: ellipsoid}\nregion: {margin: 0.1}\n") == "ellipsoid");
   CHECK(hull("region: {hull: ellipsoid}\n") == "ellipsoid");
@@ -233,9 +230,8 @@ TEST_CASE("wrong types and values are refused", "[spec]") {
     CHECK_THAT(error_of(with_lines(line + "\n")), Catch::Contains(expected));
   }
   for (const char* axis :
-       {"1", "[1]", "[]", "[a, b]", "[1, b]", "[1, 2, 2]", "[3, 2, 1]", "{min: 1}",
-        "{min: 2, max: 1}", "{min: 1, max: 2, n: 1}", "{min: 1, max: 2, m: 3}",
-        "{min: 0, max: 2, spacing: log}", "", "text"}) {
+       {"1", "[1]", "[]", "[a, b]", "[1, b]", "[1, 2, 2]", "[3, 2, 1]", "{min: 1}", "{min: 2, max: 1}",
+        "{min: 1, max: 2, n: 1}", "{min: 1, max: 2, m: 3}", "{min: 0, max: 2, spacing: log}", "", "text"}) {
     INFO(axis);
     const std::string text =
         "name: CAMB_x\nparameters: {H0: [50, 90]}\nemulator_fn: {type: p}\n"
@@ -268,8 +264,7 @@ TEST_CASE("the code is taken from the container or the name", "[spec]") {
 }
 
 TEST_CASE("limits hold before anything is expanded", "[spec]") {
-  CHECK_THAT(error_of(with_lines("# " + std::string(1 << 20, 'x') + "\n")),
-             Catch::Contains("at most 1048576 bytes"));
+  CHECK_THAT(error_of(with_lines("# " + std::string(1 << 20, 'x') + "\n")), Catch::Contains("at most 1048576 bytes"));
   const auto nested = [](std::size_t depth) {
     return "config: {extra_args: {a: " + std::string(depth, '[') + std::string(depth, ']') + "}}\n";
   };
@@ -291,8 +286,7 @@ TEST_CASE("limits hold before anything is expanded", "[spec]") {
     CHECK_THAT(error_of(with_lines("author: " + std::string(bad) + "\n")),
                Catch::StartsWith("f.yaml:5:9: ") && Catch::Contains("UTF-8"));
   }
-  CHECK(zelos::parse_spec(
-            "\xEF\xBB\xBF" + with_lines("author: \xc3\x89\xe2\x82\xac\xf0\x9f\x98\x80\n"), "f.yaml")
+  CHECK(zelos::parse_spec("\xEF\xBB\xBF" + with_lines("author: \xc3\x89\xe2\x82\xac\xf0\x9f\x98\x80\n"), "f.yaml")
             .author == "\xc3\x89\xe2\x82\xac\xf0\x9f\x98\x80");
 }
 
@@ -312,11 +306,11 @@ TEST_CASE("every beginning of a spec is either a spec or a clean error", "[spec]
 TEST_CASE("overrides set what they name in every notation", "[spec]") {
   for (const char* file : {"design_flat.yaml", "design_nested.yaml", "design_maps.yaml"}) {
     const std::string text = file_text(kSpecs / file);
-    const zelos::Spec spec = zelos::with_overrides(
-        text, file,
-        {"training.n=200", "training.params.optimizer=SGD", "emulator_fn.params.n_layers=[3, 4]",
-         "outputs.linear_matter_power.k={min: 1e-3, max: 1}", "parameters.w0=[-2, -0.5]",
-         "config.version=2.0.6", "region.hull=ellipsoid", "derived=[sigma8]", "training.n=300"});
+    const zelos::Spec spec =
+        zelos::with_overrides(text, file,
+                              {"training.n=200", "training.params.optimizer=SGD", "emulator_fn.params.n_layers=[3, 4]",
+                               "outputs.linear_matter_power.k={min: 1e-3, max: 1}", "parameters.w0=[-2, -0.5]",
+                               "config.version=2.0.6", "region.hull=ellipsoid", "derived=[sigma8]", "training.n=300"});
     CHECK(spec.training.n == 300);
     CHECK(spec.training.params["optimizer"] == "SGD");
     CHECK(spec.emulator_fn.params == json({{"n_layers", {3, 4}}, {"layer_size", 128}}));
@@ -330,8 +324,8 @@ TEST_CASE("overrides set what they name in every notation", "[spec]") {
     CHECK(spec.text == text);
     CHECK(spec.overrides.size() == 9);
   }
-  const zelos::Spec dotted = zelos::with_overrides(file_text(kSpecs / "full.yaml"), "f.yaml",
-                                                   {"outputs.Cl.tt.ell=[2, 3000]"});
+  const zelos::Spec dotted =
+      zelos::with_overrides(file_text(kSpecs / "full.yaml"), "f.yaml", {"outputs.Cl.tt.ell=[2, 3000]"});
   CHECK(dotted.outputs[0].axes[0].max == 3000);
 }
 
@@ -353,8 +347,7 @@ TEST_CASE("a stage's key changes with what the stage depends on, and with nothin
   const std::string text = file_text(kSpecs / "full.yaml");
   const auto keys = [&](const std::vector<std::string>& overrides) {
     const zelos::Spec spec = zelos::with_overrides(text, "f.yaml", overrides);
-    return std::vector<std::string>{zelos::stage_key(spec, Stage::runs),
-                                    zelos::stage_key(spec, Stage::design),
+    return std::vector<std::string>{zelos::stage_key(spec, Stage::runs), zelos::stage_key(spec, Stage::design),
                                     zelos::stage_key(spec, Stage::train)};
   };
   const std::vector<std::string> base = keys({});
@@ -369,29 +362,25 @@ TEST_CASE("a stage's key changes with what the stage depends on, and with nothin
     for (std::size_t i = 0; i < 3; ++i) flags += other[i] == base[i] ? '-' : 'x';
     return flags;
   };
-  for (const char* nothing :
-       {"author=x", "description=x", "version=9", "accuracy.Pk_99=1e-2", "training.threads=1",
-        "name=CAMB_other", "training.n=1.5e3", "parameters.H0=[50.0, 9e1]"}) {
+  for (const char* nothing : {"author=x", "description=x", "version=9", "accuracy.Pk_99=1e-2", "training.threads=1",
+                              "name=CAMB_other", "training.n=1.5e3", "parameters.H0=[50.0, 9e1]"}) {
     INFO(nothing);
     CHECK(changed(nothing) == "---");
   }
-  for (const char* train :
-       {"training.params.tolerance=1e-7", "training.type=other", "emulator_fn.params.trend=1",
-        "outputs.Cl.tt.n_weights=20", "outputs.Cl.tt.transforms=[log]",
-        "features.theta_star.family=x", "region.margin=0", "outputs.Cl.tt.emulator_fn.type=x",
-        "derived=[sigma8]", "outputs.derived.transforms=[log]"}) {
+  for (const char* train : {"training.params.tolerance=1e-7", "training.type=other", "emulator_fn.params.trend=1",
+                            "outputs.Cl.tt.n_weights=20", "outputs.Cl.tt.transforms=[log]",
+                            "features.theta_star.family=x", "region.margin=0", "outputs.Cl.tt.emulator_fn.type=x",
+                            "derived=[sigma8]", "outputs.derived.transforms=[log]"}) {
     INFO(train);
     CHECK(changed(train) == "--x");
   }
-  for (const char* design :
-       {"training.n=1501", "training.seed=8", "training.design=sobol", "training.margin=0",
-        "training.validation=1", "parameters.H0=[51, 90]", "training.hull=box"}) {
+  for (const char* design : {"training.n=1501", "training.seed=8", "training.design=sobol", "training.margin=0",
+                             "training.validation=1", "parameters.H0=[51, 90]", "training.hull=box"}) {
     INFO(design);
     CHECK(changed(design) == "-xx");
   }
-  for (const char* runs :
-       {"config.extra_args.kmax=20", "config.version=2.0.6", "config.fixed.mnu=0", "config.ini=a",
-        "parameters.tau=[0, 1]", "outputs.Cl.tt.ell=[2, 3000]", "container=x"}) {
+  for (const char* runs : {"config.extra_args.kmax=20", "config.version=2.0.6", "config.fixed.mnu=0", "config.ini=a",
+                           "parameters.tau=[0, 1]", "outputs.Cl.tt.ell=[2, 3000]", "container=x"}) {
     INFO(runs);
     CHECK(changed(runs) == "xxx");
   }
@@ -412,12 +401,11 @@ TEST_CASE("files that can't be read are said to be so", "[spec]") {
 }
 
 TEST_CASE("the JSON schema lists the keys that the parser knows", "[spec]") {
-  const json schema = json::parse(
-      file_text(std::filesystem::path(ZELOS_SOURCE_DIR) / "configs/schema/zelos.schema.json"));
+  const json schema =
+      json::parse(file_text(std::filesystem::path(ZELOS_SOURCE_DIR) / "configs/schema/zelos.schema.json"));
   const auto properties = [&](const std::string& pointer) {
     std::set<std::string> names;
-    for (const auto& [name, value] : schema.at(json::json_pointer(pointer)).items())
-      names.insert(name);
+    for (const auto& [name, value] : schema.at(json::json_pointer(pointer)).items()) names.insert(name);
     return names;
   };
   const auto known_to_parser = [](const std::string& text) {
@@ -439,17 +427,13 @@ TEST_CASE("the JSON schema lists the keys that the parser knows", "[spec]") {
   };
   CHECK(properties("/properties") == known_to_parser("qqq: 1"));
   CHECK(schema["$defs"]["hull"]["enum"] == json({"box", "ellipsoid"}));
-  CHECK(properties("/$defs/training/properties") ==
-        known_to_parser(with_lines("training: {qqq: 1}")));
+  CHECK(properties("/$defs/training/properties") == known_to_parser(with_lines("training: {qqq: 1}")));
   CHECK(properties("/$defs/region/properties") == known_to_parser(with_lines("region: {qqq: 1}")));
-  CHECK(properties("/$defs/code_config/properties") ==
-        known_to_parser(with_lines("config: {qqq: 1}")));
+  CHECK(properties("/$defs/code_config/properties") == known_to_parser(with_lines("config: {qqq: 1}")));
   CHECK(properties("/$defs/emulator_fn/properties") ==
-        known_to_parser(
-            "name: CAMB\nparameters: {a: [1, 2]}\noutputs: {P: }\nemulator_fn: {qqq: 1}"));
+        known_to_parser("name: CAMB\nparameters: {a: [1, 2]}\noutputs: {P: }\nemulator_fn: {qqq: 1}"));
   CHECK(properties("/$defs/parameter/properties") ==
-        known_to_parser(
-            "name: CAMB\nparameters: {a: {qqq: 2}}\noutputs: {P: }\nemulator_fn: {type: p}"));
+        known_to_parser("name: CAMB\nparameters: {a: {qqq: 2}}\noutputs: {P: }\nemulator_fn: {type: p}"));
   CHECK(properties("/$defs/axis/properties") ==
         known_to_parser("name: CAMB\nparameters: {a: [1, 2]}\noutputs: {P: {k: {qqq: 1}}}"));
 }

@@ -28,10 +28,7 @@ TEST_CASE("eight threads on one query give the serial bits", "[threads]") {
     jacobian->assign(kPoints * n * 6, 0);
     int inside = 0;
     for (int i = 0; i < kPoints; ++i) {
-      inside += query.jacobian(&points[i * 6], &(*out)[i * n], &(*jacobian)[i * n * 6], workspace)
-                        .inside()
-                    ? 1
-                    : 0;
+      inside += query.jacobian(&points[i * 6], &(*out)[i * n], &(*jacobian)[i * n * 6], workspace).inside() ? 1 : 0;
     }
     return inside;
   };
@@ -39,8 +36,7 @@ TEST_CASE("eight threads on one query give the serial bits", "[threads]") {
   REQUIRE(work(&serial, &serial_jacobian) == kPoints);
   std::vector<std::vector<double>> outs(kThreads), jacobians(kThreads);
   std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t)
-    threads.emplace_back([&, t] { work(&outs[t], &jacobians[t]); });
+  for (int t = 0; t < kThreads; ++t) threads.emplace_back([&, t] { work(&outs[t], &jacobians[t]); });
   for (std::thread& t : threads) t.join();
   for (int t = 0; t < kThreads; ++t) {
     CHECK((outs[t] == serial));
@@ -54,8 +50,7 @@ TEST_CASE("threads that open, bind and close at once do not meet", "[threads]") 
   std::vector<std::thread> threads;
   for (size_t t = 0; t < answers.size(); ++t) {
     threads.emplace_back([&, t] {
-      const zelos::Query query =
-          zelos::Emulator::open(file).query({"omch2", "logA"}, {{"derived", {}}});
+      const zelos::Query query = zelos::Emulator::open(file).query({"omch2", "logA"}, {{"derived", {}}});
       zelos::Workspace workspace = query.workspace();
       const std::vector<double> point{0.12, 3.0};
       query.evaluate(point.data(), &answers[t], workspace);
@@ -63,6 +58,5 @@ TEST_CASE("threads that open, bind and close at once do not meet", "[threads]") 
   }
   for (std::thread& t : threads) t.join();
   for (const double answer : answers) CHECK(answer == answers[0]);
-  CHECK(answers[0] ==
-        Approx(toy::truth("derived", {0.0225, 0.12, 70, 0.06, 3.0, 0.965}, 1)).epsilon(1e-4));
+  CHECK(answers[0] == Approx(toy::truth("derived", {0.0225, 0.12, 70, 0.06, 3.0, 0.965}, 1)).epsilon(1e-4));
 }

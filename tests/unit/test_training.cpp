@@ -24,8 +24,7 @@ std::string training_failure(const std::string& spec, const std::function<void(t
   const zelos::Spec parsed = zelos::parse_spec(spec, "toy.yaml");
   toy::Runs runs(parsed, 40);
   edit(runs);
-  const std::string message =
-      failure(expected, [&] { zelos::train(parsed, runs.view, folder / "a.h5", {}); });
+  const std::string message = failure(expected, [&] { zelos::train(parsed, runs.view, folder / "a.h5", {}); });
   CHECK(std::filesystem::is_empty(folder.path()));
   return message;
 }
@@ -57,8 +56,7 @@ TEST_CASE("the same spec, runs and seed give the same file", "[training]") {
   CHECK_FALSE((toy::slurp(folder / "other.h5") == first));
 }
 
-TEST_CASE("a training that is stopped and resumed, at any stage, ends in the same file",
-          "[training]") {
+TEST_CASE("a training that is stopped and resumed, at any stage, ends in the same file", "[training]") {
   const std::string whole = toy::slurp(toy::artifact());
   const toy::TemporaryFolder folder;
   TrainOptions options;
@@ -110,22 +108,18 @@ TEST_CASE("a cancelled training leaves the old artifact", "[training]") {
 }
 
 TEST_CASE("numbers that are not finite are named by output, point and place", "[training]") {
-  CHECK_THAT(training_failure(
-                 toy::kSmallSpec,
-                 [](toy::Runs& r) { r.values["Pk.linear"][7 * 80 + 5 * 3 + 2] = std::nan(""); }),
-             Catch::Contains("Pk.linear") && Catch::Contains("point 7") &&
-                 Catch::Contains("k = ") && Catch::Contains("z = 1:") && Catch::Contains("nan"));
-  CHECK_THAT(training_failure(toy::kSmallSpec,
-                              [](toy::Runs& r) { r.values["derived"][3 * 4 + 1] = HUGE_VAL; }),
+  CHECK_THAT(
+      training_failure(toy::kSmallSpec, [](toy::Runs& r) { r.values["Pk.linear"][7 * 80 + 5 * 3 + 2] = std::nan(""); }),
+      Catch::Contains("Pk.linear") && Catch::Contains("point 7") && Catch::Contains("k = ") &&
+          Catch::Contains("z = 1:") && Catch::Contains("nan"));
+  CHECK_THAT(training_failure(toy::kSmallSpec, [](toy::Runs& r) { r.values["derived"][3 * 4 + 1] = HUGE_VAL; }),
              Catch::Contains("sigma8") && Catch::Contains("point 3") && Catch::Contains("inf"));
-  CHECK_THAT(training_failure(toy::kSmallSpec,
-                              [](toy::Runs& r) { r.parameters[2 * 4 + 1] = std::nan(""); }),
+  CHECK_THAT(training_failure(toy::kSmallSpec, [](toy::Runs& r) { r.parameters[2 * 4 + 1] = std::nan(""); }),
              Catch::Contains("point 4") && Catch::Contains("logA"));
-  CHECK_THAT(training_failure(
-                 toy::kSmallSpec, [](toy::Runs& r) { r.values["Pk.linear"][11 * 80] = -1; },
-                 ZELOS_E_NUMERIC),
-             Catch::Contains("Pk.linear") && Catch::Contains("point 11") &&
-                 Catch::Contains("'log'") && Catch::Contains("-1"));
+  CHECK_THAT(
+      training_failure(
+          toy::kSmallSpec, [](toy::Runs& r) { r.values["Pk.linear"][11 * 80] = -1; }, ZELOS_E_NUMERIC),
+      Catch::Contains("Pk.linear") && Catch::Contains("point 11") && Catch::Contains("'log'") && Catch::Contains("-1"));
 }
 
 TEST_CASE("what the spec does not train may be anything", "[training]") {
@@ -149,18 +143,14 @@ TEST_CASE("runs of a wrong shape are refused", "[training]") {
       {[](toy::Runs& r) { r.view.parameters = nullptr; }, {"parameters"}},
       {[](toy::Runs& r) { output(r, "Pk.linear").values = nullptr; }, {"Pk.linear", "values"}},
       {[](toy::Runs& r) { output(r, "Pk.linear").name = "Pk.lin"; }, {"'Pk.linear'", "Pk.lin"}},
-      {[](toy::Runs& r) { r.view.outputs.push_back(output(r, "Pk.linear")); },
-       {"Pk.linear", "twice"}},
+      {[](toy::Runs& r) { r.view.outputs.push_back(output(r, "Pk.linear")); }, {"Pk.linear", "twice"}},
       {[](toy::Runs& r) { output(r, "Pk.linear").axis_names.pop_back(); }, {"Pk.linear", "axes"}},
       {[](toy::Runs& r) { output(r, "Pk.linear").axes.clear(); }, {"Pk.linear", "axes"}},
       {[](toy::Runs& r) { output(r, "Pk.linear").axes.emplace_back(1, 0.0); }, {"Pk.linear", "3"}},
       {[](toy::Runs& r) { output(r, "Pk.linear").axes[1].clear(); }, {"Pk.linear", "'z'"}},
-      {[](toy::Runs& r) {
-         std::swap(output(r, "Pk.linear").axes[0][3], output(r, "Pk.linear").axes[0][4]);
-       },
+      {[](toy::Runs& r) { std::swap(output(r, "Pk.linear").axes[0][3], output(r, "Pk.linear").axes[0][4]); },
        {"Pk.linear", "'k'", "ascending"}},
-      {[](toy::Runs& r) { output(r, "Pk.linear").axes[0][3] = std::nan(""); },
-       {"Pk.linear", "'k'"}},
+      {[](toy::Runs& r) { output(r, "Pk.linear").axes[0][3] = std::nan(""); }, {"Pk.linear", "'k'"}},
       {[](toy::Runs& r) { output(r, "derived").labels.pop_back(); }, {"derived", "labels"}},
       {[](toy::Runs& r) { output(r, "derived").labels[1] = "sigma_8"; }, {"sigma8", "sigma_8"}}};
   for (const Case& c : cases) {
@@ -184,12 +174,8 @@ TEST_CASE("a spec that can't be trained is refused where it is wrong", "[trainin
       {"{feature: logA}", "{feature: logAs}", {"logAs", "logA"}},
       {"{feature: logA}", "{featur: logA}", {"Pk.linear", "amplitude", "featur"}},
       {"ratio: {with: Pk.linear}", "ratio: {with: Hubble}", {"Pk.nonlinear", "Hubble", "before"}},
-      {"correlation: {with: [Cl.tt, Cl.ee]}",
-       "correlation: {with: [Cl.tt, Cl.te]}",
-       {"Cl.te", "before"}},
-      {"correlation: {with: [Cl.tt, Cl.ee]}",
-       "correlation: {with: [Cl.tt]}",
-       {"Cl.te", "two outputs"}},
+      {"correlation: {with: [Cl.tt, Cl.ee]}", "correlation: {with: [Cl.tt, Cl.te]}", {"Cl.te", "before"}},
+      {"correlation: {with: [Cl.tt, Cl.ee]}", "correlation: {with: [Cl.tt]}", {"Cl.te", "two outputs"}},
       {"range: [30, 150]", "range: [31, 150]", {"Cl.tt", "segment1"}},
       {"range: [30, 150]", "range: [29, 150]", {"Cl.tt", "segment1"}},
       {"range: [30, 150]", "range: [30, 149]", {"Cl.tt", "148 of 149"}},
@@ -201,12 +187,8 @@ TEST_CASE("a spec that can't be trained is refused where it is wrong", "[trainin
       {"weights: 8, whiten", "weigths: 8, whiten", {"weigths", "weights"}},
       {"{log: true, of: [ombh2]}", "{log: true, of: [log_ombh2]}", {"log_ombh2"}},
       {"{log: true, of: [ombh2]}", "{log: false, of: [ombh2]}", {"log_ombh2", "log (true)"}},
-      {"{log: true, of: [ombh2]}",
-       "{log: 1, of: [ombh2]}",
-       {"log_ombh2", "expected true or false"}},
-      {"{log: true, of: [ombh2]}",
-       "{log: true, of: [ombh2], offset: 1}",
-       {"log_ombh2", "'offset'"}},
+      {"{log: true, of: [ombh2]}", "{log: 1, of: [ombh2]}", {"log_ombh2", "expected true or false"}},
+      {"{log: true, of: [ombh2]}", "{log: true, of: [ombh2], offset: 1}", {"log_ombh2", "'offset'"}},
       {"{coefficients: [1, -2],",
        "{constants: 1, coefficients: [1, -2],",
        {"amplitude", "'constants'", "did you mean 'constant'"}},
@@ -222,15 +204,13 @@ TEST_CASE("a spec that can't be trained is refused where it is wrong", "[trainin
        {"max_iteration"}}};
   for (const Case& c : cases) {
     CAPTURE(c.from, c.to);
-    const std::string message =
-        training_failure(replaced(toy::kSpec, c.from, c.to), [](toy::Runs&) {});
+    const std::string message = training_failure(replaced(toy::kSpec, c.from, c.to), [](toy::Runs&) {});
     for (const char* part : c.in_message) CHECK_THAT(message, Catch::Contains(part));
   }
   CHECK_THAT(failure(ZELOS_E_MISSING,
                      [] {
                        const toy::TemporaryFolder folder;
-                       toy::train(replaced(toy::kSmallSpec, "type: polynomial", "type: wavelet"),
-                                  40, folder / "a.h5");
+                       toy::train(replaced(toy::kSmallSpec, "type: polynomial", "type: wavelet"), 40, folder / "a.h5");
                      }),
              Catch::Contains("wavelet"));
 }
@@ -251,7 +231,6 @@ TEST_CASE("accuracy is attached without changing an answer", "[training]") {
     REQUIRE(query.evaluate(point.data(), out->data(), workspace).inside());
   }
   CHECK(a == b);
-  CHECK_THAT(failure(ZELOS_E_IO,
-                     [&] { zelos::attach_accuracy(folder / "none.h5", nlohmann::json::object()); }),
+  CHECK_THAT(failure(ZELOS_E_IO, [&] { zelos::attach_accuracy(folder / "none.h5", nlohmann::json::object()); }),
              Catch::Contains("none.h5"));
 }

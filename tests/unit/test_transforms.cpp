@@ -51,8 +51,7 @@ MatrixXd not_a_knot(const std::vector<double>& x, const VectorXd& y) {
 
 double cubic(const MatrixXd& pieces, const std::vector<double>& x, double s) {
   const int last = static_cast<int>(x.size()) - 2;
-  const int i = std::clamp(
-      static_cast<int>(std::upper_bound(x.begin(), x.end(), s) - x.begin()) - 1, 0, last);
+  const int i = std::clamp(static_cast<int>(std::upper_bound(x.begin(), x.end(), s) - x.begin()) - 1, 0, last);
   const double t = s - x[i];
   return pieces(i, 0) + t * (pieces(i, 1) + t * (pieces(i, 2) + t * pieces(i, 3)));
 }
@@ -67,8 +66,7 @@ VectorXd at(const std::vector<double>& x, const std::function<double(double)>& f
 
 }  // namespace
 
-TEST_CASE("interpolation is the not-a-knot spline of a dense solve, beyond the ends too",
-          "[transforms]") {
+TEST_CASE("interpolation is the not-a-knot spline of a dense solve, beyond the ends too", "[transforms]") {
   const VectorXd y = at(kNodes, [](double x) { return std::sin(3 * x) + x * x; });
   const MatrixXd pieces = not_a_knot(kNodes, y);
   const CubicSpline spline = CubicSpline::through_nodes(kNodes);
@@ -86,10 +84,7 @@ TEST_CASE("few nodes give the polynomial through them", "[transforms]") {
   for (int n = 1; n <= 4; ++n) {
     const std::vector<double> nodes(kNodes.begin(), kNodes.begin() + n);
     const auto f = [n](double x) {
-      return n == 1   ? 2.0
-             : n == 2 ? 2 - x
-             : n == 3 ? 2 - x + 3 * x * x
-                      : 2 - x + 3 * x * x - x * x * x;
+      return n == 1 ? 2.0 : n == 2 ? 2 - x : n == 3 ? 2 - x + 3 * x * x : 2 - x + 3 * x * x - x * x * x;
     };
     const CubicSpline spline = CubicSpline::through_nodes(nodes);
     CHECK(spline.size() == n);
@@ -101,8 +96,7 @@ TEST_CASE("few nodes give the polynomial through them", "[transforms]") {
   }
 }
 
-TEST_CASE("splines on breakpoints hold every cubic, sum to one and fit as dense least squares does",
-          "[transforms]") {
+TEST_CASE("splines on breakpoints hold every cubic, sum to one and fit as dense least squares does", "[transforms]") {
   const std::vector<double> breakpoints{-1, 0, 0.5, 2};
   const CubicSpline spline = CubicSpline::on_breakpoints(breakpoints);
   REQUIRE(spline.size() == 6);
@@ -117,8 +111,7 @@ TEST_CASE("splines on breakpoints hold every cubic, sum to one and fit as dense 
   const VectorXd weights = at(x, [](double s) { return 1 + 0.5 * s; });
   const MatrixXd coefficients = spline.fit(x, y, weights);
   CHECK((design * coefficients.col(0) - y.col(0)).cwiseAbs().maxCoeff() < 1e-12);
-  const MatrixXd dense =
-      (weights.asDiagonal() * design).householderQr().solve(MatrixXd(weights.asDiagonal() * y));
+  const MatrixXd dense = (weights.asDiagonal() * design).householderQr().solve(MatrixXd(weights.asDiagonal() * y));
   CHECK((coefficients - dense).cwiseAbs().maxCoeff() < 1e-10);
   CHECK_THROWS_AS(CubicSpline::on_breakpoints({1}), zelos::Error);
   CHECK_THROWS_AS(CubicSpline::on_breakpoints({0, 1, 1}), zelos::Error);
@@ -171,13 +164,11 @@ TEST_CASE("point transforms: closed forms, inverse and tangents", "[transforms]"
   };
   const auto c = GENERATE_COPY(
       Case{Kind::log, false, [&](int64_t i) { return std::log(y[i]); }},
-      Case{Kind::arcsinh, false,
-           [&](int64_t i) { return std::log(y[i] / 0.5 + std::sqrt(y[i] * y[i] / 0.25 + 1)); }},
+      Case{Kind::arcsinh, false, [&](int64_t i) { return std::log(y[i] / 0.5 + std::sqrt(y[i] * y[i] / 0.25 + 1)); }},
       Case{Kind::amplitude, true, [&](int64_t i) { return y[i] - (0.9 - 0.2); }},
       Case{Kind::amplitude, false, [&](int64_t i) { return y[i] / std::exp(0.9 - 0.2); }},
       Case{Kind::tilt, true, [&](int64_t i) { return y[i] - (0.9 - 0.2) * log_axis[i]; }},
-      Case{Kind::tilt, false,
-           [&](int64_t i) { return y[i] / std::pow(std::exp(log_axis[i]), 0.9 - 0.2); }},
+      Case{Kind::tilt, false, [&](int64_t i) { return y[i] / std::pow(std::exp(log_axis[i]), 0.9 - 0.2); }},
       Case{Kind::ratio, false, [&](int64_t i) { return y[i] / a[i]; }},
       Case{Kind::correlation, false, [&](int64_t i) { return y[i] / std::sqrt(a[i] * b[i]); }});
   CAPTURE(zelos::to_string(c.kind), c.logarithmic);
@@ -217,9 +208,7 @@ TEST_CASE("point transforms: closed forms, inverse and tangents", "[transforms]"
   for (int64_t i = 0; i < n; ++i) CHECK(back[i] == Approx(y[i]).epsilon(1e-13).margin(1e-15));
 
   const auto moved = [&](double e, bool all, double* out) {
-    double f[2] = {features[0] + (all ? e * slopes[0] : 0),
-                   features[1] + (all ? e * slopes[1] : 0)},
-           ma[n], mb[n];
+    double f[2] = {features[0] + (all ? e * slopes[0] : 0), features[1] + (all ? e * slopes[1] : 0)}, ma[n], mb[n];
     for (int64_t i = 0; i < n; ++i) {
       ma[i] = a[i] + (all ? e * da[i] : 0);
       mb[i] = b[i] + (all ? e * db[i] : 0);
@@ -237,8 +226,7 @@ TEST_CASE("point transforms: closed forms, inverse and tangents", "[transforms]"
     moved(1e-5, all, up);
     moved(-1e-5, all, down);
     for (int64_t i = 0; i < n; ++i) {
-      CHECK(tangent[i + (all ? 0 : n)] ==
-            Approx((up[i] - down[i]) / 2e-5).epsilon(1e-7).margin(1e-9));
+      CHECK(tangent[i + (all ? 0 : n)] == Approx((up[i] - down[i]) / 2e-5).epsilon(1e-7).margin(1e-9));
     }
   }
 }
@@ -254,10 +242,8 @@ TEST_CASE("values outside a transform's domain are named", "[transforms]") {
   };
   for (const Case& c :
        {Case{Kind::log, 0, nullptr, nullptr, "log"}, Case{Kind::log, -1, nullptr, nullptr, "log"},
-        Case{Kind::log, std::nan(""), nullptr, nullptr, "log"},
-        Case{Kind::ratio, 1, zero, nullptr, "ratio"},
-        Case{Kind::correlation, 1, minus, one, "correlation"},
-        Case{Kind::correlation, 1, zero, one, "correlation"}}) {
+        Case{Kind::log, std::nan(""), nullptr, nullptr, "log"}, Case{Kind::ratio, 1, zero, nullptr, "ratio"},
+        Case{Kind::correlation, 1, minus, one, "correlation"}, Case{Kind::correlation, 1, zero, one, "correlation"}}) {
     PointTransform t{};
     t.kind = c.kind;
     PointContext context;
@@ -265,8 +251,7 @@ TEST_CASE("values outside a transform's domain are named", "[transforms]") {
     context.other[0] = c.a;
     context.other[1] = c.b;
     double y = c.y;
-    CHECK_THROWS_WITH(zelos::apply(t, context, &y),
-                      Catch::Contains(std::string("'") + c.name + "'"));
+    CHECK_THROWS_WITH(zelos::apply(t, context, &y), Catch::Contains(std::string("'") + c.name + "'"));
   }
 }
 
@@ -275,20 +260,16 @@ TEST_CASE("kernels of an evaluation against plain loops", "[transforms][kernels]
   std::normal_distribution<double> normal;
   for (const int64_t n : {1, 31, 32, 33, 100}) {
     const int64_t columns = 7, padded = zelos::padded_rows(n);
-    std::vector<double> tiles(padded * columns), w(columns), start(padded), out(padded, -1),
-        plain(padded);
+    std::vector<double> tiles(padded * columns), w(columns), start(padded), out(padded, -1), plain(padded);
     for (double& v : tiles) v = normal(random);
     for (double& v : w) v = normal(random);
     for (double& v : start) v = normal(random);
     for (const bool with_start : {true, false}) {
-      zelos::tiled_product(tiles.data(), n, columns, w.data(), with_start ? start.data() : nullptr,
-                           out.data());
+      zelos::tiled_product(tiles.data(), n, columns, w.data(), with_start ? start.data() : nullptr, out.data());
       for (int64_t i = 0; i < padded; ++i) {
         double sum = with_start ? start[i] : 0;
         for (int64_t k = 0; k < columns; ++k)
-          sum += tiles[i / zelos::kTile * zelos::kTile * columns + k * zelos::kTile +
-                       i % zelos::kTile] *
-                 w[k];
+          sum += tiles[i / zelos::kTile * zelos::kTile * columns + k * zelos::kTile + i % zelos::kTile] * w[k];
         CHECK(out[i] == Approx(sum).epsilon(1e-13).margin(1e-13));
       }
     }

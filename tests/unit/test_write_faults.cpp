@@ -147,8 +147,7 @@ class Replacement {
 
 }  // namespace
 
-TEST_CASE("each system call of a write may fail: the old artifact stays, or the new one is whole",
-          "[faults]") {
+TEST_CASE("each system call of a write may fail: the old artifact stays, or the new one is whole", "[faults]") {
   const int error = GENERATE(ENOSPC, EIO, EDQUOT);
   int faults = 0;
   int kept = 0;

@@ -26,9 +26,8 @@ std::vector<double> range(double first, double last, int64_t n, bool logarithmic
 }
 
 const std::map<std::string, std::vector<std::string>> kAxes{
-    {"Cl.tt", {"ell"}},         {"Cl.ee", {"ell"}},           {"Cl.te", {"ell"}},
-    {"Pk.linear", {"k", "z"}},  {"Pk.nonlinear", {"k", "z"}}, {"Hubble", {"z_fine"}},
-    {"signal", {"wavelength"}}, {"flux", {"wavelength"}}};
+    {"Cl.tt", {"ell"}},           {"Cl.ee", {"ell"}},     {"Cl.te", {"ell"}},         {"Pk.linear", {"k", "z"}},
+    {"Pk.nonlinear", {"k", "z"}}, {"Hubble", {"z_fine"}}, {"signal", {"wavelength"}}, {"flux", {"wavelength"}}};
 
 struct Box {
   const char* name;
@@ -38,22 +37,19 @@ constexpr Box kBox[] = {{"ombh2", 0.02, 0.025}, {"omch2", 0.10, 0.14}, {"H0", 60
                         {"tau", 0.04, 0.08},    {"logA", 2.9, 3.2},    {"ns", 0.93, 1.0}};
 
 double theta(const Point& p) {
-  return 0.0104 * std::pow(p[0] / 0.0224, 0.08) * std::pow(p[1] / 0.12, 0.12) *
-         std::pow(p[2] / 70, 0.2);
+  return 0.0104 * std::pow(p[0] / 0.0224, 0.08) * std::pow(p[1] / 0.12, 0.12) * std::pow(p[2] / 70, 0.2);
 }
 
 double spectrum(const Point& p, double ell, double contrast, double phase) {
   const double u = ell * theta(p) / 0.0104;
   const double bump = 1 + 0.2 * std::exp(-ell / (4 + 60 * p[3]));
   return 1e3 * std::exp(p[4] - 2 * p[3]) * std::pow(ell / 50, p[5] - 1) / (ell * (ell + 1)) * bump *
-         (1 + contrast * (p[0] / 0.0224) * std::cos(2 * kPi * u / 60 + phase)) *
-         std::exp(-ell * ell * p[1] / 8000);
+         (1 + contrast * (p[0] / 0.0224) * std::cos(2 * kPi * u / 60 + phase)) * std::exp(-ell * ell * p[1] / 8000);
 }
 
 double matter(const Point& p, double k, double z) {
   const double turn = 0.02 * p[1] / 0.12;
-  return 20 * std::exp(p[4]) * std::pow(k / 0.05, p[5]) / std::pow(1 + k / turn, 2.5) /
-         ((1 + z) * (1 + z));
+  return 20 * std::exp(p[4]) * std::pow(k / 0.05, p[5]) / std::pow(1 + k / turn, 2.5) / ((1 + z) * (1 + z));
 }
 
 }  // namespace
@@ -183,8 +179,7 @@ double truth(const std::string& output, const Point& p, double x, double y) {
   if (output == "Hubble") return p[2] * std::sqrt(om * std::pow(1 + x, 3) + 1 - om);
   if (output == "signal") return 3 * std::sin(x + 20 * p[3]) * std::exp(p[5] - 0.965 - x / 8);
   if (output == "flux")
-    return std::exp(p[4]) * std::pow(x / 3, p[5] - 1) *
-           (1 + 0.2 * std::sin(2 * x * p[1] + 5 * p[3]));
+    return std::exp(p[4]) * std::pow(x / 3, p[5] - 1) * (1 + 0.2 * std::sin(2 * x * p[1] + 5 * p[3]));
   if (output == "derived") {
     if (x == 0) return theta(p);
     if (x == 1) return 0.8 * std::exp((p[4] - 3.05) / 2) * std::pow(p[1] / 0.12, 0.6);
@@ -206,8 +201,7 @@ Runs::Runs(const zelos::Spec& spec, int64_t n) {
     double power = 1;
     for (const zelos::ParameterSpec& p : spec.parameters) {
       power /= golden;
-      const double t = std::fmod(0.5 + power * static_cast<double>(i + 1), 1.0),
-                   margin = spec.training.margin;
+      const double t = std::fmod(0.5 + power * static_cast<double>(i + 1), 1.0), margin = spec.training.margin;
       const double x = p.lo + (p.hi - p.lo) * ((1 + 2 * margin) * t - margin);
       parameters.push_back(x);
       for (size_t j = 0; j < 6; ++j) {
@@ -262,8 +256,7 @@ Point interior(const zelos::Emulator& emulator, double shift) {
   return point;
 }
 
-void train(const std::string& text, int64_t n, const std::filesystem::path& file,
-           const zelos::TrainOptions& options) {
+void train(const std::string& text, int64_t n, const std::filesystem::path& file, const zelos::TrainOptions& options) {
   const zelos::Spec spec = zelos::parse_spec(text, "toy.yaml");
   zelos::train(spec, Runs(spec, n).view, file, options);
 }

@@ -51,10 +51,10 @@ struct Verdict {
     no_solution = 6,      ///< no parameter inside the box gives the value asked for (thetastar -> H0)
   };
   Reason reason = Reason::inside;
-  std::string parameter;         ///< the (canonical or fixed) parameter that failed, empty for hull and error_bound
-  double value = 0;              ///< what was found: the parameter's value, the hull distance, the predicted error
-  double lower = 0, upper = 0;   ///< what was allowed
-  double excess = 0;             ///< by how much: in units of the range (box), of the hull radius, of the tolerance
+  std::string parameter;        ///< the (canonical or fixed) parameter that failed, empty for hull and error_bound
+  double value = 0;             ///< what was found: the parameter's value, the hull distance, the predicted error
+  double lower = 0, upper = 0;  ///< what was allowed
+  double excess = 0;            ///< by how much: in units of the range (box), of the hull radius, of the tolerance
   bool inside() const noexcept { return reason == Reason::inside; }
 };
 
@@ -141,8 +141,8 @@ class ZELOS_API Query {
   /// inside.
   int64_t evaluate(int64_t n, const double* values, double* out, Verdict* verdicts, Workspace& workspace) const;
   /// out as above and jacobian[size() * n_parameters()], row-major: d out_i / d value_j, exact. The derivative is along
-  /// the bound names: with "thetastar" bound in place of "H0", at constant thetastar. There is none with respect to what
-  /// was held fixed in training: where such a name is bound, Error(ZELOS_E_ARGUMENT) names it. vjp alike.
+  /// the bound names: with "thetastar" bound in place of "H0", at constant thetastar. There is none with respect to
+  /// what was held fixed in training: where such a name is bound, Error(ZELOS_E_ARGUMENT) names it. vjp alike.
   Verdict jacobian(const double* values, double* out, double* jacobian, Workspace& workspace) const;
   /// product[size()] = J * direction[n_parameters()]. direction is 0 along what was held fixed, or ZELOS_E_ARGUMENT.
   Verdict jvp(const double* values, const double* direction, double* out, double* product, Workspace& workspace) const;
@@ -156,8 +156,9 @@ class ZELOS_API Query {
   /// point must be finite and solvable, but may be outside the region.
   Verdict predicted_error(const double* values, double* error, Workspace& workspace) const;
   /// Canonical parameter values, in the order of Emulator::parameters(), of a point given by the bound names. They are
-  /// given for a point outside as well, but where not_finite or no_solution: look at the verdict. Where it is not inside
-  /// and a parameter was solved for, the emulator's physics was used: with fixed_parameter, not that of the point.
+  /// given for a point outside as well, but where not_finite or no_solution: look at the verdict. Where it is not
+  /// inside and a parameter was solved for, the emulator's physics was used: with fixed_parameter, not that of the
+  /// point.
   Verdict canonical(const double* values, double* parameters, Workspace& workspace) const;
 
   struct Impl;

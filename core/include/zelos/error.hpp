@@ -13,8 +13,7 @@ namespace zelos {
 /// what was expected and what was found. Immutable after construction.
 class ZELOS_EXPORT Error : public std::runtime_error {
  public:
-  Error(zelos_status status, const std::string& message)
-      : std::runtime_error(message), status_(status) {}
+  Error(zelos_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
 
   /// The code that the C ABI returns for this failure; never ZELOS_OK.
   zelos_status status() const noexcept { return status_; }

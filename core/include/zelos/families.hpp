@@ -9,8 +9,8 @@
 
 namespace zelos {
 
-/// Ids of the families that a spec may name: the built-in ones, then those of the plugins found in ZELOS_PLUGIN_PATH and
-/// beside the library. Any thread.
+/// Ids of the families that a spec may name: the built-in ones, then those of the plugins found in ZELOS_PLUGIN_PATH
+/// and beside the library. Any thread.
 ZELOS_API std::vector<std::string> families();
 
 }  // namespace zelos

@@ -38,8 +38,7 @@ struct CodeConfig {
   std::string version;  ///< the version the runs must be made with; "" = whatever is installed
   std::string ini;      ///< path of the code's own settings file as written in the spec; "" = none
   nlohmann::json extra_args = nlohmann::json::object();  ///< handed to the driver as it stands
-  std::map<std::string, double>
-      fixed;  ///< physics held fixed: name -> value; no name of a parameter
+  std::map<std::string, double> fixed;                   ///< physics held fixed: name -> value; no name of a parameter
 };
 
 /// An input of the emulator. lo < hi, both finite.
@@ -75,12 +74,12 @@ struct EmulatorFunction {
 
 struct OutputSpec {
   std::string name;
-  std::vector<AxisSpec> axes;  ///< in the spec's order; empty = a scalar, or the driver's own axes
+  std::vector<AxisSpec> axes;                   ///< in the spec's order; empty = a scalar, or the driver's own axes
   std::vector<TransformSpec> transforms;        ///< applied first to last
   std::vector<std::string> features;            ///< inputs of this output; empty = the parameters
   std::optional<EmulatorFunction> emulator_fn;  ///< in place of the spec's own
   std::int64_t n_weights = 0;                   ///< number of PCA weights; 0 = chosen in training
-  std::string unit;  ///< the runs' own, or "": nothing is converted
+  std::string unit;                             ///< the runs' own, or "": nothing is converted
 };
 
 struct TrainingSpec {
@@ -93,8 +92,8 @@ struct TrainingSpec {
   std::int64_t seed = 1;          ///< >= 0
   std::string design = "sobol";   ///< or "latin_hypercube"
   std::string hull = "box";       ///< where the design lies: "box" or "ellipsoid"
-  double margin = 0.04;  ///< the design reaches this fraction of a range beyond its ends, [0, 1]
-  std::int64_t threads = 0;  ///< 0 = all the machine's cores
+  double margin = 0.04;           ///< the design reaches this fraction of a range beyond its ends, [0, 1]
+  std::int64_t threads = 0;       ///< 0 = all the machine's cores
 };
 
 /// Where the emulator answers.
@@ -147,7 +146,7 @@ ZELOS_API nlohmann::json to_json(const Spec& spec);
 
 /// The steps of a build that are kept for later builds.
 enum class Stage {
-  runs,  ///< what a run of the code gives: code, container, settings, names, outputs' axes
+  runs,    ///< what a run of the code gives: code, container, settings, names, outputs' axes
   design,  ///< which runs are made: runs + ranges and training.{n, seed, design, hull, margin,
            ///< validation}
   train,   ///< the weights: design + emulator functions, training, transforms, features, region,

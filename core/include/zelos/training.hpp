@@ -18,26 +18,26 @@ namespace zelos {
 
 /// One output of the real code at all training points.
 struct RunOutput {
-  std::string name;                              ///< as in the spec: "Cl.tt", "derived"
+  std::string name;  ///< as in the spec: "Cl.tt", "derived"
   std::string unit;
-  std::vector<std::string> axis_names;           ///< "ell"; {"k", "z"}; "name"
+  std::vector<std::string> axis_names;  ///< "ell"; {"k", "z"}; "name"
   std::vector<std::string> axis_units;
-  std::vector<std::vector<double>> axes;         ///< values of each axis, ascending; 0, 1, 2, ... for labels
-  std::vector<std::string> labels;               ///< labels of a "name" axis
+  std::vector<std::vector<double>> axes;  ///< values of each axis, ascending; 0, 1, 2, ... for labels
+  std::vector<std::string> labels;        ///< labels of a "name" axis
   std::vector<std::string> label_units;
-  const double* values = nullptr;                ///< n_points * prod(axis sizes), row-major; not owned
+  const double* values = nullptr;  ///< n_points * prod(axis sizes), row-major; not owned
 };
 
 struct TrainingRuns {
   int64_t n_points = 0;
-  const double* parameters = nullptr;            ///< n_points * spec.parameters.size(), row-major; not owned
+  const double* parameters = nullptr;  ///< n_points * spec.parameters.size(), row-major; not owned
   std::vector<RunOutput> outputs;
 };
 
 struct TrainOptions {
   int n_threads = 1;
-  std::filesystem::path checkpoint_folder;       ///< empty: no checkpoints; else resumed from what is there
-  nlohmann::json const* provenance = nullptr;    ///< stored as it is
+  std::filesystem::path checkpoint_folder;     ///< empty: no checkpoints; else resumed from what is there
+  nlohmann::json const* provenance = nullptr;  ///< stored as it is
   /// stage ("Cl.tt"), fraction done of the whole in [0, 1], message; returns false to cancel.
   std::function<bool(const std::string&, double, const std::string&)> progress;
 };

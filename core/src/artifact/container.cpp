@@ -73,8 +73,7 @@ HeaderBytes make_header(std::uint64_t body_bytes, const Sha256Digest& body_diges
   return header;
 }
 
-bool starts_with(const std::uint8_t* bytes, std::size_t size, const char* magic,
-                 std::size_t magic_size) {
+bool starts_with(const std::uint8_t* bytes, std::size_t size, const char* magic, std::size_t magic_size) {
   return size >= magic_size && std::memcmp(bytes, magic, magic_size) == 0;
 }
 
@@ -106,30 +105,27 @@ Header parse_header(const std::uint8_t* bytes, std::uint64_t file_bytes) {
     throw Broken("truncated: expected at least " + std::to_string(kHeaderBytes) + " bytes, found " +
                  std::to_string(size));
   }
-  if (std::memcmp(sha256(bytes, kHeaderDigestAt).data(), bytes + kHeaderDigestAt,
-                  kHeaderBytes - kHeaderDigestAt) != 0) {
+  if (std::memcmp(sha256(bytes, kHeaderDigestAt).data(), bytes + kHeaderDigestAt, kHeaderBytes - kHeaderDigestAt) !=
+      0) {
     throw Broken("damaged: the header does not match its SHA-256");
   }
   Header header;
   header.format_version = get<std::uint32_t>(bytes, kVersionAt);
   if (header.format_version < 1 || header.format_version > kFormatVersion) {
-    throw Broken(std::string("format version ") +
-                 (header.format_version < 1 ? "unknown" : "newer than this library") + " (found " +
-                 std::to_string(header.format_version) + ", this library reads 1.." +
+    throw Broken(std::string("format version ") + (header.format_version < 1 ? "unknown" : "newer than this library") +
+                 " (found " + std::to_string(header.format_version) + ", this library reads 1.." +
                  std::to_string(kFormatVersion) + ")");
   }
   const auto header_bytes = get<std::uint32_t>(bytes, kHeaderLengthAt);
   if (header_bytes != kHeaderBytes) {
-    throw Broken("header of " + std::to_string(header_bytes) + " bytes, expected " +
-                 std::to_string(kHeaderBytes));
+    throw Broken("header of " + std::to_string(header_bytes) + " bytes, expected " + std::to_string(kHeaderBytes));
   }
   header.body_bytes = get<std::uint64_t>(bytes, kBodyLengthAt);
   const std::uint64_t found = file_bytes - kHeaderBytes;
   if (header.body_bytes != found) {
     throw Broken((found < header.body_bytes ? "truncated" : "bytes were added at the end") +
-                 std::string(": expected ") + std::to_string(kHeaderBytes) + "+" +
-                 std::to_string(header.body_bytes) + " bytes, found " +
-                 std::to_string(kHeaderBytes) + "+" + std::to_string(found));
+                 std::string(": expected ") + std::to_string(kHeaderBytes) + "+" + std::to_string(header.body_bytes) +
+                 " bytes, found " + std::to_string(kHeaderBytes) + "+" + std::to_string(found));
   }
   std::copy_n(bytes + kBodyDigestAt, header.body_digest.size(), header.body_digest.begin());
   return header;
@@ -138,12 +134,10 @@ Header parse_header(const std::uint8_t* bytes, std::uint64_t file_bytes) {
 // --- rules that hold for writing and for reading ---
 
 void check_name(const std::string& name) {
-  const bool printable = std::all_of(name.begin(), name.end(),
-                                     [](char c) { return c > 0x20 && c < 0x7f && c != '/'; });
+  const bool printable = std::all_of(name.begin(), name.end(), [](char c) { return c > 0x20 && c < 0x7f && c != '/'; });
   if (name.empty() || name.size() > kMaxNameBytes || !printable || name == "." || name == "..") {
-    throw Broken("an array's path has the part " + quoted(printable ? name : "?") +
-                 "; expected 1 to " + std::to_string(kMaxNameBytes) +
-                 " printable ASCII characters without '/', not '.' or '..'");
+    throw Broken("an array's path has the part " + quoted(printable ? name : "?") + "; expected 1 to " +
+                 std::to_string(kMaxNameBytes) + " printable ASCII characters without '/', not '.' or '..'");
   }
 }
 
@@ -157,8 +151,8 @@ std::vector<std::string> split_path(const std::string& path) {
     }
   }
   if (parts.size() > kMaxPathParts) {
-    throw Broken("array " + quoted(path) + " has " + std::to_string(parts.size()) +
-                 " parts, the limit is " + std::to_string(kMaxPathParts));
+    throw Broken("array " + quoted(path) + " has " + std::to_string(parts.size()) + " parts, the limit is " +
+                 std::to_string(kMaxPathParts));
   }
   std::for_each(parts.begin(), parts.end(), check_name);
   return parts;
@@ -167,20 +161,19 @@ std::vector<std::string> split_path(const std::string& path) {
 /// Number of elements of an array of this shape; within the limits on rank and bytes.
 std::uint64_t count_elements(const std::string& path, const std::vector<std::int64_t>& shape) {
   if (shape.size() > kMaxRank) {
-    throw Broken("array " + quoted(path) + " has rank " + std::to_string(shape.size()) +
-                 ", the limit is " + std::to_string(kMaxRank));
+    throw Broken("array " + quoted(path) + " has rank " + std::to_string(shape.size()) + ", the limit is " +
+                 std::to_string(kMaxRank));
   }
   constexpr std::uint64_t kMaxElements = kMaxArrayBytes / sizeof(double);
   std::uint64_t count = 1;
   for (const std::int64_t length : shape) {
     if (length < 0 || static_cast<std::uint64_t>(length) > kMaxElements) {
-      throw Broken("array " + quoted(path) + " has a dimension of " + std::to_string(length) +
-                   ", expected 0 to " + std::to_string(kMaxElements));
+      throw Broken("array " + quoted(path) + " has a dimension of " + std::to_string(length) + ", expected 0 to " +
+                   std::to_string(kMaxElements));
     }
     count *= static_cast<std::uint64_t>(length);
     if (count > kMaxElements) {
-      throw Broken("array " + quoted(path) + " is larger than " + std::to_string(kMaxArrayBytes) +
-                   " bytes");
+      throw Broken("array " + quoted(path) + " is larger than " + std::to_string(kMaxArrayBytes) + " bytes");
     }
   }
   return count;
@@ -192,8 +185,7 @@ void check_finite(const std::string& what, const Real* values, std::uint64_t cou
   Real sum = 0;
   for (std::uint64_t i = 0; i < count; ++i) sum += values[i] - values[i];
   if (sum == 0) return;
-  const Real* bad =
-      std::find_if(values, values + count, [](Real value) { return !std::isfinite(value); });
+  const Real* bad = std::find_if(values, values + count, [](Real value) { return !std::isfinite(value); });
   throw Broken(what + " is not finite at element " + std::to_string(bad - values));
 }
 
@@ -241,32 +233,28 @@ class BodyWriter {
     const hdf5::Handle access = hdf5::memory_access(kIncrement);
     const hdf5::Handle creation = hdf5::property_list(H5P_FILE_CREATE);
     hdf5::check(H5Pset_obj_track_times(creation, false), "turn times off");
-    return {H5Fcreate(hdf5::unique_name().c_str(), H5F_ACC_TRUNC, creation, access), H5Fclose,
-            "make a file in memory"};
+    return {H5Fcreate(hdf5::unique_name().c_str(), H5F_ACC_TRUNC, creation, access), H5Fclose, "make a file in memory"};
   }
 
   void open_folder(const std::string& path) {
     if (folders_.count(path) != 0) return;
     const hdf5::Handle creation = hdf5::property_list(H5P_GROUP_CREATE);
     hdf5::check(H5Pset_obj_track_times(creation, false), "turn times off");
-    const hdf5::Handle folder(H5Gcreate2(file_, path.c_str(), link_names_, creation, H5P_DEFAULT),
-                              H5Gclose, "make a folder");
+    const hdf5::Handle folder(H5Gcreate2(file_, path.c_str(), link_names_, creation, H5P_DEFAULT), H5Gclose,
+                              "make a folder");
     folders_.emplace(path, true);
   }
 
-  void write_dataset(const std::string& path, hid_t file_type, hid_t memory_type, hid_t space,
-                     const void* values) {
+  void write_dataset(const std::string& path, hid_t file_type, hid_t memory_type, hid_t space, const void* values) {
     const hdf5::Handle creation = hdf5::property_list(H5P_DATASET_CREATE);
     hdf5::check(H5Pset_obj_track_times(creation, false), "turn times off");
     hdf5::check(H5Pset_layout(creation, H5D_CONTIGUOUS), "choose the layout");
     hdf5::check(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY), "choose the layout");
     hdf5::check(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), "choose the layout");
-    const hdf5::Handle dataset(
-        H5Dcreate2(file_, path.c_str(), file_type, space, link_names_, creation, H5P_DEFAULT),
-        H5Dclose, "make a dataset");
+    const hdf5::Handle dataset(H5Dcreate2(file_, path.c_str(), file_type, space, link_names_, creation, H5P_DEFAULT),
+                               H5Dclose, "make a dataset");
     if (values == nullptr) return;
-    hdf5::check(H5Dwrite(dataset, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values),
-                "write a dataset");
+    hdf5::check(H5Dwrite(dataset, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), "write a dataset");
   }
 
   void write_document(const std::string& text) {
@@ -303,9 +291,9 @@ class BodyWriter {
     check_finite("array " + quoted(path), array.data.data(), count);
 
     const std::vector<hsize_t> lengths(array.shape.begin(), array.shape.end());
-    const hdf5::Handle space(lengths.empty() ? H5Screate(H5S_SCALAR)
-                                             : H5Screate_simple(static_cast<int>(lengths.size()),
-                                                                lengths.data(), nullptr),
+    const hdf5::Handle space(lengths.empty()
+                                 ? H5Screate(H5S_SCALAR)
+                                 : H5Screate_simple(static_cast<int>(lengths.size()), lengths.data(), nullptr),
                              H5Sclose, "make a dataspace");
     if (array.storage == Array::Storage::float64) {
       write_dataset(place, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, space, array.data.data());
@@ -371,8 +359,7 @@ class BodyReader {
   }
 
   static hdf5::Handle open_object(hid_t folder, const hdf5::Link& link, const std::string& path) {
-    if (!link.hard)
-      throw Broken(quoted(path) + " is a soft or external link, which is not allowed");
+    if (!link.hard) throw Broken(quoted(path) + " is a soft or external link, which is not allowed");
     return {H5Oopen(folder, link.name.c_str(), H5P_DEFAULT), H5Oclose, "open an object"};
   }
 
@@ -380,8 +367,7 @@ class BodyReader {
     const hdf5::Handle root(H5Gopen2(file_, "/", H5P_DEFAULT), H5Gclose, "open the root folder");
     const std::vector<hdf5::Link> links = hdf5::links(root, kMaxObjects);
     if (links.size() != 2 || links[0].name != kArrays || links[1].name != kDocument) {
-      throw Broken("the body has " + std::to_string(links.size()) +
-                   " entries, expected 'arrays' and 'document' alone");
+      throw Broken("the body has " + std::to_string(links.size()) + " entries, expected 'arrays' and 'document' alone");
     }
     const hdf5::Handle folder = open_object(root, links[0], kArrays);
     const hdf5::Handle document = open_object(root, links[1], kDocument);
@@ -392,8 +378,7 @@ class BodyReader {
     return text;
   }
 
-  void read_folder(hid_t folder, const std::string& prefix, std::size_t depth,
-                   std::map<std::string, Array>& arrays) {
+  void read_folder(hid_t folder, const std::string& prefix, std::size_t depth, std::map<std::string, Array>& arrays) {
     for (const hdf5::Link& link : hdf5::links(folder, objects_left_)) {
       check_name(link.name);
       const std::string path = prefix + link.name;
@@ -417,14 +402,12 @@ class BodyReader {
     const hdf5::Handle creation(H5Dget_create_plist(dataset), H5Pclose, "read a dataset's layout");
     if (H5Pget_layout(creation) != H5D_CONTIGUOUS || H5Pget_external_count(creation) != 0 ||
         H5Pget_nfilters(creation) != 0) {
-      throw Broken(quoted(path) +
-                   " is chunked, compact, filtered, virtual or external; expected contiguous");
+      throw Broken(quoted(path) + " is chunked, compact, filtered, virtual or external; expected contiguous");
     }
     const hsize_t stored = H5Dget_storage_size(dataset);
     if (stored != bytes || bytes > bytes_left_) {
-      throw Broken(quoted(path) + " should have " + std::to_string(bytes) + " bytes, found " +
-                   std::to_string(stored) + " in a body with " + std::to_string(bytes_left_) +
-                   " left");
+      throw Broken(quoted(path) + " should have " + std::to_string(bytes) + " bytes, found " + std::to_string(stored) +
+                   " in a body with " + std::to_string(bytes_left_) + " left");
     }
     bytes_left_ -= bytes;
   }
@@ -442,8 +425,7 @@ class BodyReader {
     }
     check_storage(dataset, kDocument, size);
     std::string text(size, '\0');
-    hdf5::check(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()),
-                "read the document");
+    hdf5::check(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()), "read the document");
     return text;
   }
 
@@ -460,8 +442,7 @@ class BodyReader {
 
     const hdf5::Handle space(H5Dget_space(dataset), H5Sclose, "read a dataspace");
     const H5S_class_t kind = H5Sget_simple_extent_type(space);
-    if (kind != H5S_SCALAR && kind != H5S_SIMPLE)
-      throw Broken("array " + quoted(path) + " is null");
+    if (kind != H5S_SCALAR && kind != H5S_SIMPLE) throw Broken("array " + quoted(path) + " is null");
     const int rank = hdf5::check(H5Sget_simple_extent_ndims(space), "read a rank");
     std::vector<hsize_t> lengths(static_cast<std::size_t>(rank));
     if (lengths.size() <= kMaxRank) {
@@ -475,13 +456,11 @@ class BodyReader {
     array.data = AlignedBuffer(static_cast<std::size_t>(count));
     if (count == 0) return array;
     if (is_double) {
-      hdf5::check(
-          H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.data.data()),
-          "read an array");
+      hdf5::check(H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.data.data()),
+                  "read an array");
     } else {
       std::vector<float> values(static_cast<std::size_t>(count));
-      hdf5::check(H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
-                  "read an array");
+      hdf5::check(H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), "read an array");
       std::copy(values.begin(), values.end(), array.data.begin());
     }
     check_finite("array " + quoted(path), array.data.data(), count);
@@ -497,16 +476,15 @@ Opened parse_body(const Header& header, const std::uint8_t* body) {
   if (header.body_bytes == 0) throw Broken("the body is empty");
   const Sha256Digest found = sha256(body, static_cast<std::size_t>(header.body_bytes));
   if (found != header.body_digest) {
-    throw Broken("damaged: the body does not match its SHA-256 (expected " +
-                 to_hex(header.body_digest) + ", found " + to_hex(found) + ")");
+    throw Broken("damaged: the body does not match its SHA-256 (expected " + to_hex(header.body_digest) + ", found " +
+                 to_hex(found) + ")");
   }
   return {BodyReader::parse(body, header.body_bytes), to_hex(found), header.format_version};
 }
 
 /// Runs `action` and turns what it throws into Error with the file's name.
 template <typename Action>
-auto with_name(const std::string& prefix, zelos_status broken, zelos_status hdf5_failed,
-               Action action) {
+auto with_name(const std::string& prefix, zelos_status broken, zelos_status hdf5_failed, Action action) {
   try {
     return action();
   } catch (const Broken& error) {
@@ -587,8 +565,7 @@ Opened read(const std::filesystem::path& path) {
     HeaderBytes start{};
     file.read(start.data(), std::min<std::uint64_t>(file.size(), start.size()));
     const Header header = parse_header(start.data(), file.size());
-    const std::unique_ptr<std::uint8_t[]> body(
-        new std::uint8_t[static_cast<std::size_t>(header.body_bytes)]);
+    const std::unique_ptr<std::uint8_t[]> body(new std::uint8_t[static_cast<std::size_t>(header.body_bytes)]);
     file.read(body.get(), header.body_bytes);
     return parse_body(header, body.get());
   });

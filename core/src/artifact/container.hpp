@@ -51,10 +51,10 @@ constexpr std::size_t kHeaderBytes = 512;
 constexpr std::size_t kMaxRank = 4;
 constexpr std::uint64_t kMaxArrayBytes = std::uint64_t{1} << 31;     ///< of one array as float64
 constexpr std::uint64_t kMaxDocumentBytes = std::uint64_t{1} << 26;  ///< of the JSON text
-constexpr std::size_t kMaxObjects = 65536;  ///< arrays and folders together
-constexpr std::size_t kMaxPathParts = 8;    ///< names in an array's path
-constexpr std::size_t kMaxNameBytes = 255;  ///< of one name in a path
-constexpr int kMaxDocumentDepth = 64;       ///< nested objects and arrays in JSON
+constexpr std::size_t kMaxObjects = 65536;                           ///< arrays and folders together
+constexpr std::size_t kMaxPathParts = 8;                             ///< names in an array's path
+constexpr std::size_t kMaxNameBytes = 255;                           ///< of one name in a path
+constexpr int kMaxDocumentDepth = 64;                                ///< nested objects and arrays in JSON
 
 /// A block of numbers. `data` has as many elements as the product of `shape` (1 if `shape` is
 /// empty), in C order. With Storage::float32 the file holds the values rounded to float32; in

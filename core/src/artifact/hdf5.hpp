@@ -79,8 +79,7 @@ class Handle {
   using Close = herr_t (*)(hid_t);
 
   Handle(hid_t id, Close close, const char* action) : id_(check(id, action)), close_(close) {}
-  Handle(Handle&& other) noexcept
-      : id_(std::exchange(other.id_, H5I_INVALID_HID)), close_(other.close_) {}
+  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, H5I_INVALID_HID)), close_(other.close_) {}
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
   Handle& operator=(Handle&&) = delete;
@@ -95,9 +94,7 @@ class Handle {
   Close close_;
 };
 
-inline Handle property_list(hid_t kind) {
-  return {H5Pcreate(kind), H5Pclose, "make a property list"};
-}
+inline Handle property_list(hid_t kind) { return {H5Pcreate(kind), H5Pclose, "make a property list"}; }
 
 /// HDF5 takes two open in-memory files of one name for the same file.
 inline std::string unique_name() {
@@ -112,8 +109,7 @@ inline Handle memory_access(std::size_t increment) {
   Handle access = property_list(H5P_FILE_ACCESS);
   check(H5Pset_fapl_core(access, increment, false), "choose the memory driver");
   check(H5Pset_fclose_degree(access, H5F_CLOSE_STRONG), "choose how to close");
-  check(H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18),
-        "choose the file version");
+  check(H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18), "choose the file version");
   return access;
 }
 
@@ -122,11 +118,10 @@ inline Handle open_image(const void* bytes, std::size_t size) {
   // Each callback hands HDF5 the caller's own block, so that its "copies" cost nothing.
   H5FD_file_image_callbacks_t callbacks = {};
   callbacks.image_malloc = [](std::size_t, H5FD_file_image_op_t, void* block) { return block; };
-  callbacks.image_memcpy = [](void* to, const void* from, std::size_t, H5FD_file_image_op_t,
-                              void*) -> void* { return to == from ? to : nullptr; };
-  callbacks.image_realloc = [](void*, std::size_t, H5FD_file_image_op_t, void*) -> void* {
-    return nullptr;
+  callbacks.image_memcpy = [](void* to, const void* from, std::size_t, H5FD_file_image_op_t, void*) -> void* {
+    return to == from ? to : nullptr;
   };
+  callbacks.image_realloc = [](void*, std::size_t, H5FD_file_image_op_t, void*) -> void* { return nullptr; };
   callbacks.image_free = [](void*, H5FD_file_image_op_t, void*) -> herr_t { return 0; };
   callbacks.udata_copy = [](void* block) { return block; };
   callbacks.udata_free = [](void*) -> herr_t { return 0; };

@@ -50,8 +50,7 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   }
   constexpr int kAttempts = 16;
   for (int attempt = 0; attempt < kAttempts && descriptor_ < 0; ++attempt) {
-    temporary_ =
-        folder_of(path_) / ("." + path_.filename().string() + "." + random_suffix() + ".tmp");
+    temporary_ = folder_of(path_) / ("." + path_.filename().string() + "." + random_suffix() + ".tmp");
     descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor_ < 0 && errno != EEXIST && errno != EINTR) break;
   }

@@ -67,8 +67,9 @@ ZELOS_ALWAYS_INLINE bool finite(const double* x, int64_t n) {
   return ok;
 }
 
-ZELOS_ALWAYS_INLINE void roots(const double* __restrict a, const double* __restrict b, const double* da, const double* db,
-                               int64_t n, int64_t stride, int n_tangents, double* __restrict v, double* dv) {
+ZELOS_ALWAYS_INLINE void roots(const double* __restrict a, const double* __restrict b, const double* da,
+                               const double* db, int64_t n, int64_t stride, int n_tangents, double* __restrict v,
+                               double* dv) {
   for (int k = 0; k < n_tangents; ++k) {
     double* __restrict d = dv + k * stride;
     const double* __restrict pa = da + k * stride;
@@ -91,9 +92,9 @@ ZELOS_ALWAYS_INLINE void intervals(const double* __restrict u, int64_t n, const 
   }
 }
 
-#define ZELOS_VARIANTS(NAME, SIGNATURE, CALL8, CALL4, CALL2)     \
-  ZELOS_TARGET_AVX512 void NAME##_avx512 SIGNATURE { CALL8; }    \
-  ZELOS_TARGET_AVX2 void NAME##_avx2 SIGNATURE { CALL4; }        \
+#define ZELOS_VARIANTS(NAME, SIGNATURE, CALL8, CALL4, CALL2)  \
+  ZELOS_TARGET_AVX512 void NAME##_avx512 SIGNATURE { CALL8; } \
+  ZELOS_TARGET_AVX2 void NAME##_avx2 SIGNATURE { CALL4; }     \
   void NAME##_base SIGNATURE { CALL2; }
 
 ZELOS_VARIANTS(product,
@@ -105,9 +106,9 @@ ZELOS_VARIANTS(exponentials, (double* x, int64_t n), exponentials<simd::Pack8>(x
                exponentials<simd::Pack2>(x, n))
 #undef ZELOS_VARIANTS
 
-#define ZELOS_SAME_CODE(TYPE, NAME, SIGNATURE, CALL)          \
-  ZELOS_TARGET_AVX512 TYPE NAME##_avx512 SIGNATURE { CALL; }  \
-  ZELOS_TARGET_AVX2 TYPE NAME##_avx2 SIGNATURE { CALL; }      \
+#define ZELOS_SAME_CODE(TYPE, NAME, SIGNATURE, CALL)         \
+  ZELOS_TARGET_AVX512 TYPE NAME##_avx512 SIGNATURE { CALL; } \
+  ZELOS_TARGET_AVX2 TYPE NAME##_avx2 SIGNATURE { CALL; }     \
   TYPE NAME##_base SIGNATURE { CALL; }
 
 ZELOS_SAME_CODE(bool, finite, (const double* x, int64_t n), return finite(x, n))
@@ -129,34 +130,46 @@ ZELOS_SAME_CODE(void, cubics,
 
 void tiled_product(const double* tiles, int64_t n, int64_t columns, const double* w, const double* start, double* out) {
   switch (simd::isa()) {
-    case simd::Isa::kAvx512: return product_avx512(tiles, n, columns, w, start, out);
-    case simd::Isa::kAvx2: return product_avx2(tiles, n, columns, w, start, out);
-    case simd::Isa::kBase: return product_base(tiles, n, columns, w, start, out);
+    case simd::Isa::kAvx512:
+      return product_avx512(tiles, n, columns, w, start, out);
+    case simd::Isa::kAvx2:
+      return product_avx2(tiles, n, columns, w, start, out);
+    case simd::Isa::kBase:
+      return product_base(tiles, n, columns, w, start, out);
   }
 }
 
 void exponential(double* x, int64_t n) {
   switch (simd::isa()) {
-    case simd::Isa::kAvx512: return exponentials_avx512(x, n);
-    case simd::Isa::kAvx2: return exponentials_avx2(x, n);
-    case simd::Isa::kBase: return exponentials_base(x, n);
+    case simd::Isa::kAvx512:
+      return exponentials_avx512(x, n);
+    case simd::Isa::kAvx2:
+      return exponentials_avx2(x, n);
+    case simd::Isa::kBase:
+      return exponentials_base(x, n);
   }
 }
 
 void piecewise_cubic(const double* c0, const double* c1, const double* c2, const double* c3, const int64_t* piece,
                      const double* offset, int64_t n, double* out, double* slope) {
   switch (simd::isa()) {
-    case simd::Isa::kAvx512: return cubics_avx512(c0, c1, c2, c3, piece, offset, n, out, slope);
-    case simd::Isa::kAvx2: return cubics_avx2(c0, c1, c2, c3, piece, offset, n, out, slope);
-    case simd::Isa::kBase: return cubics_base(c0, c1, c2, c3, piece, offset, n, out, slope);
+    case simd::Isa::kAvx512:
+      return cubics_avx512(c0, c1, c2, c3, piece, offset, n, out, slope);
+    case simd::Isa::kAvx2:
+      return cubics_avx2(c0, c1, c2, c3, piece, offset, n, out, slope);
+    case simd::Isa::kBase:
+      return cubics_base(c0, c1, c2, c3, piece, offset, n, out, slope);
   }
 }
 
 bool all_finite(const double* x, int64_t n) {
   switch (simd::isa()) {
-    case simd::Isa::kAvx512: return finite_avx512(x, n);
-    case simd::Isa::kAvx2: return finite_avx2(x, n);
-    case simd::Isa::kBase: return finite_base(x, n);
+    case simd::Isa::kAvx512:
+      return finite_avx512(x, n);
+    case simd::Isa::kAvx2:
+      return finite_avx2(x, n);
+    case simd::Isa::kBase:
+      return finite_base(x, n);
   }
   return false;
 }
@@ -164,18 +177,24 @@ bool all_finite(const double* x, int64_t n) {
 void multiply_root(const double* a, const double* b, const double* da, const double* db, int64_t n, int64_t stride,
                    int n_tangents, double* v, double* dv) {
   switch (simd::isa()) {
-    case simd::Isa::kAvx512: return roots_avx512(a, b, da, db, n, stride, n_tangents, v, dv);
-    case simd::Isa::kAvx2: return roots_avx2(a, b, da, db, n, stride, n_tangents, v, dv);
-    case simd::Isa::kBase: return roots_base(a, b, da, db, n, stride, n_tangents, v, dv);
+    case simd::Isa::kAvx512:
+      return roots_avx512(a, b, da, db, n, stride, n_tangents, v, dv);
+    case simd::Isa::kAvx2:
+      return roots_avx2(a, b, da, db, n, stride, n_tangents, v, dv);
+    case simd::Isa::kBase:
+      return roots_base(a, b, da, db, n, stride, n_tangents, v, dv);
   }
 }
 
 void find_intervals(const double* u, int64_t n, const double* breakpoints, const int64_t* table, double origin,
                     double inverse_step, int64_t* piece, double* offset) {
   switch (simd::isa()) {
-    case simd::Isa::kAvx512: return intervals_avx512(u, n, breakpoints, table, origin, inverse_step, piece, offset);
-    case simd::Isa::kAvx2: return intervals_avx2(u, n, breakpoints, table, origin, inverse_step, piece, offset);
-    case simd::Isa::kBase: return intervals_base(u, n, breakpoints, table, origin, inverse_step, piece, offset);
+    case simd::Isa::kAvx512:
+      return intervals_avx512(u, n, breakpoints, table, origin, inverse_step, piece, offset);
+    case simd::Isa::kAvx2:
+      return intervals_avx2(u, n, breakpoints, table, origin, inverse_step, piece, offset);
+    case simd::Isa::kBase:
+      return intervals_base(u, n, breakpoints, table, origin, inverse_step, piece, offset);
   }
 }
 

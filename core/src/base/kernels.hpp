@@ -18,8 +18,8 @@ void tiled_product(const double* tiles, int64_t n, int64_t columns, const double
 /// x[i] = exp(x[i]), i < n, n a multiple of 8. |x| is clamped to 700.
 void exponential(double* x, int64_t n);
 
-/// Piecewise cubics: out[i] = c0[j] + t (c1[j] + t (c2[j] + t c3[j])) with j = piece[i], t = offset[i]; slope[i], if not
-/// null, is the derivative with respect to t. i < n, n a multiple of 8.
+/// Piecewise cubics: out[i] = c0[j] + t (c1[j] + t (c2[j] + t c3[j])) with j = piece[i], t = offset[i]; slope[i], if
+/// not null, is the derivative with respect to t. i < n, n a multiple of 8.
 void piecewise_cubic(const double* c0, const double* c1, const double* c2, const double* c3, const int64_t* piece,
                      const double* offset, int64_t n, double* out, double* slope);
 

@@ -42,10 +42,9 @@ void compress_portable(std::uint32_t* state, const std::uint8_t* blocks, std::si
     std::uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
     std::uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
     for (int i = 0; i < 64; ++i) {
-      const std::uint32_t t1 = h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) +
-                               ((e & f) ^ (~e & g)) + kRound[i] + w[i];
-      const std::uint32_t t2 =
-          (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+      const std::uint32_t t1 =
+          h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & f) ^ (~e & g)) + kRound[i] + w[i];
+      const std::uint32_t t2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
       h = g;
       g = f;
       f = e;
@@ -81,8 +80,7 @@ ZELOS_SHA_TARGET inline __m128i next_words(__m128i w0, __m128i w1, __m128i w2, _
   return _mm_sha256msg2_epu32(sum, w3);
 }
 
-ZELOS_SHA_TARGET void compress_sha_ni(std::uint32_t* state, const std::uint8_t* blocks,
-                                      std::size_t count) {
+ZELOS_SHA_TARGET void compress_sha_ni(std::uint32_t* state, const std::uint8_t* blocks, std::size_t count) {
   const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
   auto* memory = reinterpret_cast<__m128i*>(state);
   // The instructions want the state as (a, b, e, f) and (c, d, g, h).

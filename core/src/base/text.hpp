@@ -17,8 +17,7 @@ namespace zelos {
 /// turn `a` into `b` (optimal string alignment). ASCII case is ignored. O(len(a) * len(b)).
 inline std::size_t edit_distance(std::string_view a, std::string_view b) {
   const auto same = [](char p, char q) {
-    return std::tolower(static_cast<unsigned char>(p)) ==
-           std::tolower(static_cast<unsigned char>(q));
+    return std::tolower(static_cast<unsigned char>(p)) == std::tolower(static_cast<unsigned char>(q));
   };
   std::vector<std::size_t> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
   std::iota(above.begin(), above.end(), std::size_t{0});
@@ -48,8 +47,7 @@ inline std::string nearest(std::string_view name, const std::vector<std::string>
   for (const std::string& candidate : candidates) {
     if (candidate.size() > kLongestName) continue;
     const std::size_t distance = edit_distance(name, candidate);
-    const std::size_t allowed =
-        std::max<std::size_t>(1, std::max(name.size(), candidate.size()) / 3);
+    const std::size_t allowed = std::max<std::size_t>(1, std::max(name.size(), candidate.size()) / 3);
     const bool is_rewrite = distance >= std::max(name.size(), candidate.size());
     if (distance <= allowed && !is_rewrite && distance < best_distance) {
       best = candidate;

@@ -65,29 +65,32 @@ std::string to_string(const Verdict& v) {
   char text[320];
   const char* name = v.parameter.c_str();
   switch (v.reason) {
-    case Verdict::Reason::inside: return "inside the validated region";
+    case Verdict::Reason::inside:
+      return "inside the validated region";
     case Verdict::Reason::not_finite:
       std::snprintf(text, sizeof text, "parameter '%s' is %g; expected a finite number", name, v.value);
       break;
     case Verdict::Reason::fixed_parameter:
-      std::snprintf(text, sizeof text, "parameter '%s' is %.10g; the emulator was trained with %s = %.10g", name, v.value,
-                    name, v.lower);
+      std::snprintf(text, sizeof text, "parameter '%s' is %.10g; the emulator was trained with %s = %.10g", name,
+                    v.value, name, v.lower);
       break;
     case Verdict::Reason::box:
-      std::snprintf(text, sizeof text, "parameter '%s' is %.10g; the validated range is [%.10g, %.10g] (outside by %.2g of it)",
-                    name, v.value, v.lower, v.upper, v.excess);
+      std::snprintf(text, sizeof text,
+                    "parameter '%s' is %.10g; the validated range is [%.10g, %.10g] (outside by %.2g of it)", name,
+                    v.value, v.lower, v.upper, v.excess);
       break;
     case Verdict::Reason::hull:
       std::snprintf(text, sizeof text,
-                    "the point is outside the training hull: distance %.4g, radius %.4g (outside by %.2g of it)", v.value,
-                    v.upper, v.excess);
+                    "the point is outside the training hull: distance %.4g, radius %.4g (outside by %.2g of it)",
+                    v.value, v.upper, v.excess);
       break;
     case Verdict::Reason::error_bound:
       std::snprintf(text, sizeof text, "the predicted error %.4g is above the tolerance %.4g", v.value, v.upper);
       break;
     case Verdict::Reason::no_solution:
-      std::snprintf(text, sizeof text, "no value inside the validated region gives %s = %.10g (it spans [%.10g, %.10g] here)",
-                    name, v.value, v.lower, v.upper);
+      std::snprintf(text, sizeof text,
+                    "no value inside the validated region gives %s = %.10g (it spans [%.10g, %.10g] here)", name,
+                    v.value, v.lower, v.upper);
       break;
   }
   return text;

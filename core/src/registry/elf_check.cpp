@@ -28,8 +28,7 @@ constexpr int kByteOrder = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2L
 
 class Reader {
  public:
-  explicit Reader(const std::filesystem::path& file)
-      : name_(file.string()), stream_(file, std::ios::binary) {
+  explicit Reader(const std::filesystem::path& file) : name_(file.string()), stream_(file, std::ios::binary) {
     std::error_code code;
     size_ = std::filesystem::file_size(file, code);
     if (code || !stream_) throw Error(ZELOS_E_IO, "plugin '" + name_ + "': the file can't be read");
@@ -45,16 +44,14 @@ class Reader {
     require_inside(offset, n > size_ ? size_ + 1 : n * sizeof(T));
     std::vector<T> records(n);
     stream_.seekg(static_cast<std::streamoff>(offset));
-    stream_.read(reinterpret_cast<char*>(records.data()),
-                 static_cast<std::streamsize>(n * sizeof(T)));
+    stream_.read(reinterpret_cast<char*>(records.data()), static_cast<std::streamsize>(n * sizeof(T)));
     if (!stream_) throw Error(ZELOS_E_IO, "plugin '" + name_ + "': the file can't be read");
     return records;
   }
 
   void require_inside(std::uint64_t offset, std::uint64_t bytes) const {
     if (offset > size_ || bytes > size_ - offset) {
-      fail("the file is cut off or damaged: its header speaks of more than its " +
-           std::to_string(size_) + " bytes");
+      fail("the file is cut off or damaged: its header speaks of more than its " + std::to_string(size_) + " bytes");
     }
   }
 
@@ -68,20 +65,18 @@ class Reader {
 };
 
 Elf64_Ehdr read_header(Reader& reader) {
-  const std::vector<char> magic =
-      reader.read<char>(0, std::min<std::uint64_t>(reader.size(), EI_NIDENT));
+  const std::vector<char> magic = reader.read<char>(0, std::min<std::uint64_t>(reader.size(), EI_NIDENT));
   if (magic.size() < SELFMAG || std::memcmp(magic.data(), ELFMAG, SELFMAG) != 0) {
     reader.fail("expected a shared library (ELF), found another kind of file");
   }
   const Elf64_Ehdr header = reader.read<Elf64_Ehdr>(0, 1).front();
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != kByteOrder) {
     reader.fail("expected a 64-bit library with this machine's byte order, found ELF class " +
-                std::to_string(header.e_ident[EI_CLASS]) + ", byte order " +
-                std::to_string(header.e_ident[EI_DATA]));
+                std::to_string(header.e_ident[EI_CLASS]) + ", byte order " + std::to_string(header.e_ident[EI_DATA]));
   }
   if (header.e_machine != kMachine) {
-    reader.fail("made for another processor: expected ELF machine " + std::to_string(kMachine) +
-                ", found " + std::to_string(header.e_machine));
+    reader.fail("made for another processor: expected ELF machine " + std::to_string(kMachine) + ", found " +
+                std::to_string(header.e_machine));
   }
   if (header.e_type != ET_DYN) {
     reader.fail("expected a shared library (ELF type " + std::to_string(ET_DYN) + "), found type " +
@@ -99,11 +94,9 @@ bool exports(Reader& reader, const std::vector<Elf64_Shdr>& sections, const std:
     if (section.sh_link >= sections.size()) reader.fail("the ELF symbol table is damaged");
     const Elf64_Shdr& text = sections[section.sh_link];
     const std::vector<char> names = reader.read<char>(text.sh_offset, text.sh_size);
-    for (const Elf64_Sym& entry :
-         reader.read<Elf64_Sym>(section.sh_offset, section.sh_size / sizeof(Elf64_Sym))) {
-      const bool same =
-          entry.st_name < names.size() && names.size() - entry.st_name > symbol.size() &&
-          std::memcmp(names.data() + entry.st_name, symbol.c_str(), symbol.size() + 1) == 0;
+    for (const Elf64_Sym& entry : reader.read<Elf64_Sym>(section.sh_offset, section.sh_size / sizeof(Elf64_Sym))) {
+      const bool same = entry.st_name < names.size() && names.size() - entry.st_name > symbol.size() &&
+                        std::memcmp(names.data() + entry.st_name, symbol.c_str(), symbol.size() + 1) == 0;
       if (same && entry.st_shndx != SHN_UNDEF) return true;
     }
   }
@@ -123,9 +116,8 @@ void check_shared_library(const std::filesystem::path& file, const std::string& 
     if (section.sh_type != SHT_NOBITS) reader.require_inside(section.sh_offset, section.sh_size);
   }
   if (!exports(reader, sections, symbol)) {
-    throw Error(ZELOS_E_MISSING,
-                "plugin '" + reader.name() + "': expected the symbol '" + symbol +
-                    "', found none: not a plugin, or made for another major version of zelos");
+    throw Error(ZELOS_E_MISSING, "plugin '" + reader.name() + "': expected the symbol '" + symbol +
+                                     "', found none: not a plugin, or made for another major version of zelos");
   }
 }
 

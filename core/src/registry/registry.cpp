@@ -33,18 +33,15 @@ namespace fs = std::filesystem;
 constexpr const char* kBuiltIn = "zelos itself";
 constexpr std::uint32_t kMaxFamilies = 1024;
 // Sizes of version 1.0: later minor versions append.
-constexpr std::size_t kEntrySize =
-    offsetof(zelos_plugin_entry, family) + sizeof(zelos_plugin_entry::family);
-constexpr std::size_t kFamilySize =
-    offsetof(zelos_family, get_extension) + sizeof(zelos_family::get_extension);
+constexpr std::size_t kEntrySize = offsetof(zelos_plugin_entry, family) + sizeof(zelos_plugin_entry::family);
+constexpr std::size_t kFamilySize = offsetof(zelos_family, get_extension) + sizeof(zelos_family::get_extension);
 
 struct Known {
   const zelos_family* family;
   std::string source;
 };
 
-[[noreturn]] void refuse(const fs::path& file, const std::string& what,
-                         zelos_status status = ZELOS_E_FORMAT) {
+[[noreturn]] void refuse(const fs::path& file, const std::string& what, zelos_status status = ZELOS_E_FORMAT) {
   throw Error(status, "plugin '" + file.string() + "': " + what);
 }
 
@@ -54,25 +51,21 @@ auto ask(const fs::path& file, const char* what, Call&& call) {
   try {
     return call();
   } catch (const std::exception& e) {
-    refuse(file,
-           std::string(what) +
-               " threw an exception, which no function of a plugin may do: " + e.what(),
+    refuse(file, std::string(what) + " threw an exception, which no function of a plugin may do: " + e.what(),
            ZELOS_E_INTERNAL);
   } catch (...) {
-    refuse(file, std::string(what) + " threw an exception, which no function of a plugin may do",
-           ZELOS_E_INTERNAL);
+    refuse(file, std::string(what) + " threw an exception, which no function of a plugin may do", ZELOS_E_INTERNAL);
   }
 }
 
 void check_entry(const fs::path& file, const zelos_plugin_entry& entry) {
   if (entry.abi_major != ZELOS_PLUGIN_ABI_MAJOR) {
-    refuse(file, "expected ABI major version " + std::to_string(ZELOS_PLUGIN_ABI_MAJOR) +
-                     ", found " + std::to_string(entry.abi_major) +
-                     ": rebuild it against this zelos");
+    refuse(file, "expected ABI major version " + std::to_string(ZELOS_PLUGIN_ABI_MAJOR) + ", found " +
+                     std::to_string(entry.abi_major) + ": rebuild it against this zelos");
   }
   if (entry.struct_size < kEntrySize) {
-    refuse(file, "zelos_plugin_entry: expected struct_size of at least " +
-                     std::to_string(kEntrySize) + ", found " + std::to_string(entry.struct_size));
+    refuse(file, "zelos_plugin_entry: expected struct_size of at least " + std::to_string(kEntrySize) + ", found " +
+                     std::to_string(entry.struct_size));
   }
   if (entry.count == nullptr) refuse(file, "zelos_plugin_entry: the function 'count' is NULL");
   if (entry.family == nullptr) refuse(file, "zelos_plugin_entry: the function 'family' is NULL");
@@ -82,22 +75,21 @@ void check_family(const fs::path& file, std::uint32_t index, const zelos_family*
   const std::string which = "family " + std::to_string(index);
   if (family == nullptr) refuse(file, which + " is NULL");
   if (family->struct_size < kFamilySize) {
-    refuse(file, which + ": expected struct_size of at least " + std::to_string(kFamilySize) +
-                     ", found " + std::to_string(family->struct_size));
+    refuse(file, which + ": expected struct_size of at least " + std::to_string(kFamilySize) + ", found " +
+                     std::to_string(family->struct_size));
   }
   const std::pair<const char*, const char*> texts[] = {
       {"id", family->id}, {"version", family->version}, {"summary", family->summary}};
   for (const auto& [name, text] : texts) {
     if (text == nullptr || *text == '\0') refuse(file, which + ": '" + name + "' is NULL or empty");
   }
-  const std::pair<const char*, bool> functions[] = {
-      {"open", family->open != nullptr},
-      {"close", family->close != nullptr},
-      {"shape", family->shape != nullptr},
-      {"workspace_bytes", family->workspace_bytes != nullptr},
-      {"predict", family->predict != nullptr},
-      {"predict_jacobian", family->predict_jacobian != nullptr},
-      {"get_extension", family->get_extension != nullptr}};
+  const std::pair<const char*, bool> functions[] = {{"open", family->open != nullptr},
+                                                    {"close", family->close != nullptr},
+                                                    {"shape", family->shape != nullptr},
+                                                    {"workspace_bytes", family->workspace_bytes != nullptr},
+                                                    {"predict", family->predict != nullptr},
+                                                    {"predict_jacobian", family->predict_jacobian != nullptr},
+                                                    {"get_extension", family->get_extension != nullptr}};
   for (const auto& [name, there] : functions) {
     if (!there) refuse(file, which + " '" + family->id + "': the function '" + name + "' is NULL");
   }
@@ -126,9 +118,8 @@ class Registry {
 
     std::vector<std::string> ids;
     for (const Known& known : families_) ids.emplace_back(known.family->id);
-    std::string message =
-        "no family '" + id + "'" + did_you_mean(wanted, ids) + " (known: " + join(ids, ", ") +
-        "; searched: " + (searched_.empty() ? "no folder" : join(searched_, ", "));
+    std::string message = "no family '" + id + "'" + did_you_mean(wanted, ids) + " (known: " + join(ids, ", ") +
+                          "; searched: " + (searched_.empty() ? "no folder" : join(searched_, ", "));
     if (!problems_.empty()) message += "; not loaded: " + join(problems_, "; ");
     throw Error(ZELOS_E_MISSING, message + ")");
   }
@@ -153,15 +144,15 @@ class Registry {
 
  private:
   Registry() {
-    for (const zelos_family* family : {zelos_family_polynomial(), zelos_family_gaussian_process(),
-                                       zelos_family_neural_network()}) {
+    for (const zelos_family* family :
+         {zelos_family_polynomial(), zelos_family_gaussian_process(), zelos_family_neural_network()}) {
       families_.push_back({family, kBuiltIn});
     }
   }
 
   const Known* look_up(const std::string& id) const {
-    const auto found = std::find_if(families_.begin(), families_.end(),
-                                    [&](const Known& known) { return id == known.family->id; });
+    const auto found =
+        std::find_if(families_.begin(), families_.end(), [&](const Known& known) { return id == known.family->id; });
     return found == families_.end() ? nullptr : &*found;
   }
 
@@ -181,17 +172,15 @@ class Registry {
     check_entry(file, entry);
     const std::uint32_t n = ask(file, "count", [&] { return entry.count(); });
     if (n == 0 || n > kMaxFamilies) {
-      refuse(file, "expected 1 to " + std::to_string(kMaxFamilies) + " families, found " +
-                       std::to_string(n));
+      refuse(file, "expected 1 to " + std::to_string(kMaxFamilies) + " families, found " + std::to_string(n));
     }
     std::vector<Known> found;
     for (std::uint32_t i = 0; i < n; ++i) {
       const zelos_family* family = ask(file, "family", [&] { return entry.family(i); });
       check_family(file, i, family);
       const Known* other = look_up(family->id);
-      const auto twice = std::find_if(found.begin(), found.end(), [&](const Known& k) {
-        return std::string_view(k.family->id) == family->id;
-      });
+      const auto twice = std::find_if(found.begin(), found.end(),
+                                      [&](const Known& k) { return std::string_view(k.family->id) == family->id; });
       if (other != nullptr || twice != found.end()) {
         refuse(file,
                std::string("the family id '") + family->id + "' is taken by " +
@@ -215,8 +204,7 @@ class Registry {
       try {
         using boost::dll::load_mode::rtld_local;
         using boost::dll::load_mode::rtld_now;
-        at =
-            libraries_.emplace(file, boost::dll::shared_library(file, rtld_now | rtld_local)).first;
+        at = libraries_.emplace(file, boost::dll::shared_library(file, rtld_now | rtld_local)).first;
       } catch (const std::exception& e) {
         refuse(file, std::string("the loader refused it: ") + e.what(), ZELOS_E_IO);
       }
@@ -244,8 +232,7 @@ class Registry {
 
   void scan_folder(const fs::path& folder, bool named_by_user) {
     if (!folder.is_absolute()) {
-      problems_.push_back("ZELOS_PLUGIN_PATH: expected absolute folders, found '" +
-                          folder.string() + "'");
+      problems_.push_back("ZELOS_PLUGIN_PATH: expected absolute folders, found '" + folder.string() + "'");
       return;
     }
     searched_.push_back(folder.string());
@@ -255,8 +242,7 @@ class Registry {
     for (; !code && entries != fs::directory_iterator(); entries.increment(code)) {
       if (entries->path().extension() == ".so") files.push_back(entries->path());
     }
-    if (code && named_by_user)
-      problems_.push_back("ZELOS_PLUGIN_PATH: '" + folder.string() + "': " + code.message());
+    if (code && named_by_user) problems_.push_back("ZELOS_PLUGIN_PATH: '" + folder.string() + "': " + code.message());
     std::sort(files.begin(), files.end());
     for (const fs::path& file : files) {
       try {

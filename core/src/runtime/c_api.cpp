@@ -113,7 +113,8 @@ zelos_status answer(const zelos::Verdict& verdict, zelos_verdict* out, zelos_err
 
 zelos::Emulator::Options options_of(const zelos_open_options* options) {
   zelos::Emulator::Options o;
-  if (options != nullptr && options->struct_size >= sizeof(zelos_open_options)) o.verify_probes = options->skip_probes == 0;
+  if (options != nullptr && options->struct_size >= sizeof(zelos_open_options))
+    o.verify_probes = options->skip_probes == 0;
   return o;
 }
 
@@ -130,17 +131,28 @@ void zelos_abi_version(uint32_t* major, uint32_t* minor) {
 
 const char* zelos_status_text(zelos_status status) {
   switch (status) {
-    case ZELOS_OK: return "ok";
-    case ZELOS_E_ARGUMENT: return "wrong argument";
-    case ZELOS_E_OUTSIDE: return "outside the region";
-    case ZELOS_E_FORMAT: return "damaged or unknown format";
-    case ZELOS_E_IO: return "input/output error";
-    case ZELOS_E_NUMERIC: return "numerical failure";
-    case ZELOS_E_MEMORY: return "out of memory";
-    case ZELOS_E_CANCELLED: return "cancelled";
-    case ZELOS_E_MISSING: return "missing plugin or capability";
-    case ZELOS_E_INTERNAL: return "internal error";
-    case ZELOS_STATUS_FORCE32: break;
+    case ZELOS_OK:
+      return "ok";
+    case ZELOS_E_ARGUMENT:
+      return "wrong argument";
+    case ZELOS_E_OUTSIDE:
+      return "outside the region";
+    case ZELOS_E_FORMAT:
+      return "damaged or unknown format";
+    case ZELOS_E_IO:
+      return "input/output error";
+    case ZELOS_E_NUMERIC:
+      return "numerical failure";
+    case ZELOS_E_MEMORY:
+      return "out of memory";
+    case ZELOS_E_CANCELLED:
+      return "cancelled";
+    case ZELOS_E_MISSING:
+      return "missing plugin or capability";
+    case ZELOS_E_INTERNAL:
+      return "internal error";
+    case ZELOS_STATUS_FORCE32:
+      break;
   }
   return "unknown status";
 }
@@ -154,12 +166,13 @@ zelos_status zelos_emulator_open(const char* path, const zelos_open_options* opt
   });
 }
 
-zelos_status zelos_emulator_open_memory(const void* bytes, size_t size, const char* name, const zelos_open_options* options,
-                                        zelos_emulator** emulator, zelos_error* error) {
+zelos_status zelos_emulator_open_memory(const void* bytes, size_t size, const char* name,
+                                        const zelos_open_options* options, zelos_emulator** emulator,
+                                        zelos_error* error) {
   return guarded(error, [&] {
     need(bytes != nullptr && emulator != nullptr, "zelos_emulator_open_memory: bytes and emulator must not be NULL");
-    *emulator = new zelos_emulator(
-        zelos::Emulator::open(bytes, size, name == nullptr ? "memory" : name, options_of(options)));
+    *emulator =
+        new zelos_emulator(zelos::Emulator::open(bytes, size, name == nullptr ? "memory" : name, options_of(options)));
     return ZELOS_OK;
   });
 }
@@ -171,7 +184,9 @@ const char* zelos_emulator_version(const zelos_emulator* e) { return e->emulator
 const char* zelos_emulator_id(const zelos_emulator* e) { return e->emulator.id().c_str(); }
 const char* zelos_emulator_info_json(const zelos_emulator* e) { return e->info.c_str(); }
 
-int32_t zelos_emulator_n_parameters(const zelos_emulator* e) { return static_cast<int32_t>(e->emulator.parameters().size()); }
+int32_t zelos_emulator_n_parameters(const zelos_emulator* e) {
+  return static_cast<int32_t>(e->emulator.parameters().size());
+}
 
 zelos_status zelos_emulator_parameter(const zelos_emulator* e, int32_t index, zelos_parameter_info* info,
                                       zelos_error* error) {
@@ -189,13 +204,15 @@ zelos_status zelos_emulator_parameter(const zelos_emulator* e, int32_t index, ze
 
 int32_t zelos_emulator_n_outputs(const zelos_emulator* e) { return static_cast<int32_t>(e->emulator.outputs().size()); }
 
-zelos_status zelos_emulator_output(const zelos_emulator* e, int32_t index, zelos_output_info* info, zelos_error* error) {
+zelos_status zelos_emulator_output(const zelos_emulator* e, int32_t index, zelos_output_info* info,
+                                   zelos_error* error) {
   return guarded(error, [&] {
     need(e != nullptr && info != nullptr, "zelos_emulator_output: emulator and info must not be NULL");
     need(index >= 0 && index < zelos_emulator_n_outputs(e), "zelos_emulator_output: index out of range");
     need(info->struct_size >= sizeof(uint32_t), "zelos_emulator_output: struct_size is not set");
     const zelos::Output& o = e->emulator.outputs()[index];
-    zelos_output_info full{0, o.name.c_str(), o.unit.c_str(), o.family.c_str(), static_cast<int32_t>(o.axes.size()), {}};
+    zelos_output_info full{0, o.name.c_str(), o.unit.c_str(), o.family.c_str(), static_cast<int32_t>(o.axes.size()),
+                           {}};
     for (size_t a = 0; a < o.axes.size(); ++a) full.shape[a] = static_cast<int64_t>(o.axes[a].values.size());
     give(full, info);
     return ZELOS_OK;
@@ -219,9 +236,9 @@ zelos_status zelos_emulator_axis(const zelos_emulator* e, int32_t output, int32_
   });
 }
 
-zelos_status zelos_query_create(const zelos_emulator* emulator, int32_t n_parameters, const char* const* parameter_names,
-                                int32_t n_requests, const zelos_request* requests, zelos_query** query,
-                                zelos_error* error) {
+zelos_status zelos_query_create(const zelos_emulator* emulator, int32_t n_parameters,
+                                const char* const* parameter_names, int32_t n_requests, const zelos_request* requests,
+                                zelos_query** query, zelos_error* error) {
   return guarded(error, [&] {
     need(emulator != nullptr && query != nullptr, "zelos_query_create: emulator and query must not be NULL");
     need(n_parameters >= 0 && (n_parameters == 0 || parameter_names != nullptr),
@@ -263,7 +280,8 @@ zelos_status zelos_query_create(const zelos_emulator* emulator, int32_t n_parame
 void zelos_query_destroy(zelos_query* query) { delete query; }
 int64_t zelos_query_size(const zelos_query* query) { return query->query.size(); }
 
-zelos_status zelos_query_block(const zelos_query* query, int32_t index, int64_t* offset, int64_t* size, zelos_error* error) {
+zelos_status zelos_query_block(const zelos_query* query, int32_t index, int64_t* offset, int64_t* size,
+                               zelos_error* error) {
   return guarded(error, [&] {
     need(query != nullptr, "zelos_query_block: query must not be NULL");
     const auto& blocks = query->query.blocks();
@@ -295,8 +313,8 @@ zelos_status zelos_evaluate(const zelos_query* query, const double* values, doub
   });
 }
 
-zelos_status zelos_evaluate_batch(const zelos_query* query, int64_t n, const double* values, double* out, int32_t* inside,
-                                  zelos_workspace* workspace, zelos_error* error) {
+zelos_status zelos_evaluate_batch(const zelos_query* query, int64_t n, const double* values, double* out,
+                                  int32_t* inside, zelos_workspace* workspace, zelos_error* error) {
   return guarded(error, [&] {
     need(n >= 0, "evaluation: the number of points is negative");
     if (n == 0) return ZELOS_OK;

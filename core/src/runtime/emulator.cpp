@@ -40,9 +40,9 @@ const std::vector<std::pair<std::string, double>>& Emulator::fixed() const { ret
 const std::vector<std::pair<std::string, std::string>>& Emulator::solvable() const { return impl_->solvable_names; }
 const nlohmann::json& Emulator::info() const { return impl_->info; }
 
-// Probes: at a few points, a few values of every output are stored twice, as the real code gave them and as the emulator
-// did when it was packed. The second comparison catches a library that computes something else than it used to, the first
-// a file whose arrays are not what their names and units say.
+// Probes: at a few points, a few values of every output are stored twice, as the real code gave them and as the
+// emulator did when it was packed. The second comparison catches a library that computes something else than it used
+// to, the first a file whose arrays are not what their names and units say.
 void verify_probes(const Emulator& emulator, const std::string& file) {
   const Emulator::Impl& model = emulator.impl();
   const nlohmann::json& document = model.opened.contents.document;
@@ -52,26 +52,31 @@ void verify_probes(const Emulator& emulator, const std::string& file) {
   std::vector<Request> requests;
   std::vector<double> tolerances;
   for (const nlohmann::json& probe : document["probes"].at("outputs")) {
-    requests.push_back({probe.at("output").get<std::string>(), probe.at("axes").get<std::vector<std::vector<double>>>()});
+    requests.push_back(
+        {probe.at("output").get<std::string>(), probe.at("axes").get<std::vector<std::vector<double>>>()});
     tolerances.push_back(probe.at("truth_tolerance").get<double>());
   }
   const auto find = [&](const char* path) -> const artifact::Array& {
     const auto found = model.opened.contents.arrays.find(path);
-    if (found == model.opened.contents.arrays.end()) throw Error(ZELOS_E_FORMAT, file + ": array '" + path + "' is missing");
+    if (found == model.opened.contents.arrays.end())
+      throw Error(ZELOS_E_FORMAT, file + ": array '" + path + "' is missing");
     return found->second;
   };
-  const artifact::Array &points = find("probes/parameters"), &values = find("probes/values"), &truth = find("probes/truth");
+  const artifact::Array &points = find("probes/parameters"), &values = find("probes/values"),
+                        &truth = find("probes/truth");
   const Query query = emulator.query(names, requests);
   const int64_t n_points = points.shape.size() == 2 ? points.shape[0] : -1;
   const int64_t n = query.size(), d = query.n_parameters();
-  if (n_points < 1 || points.shape[1] != d || values.shape != std::vector<int64_t>{n_points, n} || truth.shape != values.shape) {
+  if (n_points < 1 || points.shape[1] != d || values.shape != std::vector<int64_t>{n_points, n} ||
+      truth.shape != values.shape) {
     throw Error(ZELOS_E_FORMAT, file + ": the probe arrays have wrong shapes");
   }
   Workspace workspace = query.workspace();
   std::vector<double> out(n);
   for (int64_t i = 0; i < n_points; ++i) {
     const Verdict verdict = query.evaluate(points.data.data() + i * d, out.data(), workspace);
-    if (!verdict.inside()) throw Error(ZELOS_E_FORMAT, file + ": a probe point is outside the region: " + to_string(verdict));
+    if (!verdict.inside())
+      throw Error(ZELOS_E_FORMAT, file + ": a probe point is outside the region: " + to_string(verdict));
     for (size_t r = 0; r < requests.size(); ++r) {
       const int64_t first = query.blocks()[r].offset;
       const int64_t last = r + 1 < requests.size() ? query.blocks()[r + 1].offset : n;

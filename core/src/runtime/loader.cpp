@@ -85,7 +85,8 @@ class Loader {
   }
 
   void load_parameter(const json& p) {
-    Parameter parameter{text(p, "name"), p.value("unit", ""), p.value("latex", ""), number(p, "min"), number(p, "max"), {}};
+    Parameter parameter{text(p, "name"),  p.value("unit", ""), p.value("latex", ""),
+                        number(p, "min"), number(p, "max"),    {}};
     if (!(parameter.min < parameter.max)) fail("parameter '" + parameter.name + "' has an empty range");
     parameter.synonyms = synonyms_of(parameter.name);
     Feature f;
@@ -102,7 +103,9 @@ class Loader {
     std::vector<zelos_array> arrays;
     for (auto it = m_.opened.contents.arrays.lower_bound(prefix);
          it != m_.opened.contents.arrays.end() && it->first.compare(0, prefix.size(), prefix) == 0; ++it) {
-      zelos_array a{it->first.c_str() + prefix.size(), it->second.data.data(), static_cast<int32_t>(it->second.shape.size()),
+      zelos_array a{it->first.c_str() + prefix.size(),
+                    it->second.data.data(),
+                    static_cast<int32_t>(it->second.shape.size()),
                     {0, 0, 0, 0}};
       std::copy(it->second.shape.begin(), it->second.shape.end(), a.shape);
       arrays.push_back(a);
@@ -151,12 +154,15 @@ class Loader {
       if (coordinate != "linear" && coordinate != "log" && coordinate != "log1p") {
         fail(path + ": axis '" + axis.axis.name + "': unknown coordinate '" + coordinate + "'");
       }
-      axis.coordinate = coordinate == "log" ? Coordinate::log : coordinate == "log1p" ? Coordinate::log1p : Coordinate::linear;
+      axis.coordinate = coordinate == "log"     ? Coordinate::log
+                        : coordinate == "log1p" ? Coordinate::log1p
+                                                : Coordinate::linear;
     }
     if (axis.axis.values.empty()) fail(path + ": axis '" + axis.axis.name + "' has no points");
     const std::vector<double> mapped = axis.mapped();
     for (size_t i = 0; i < mapped.size(); ++i) {
-      if (!std::isfinite(mapped[i]) || (i > 0 && mapped[i] <= mapped[i - 1])) fail(path + ": axis '" + axis.axis.name + "' is not ascending");
+      if (!std::isfinite(mapped[i]) || (i > 0 && mapped[i] <= mapped[i - 1]))
+        fail(path + ": axis '" + axis.axis.name + "' is not ascending");
     }
     return axis;
   }
@@ -164,8 +170,9 @@ class Loader {
   PointTransform load_point(const json& t, int n_outputs_before) const {
     PointTransform point{};
     const std::string type = text(t, "type");
-    for (const auto kind : {PointTransform::Kind::log, PointTransform::Kind::arcsinh, PointTransform::Kind::amplitude,
-                            PointTransform::Kind::tilt, PointTransform::Kind::ratio, PointTransform::Kind::correlation}) {
+    for (const auto kind :
+         {PointTransform::Kind::log, PointTransform::Kind::arcsinh, PointTransform::Kind::amplitude,
+          PointTransform::Kind::tilt, PointTransform::Kind::ratio, PointTransform::Kind::correlation}) {
       if (type != to_string(kind)) continue;
       point.kind = kind;
       point.logarithmic = t.value("logarithmic", false);
@@ -177,7 +184,8 @@ class Loader {
       if (t.contains("other")) {
         if (t["other"].size() > 2) fail("transform '" + type + "': expected at most two other outputs");
         int i = 0;
-        for (const json& other : t["other"]) point.other[i++] = earlier_output(other.get<std::string>(), n_outputs_before);
+        for (const json& other : t["other"])
+          point.other[i++] = earlier_output(other.get<std::string>(), n_outputs_before);
       }
       check_point(point, n_outputs_before);
       return point;
@@ -192,7 +200,9 @@ class Loader {
     if (power && t.feature < 0) fail(where + "lacks its feature");
     const std::vector<AxisModel>& axes = m_.outputs[index].axes;
     if (t.axis < 0 || t.axis >= static_cast<int>(axes.size())) fail(where + "names axis " + std::to_string(t.axis));
-    const int n_others = t.kind == PointTransform::Kind::ratio ? 1 : t.kind == PointTransform::Kind::correlation ? 2 : 0;
+    const int n_others = t.kind == PointTransform::Kind::ratio         ? 1
+                         : t.kind == PointTransform::Kind::correlation ? 2
+                                                                       : 0;
     for (int i = 0; i < n_others; ++i) {
       if (t.other[i] < 0) fail(where + "needs " + std::to_string(n_others) + " other outputs");
       const std::vector<AxisModel>& other = m_.outputs[t.other[i]].axes;
@@ -221,7 +231,8 @@ class Loader {
       output.axes.push_back(load_axis(a, path));
       description.axes.push_back(output.axes.back().axis);
     }
-    if (output.axes.empty() || output.axes.size() > 2) fail(path + ": expected 1 or 2 axes, found " + std::to_string(output.axes.size()));
+    if (output.axes.empty() || output.axes.size() > 2)
+      fail(path + ": expected 1 or 2 axes, found " + std::to_string(output.axes.size()));
     output.description = &description;
     int index_of_segment = 0;
     int64_t covered = 0;
@@ -244,7 +255,8 @@ class Loader {
     segment.axes = output.axes;
     const int64_t first = member(s, "first").get<int64_t>(), size = member(s, "size").get<int64_t>();
     std::vector<double>& points = segment.axes[0].axis.values;
-    if (first < 0 || size < 1 || first > static_cast<int64_t>(points.size()) - size) fail(path + ": range outside the axis");
+    if (first < 0 || size < 1 || first > static_cast<int64_t>(points.size()) - size)
+      fail(path + ": range outside the axis");
     points = std::vector<double>(points.begin() + first, points.begin() + first + size);
     int64_t field = 1;
     for (const AxisModel& axis : segment.axes) field *= static_cast<int64_t>(axis.axis.values.size());
@@ -255,8 +267,9 @@ class Loader {
     }
     const artifact::Array& mean = vector(path + "/mean", field);
     const std::vector<double>& knots = segment.breakpoints;
-    if (s.value("knots", false) && (knots.size() < 2 || knots.front() != points.front() || knots.back() != points.back() ||
-                                    std::adjacent_find(knots.begin(), knots.end(), std::greater_equal<>()) != knots.end())) {
+    if (s.value("knots", false) &&
+        (knots.size() < 2 || knots.front() != points.front() || knots.back() != points.back() ||
+         std::adjacent_find(knots.begin(), knots.end(), std::greater_equal<>()) != knots.end())) {
       fail(path + ": the breakpoints do not ascend from the segment's first point to its last");
     }
     segment.mean = Eigen::Map<const Eigen::VectorXd>(mean.data.data(), field);
@@ -272,7 +285,7 @@ class Loader {
              std::to_string(basis.shape[1]));
       }
       block.basis = Eigen::Map<const Eigen::Matrix<double, -1, -1, Eigen::RowMajor>>(basis.data.data(), basis.shape[0],
-                                                                                  basis.shape[1]);
+                                                                                     basis.shape[1]);
       segment.blocks.push_back(std::move(block));
     }
     if (segment.blocks.empty()) fail(path + ": no blocks");
@@ -282,15 +295,17 @@ class Loader {
       segment.stretch_reference = number(stretch, "reference");
       segment.stretch = Stretch{points.front(), number(stretch, "full"), points.back()};
       if (segment.breakpoints.empty()) fail(path + ": a stretch needs knots");
-      if (!(segment.stretch_reference > 0 && segment.stretch->x_full < segment.stretch->x_end)) fail(path + ": impossible stretch");
+      if (!(segment.stretch_reference > 0 && segment.stretch->x_full < segment.stretch->x_end))
+        fail(path + ": impossible stretch");
     }
     return segment;
   }
 
   void load_solvable(const json& s) {
-    SolvableParameter solvable{text(s, "name"), feature(text(s, "feature")), feature(text(s, "parameter")), number(s, "min"),
-                               number(s, "max")};
-    if (solvable.parameter >= static_cast<int>(m_.parameters.size())) fail("solvable '" + solvable.name + "': solves for no parameter");
+    SolvableParameter solvable{text(s, "name"), feature(text(s, "feature")), feature(text(s, "parameter")),
+                               number(s, "min"), number(s, "max")};
+    if (solvable.parameter >= static_cast<int>(m_.parameters.size()))
+      fail("solvable '" + solvable.name + "': solves for no parameter");
     m_.solvable_names.emplace_back(solvable.name, m_.features[solvable.parameter].name);
     m_.solvable.push_back(std::move(solvable));
   }

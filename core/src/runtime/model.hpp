@@ -76,8 +76,8 @@ struct AxisModel {
   std::vector<double> map(const std::vector<double>& values) const;
 };
 
-/// One output. Each segment of its first axis has a field = mean + sum over blocks of basis * weights, on native points or
-/// on spline coefficients, which is resampled to the requested points (with an optional stretch). Then the point
+/// One output. Each segment of its first axis has a field = mean + sum over blocks of basis * weights, on native points
+/// or on spline coefficients, which is resampled to the requested points (with an optional stretch). Then the point
 /// transforms are undone.
 struct OutputModel {
   struct Block {
@@ -85,8 +85,8 @@ struct OutputModel {
     std::unique_ptr<Regressor> regressor;
   };
   struct Segment {
-    std::vector<AxisModel> axes;      ///< native points of the field
-    Eigen::VectorXd mean;             ///< field
+    std::vector<AxisModel> axes;  ///< native points of the field
+    Eigen::VectorXd mean;         ///< field
     std::vector<Block> blocks;
     std::vector<double> breakpoints;  ///< not empty: the field is spline coefficients over the only axis
     std::optional<Stretch> stretch;
@@ -96,9 +96,10 @@ struct OutputModel {
   };
   const Output* description = nullptr;
   std::vector<AxisModel> axes;
-  std::vector<Segment> segments;    ///< ascending along axis 0; a requested point belongs to the last that begins before it
+  std::vector<Segment>
+      segments;  ///< ascending along axis 0; a requested point belongs to the last that begins before it
   std::vector<PointTransform> point_transforms;  ///< in the order of training
-  double truncation_error = 0;  ///< expected delta chi^2 of what the PCA dropped
+  double truncation_error = 0;                   ///< expected delta chi^2 of what the PCA dropped
 
   int64_t n_weights() const;
 };

@@ -256,8 +256,8 @@ class Planner {
       names.push_back(text);
     }
     throw Error(ZELOS_E_ARGUMENT, "emulator " + model_.name + " needs " + join(names, " and ") + ", which " +
-                                      (names.size() == 1 ? "is" : "are") + " missing; given: " +
-                                      (given_.empty() ? "nothing" : join(given_, ", ")));
+                                      (names.size() == 1 ? "is" : "are") +
+                                      " missing; given: " + (given_.empty() ? "nothing" : join(given_, ", ")));
   }
 
   std::string takes() const {

@@ -2,8 +2,8 @@
 // query.cpp: a bound question and its evaluation. Everything that can be done before the numbers are known is done in
 // Query's construction; an evaluation only streams through memory.
 //
-// Tangents: an evaluation carries n_tangents directional derivatives along, each a contiguous row. Jacobian: one for each
-// bound name; JVP: one. A VJP contracts the Jacobian.
+// Tangents: an evaluation carries n_tangents directional derivatives along, each a contiguous row. Jacobian: one for
+// each bound name; JVP: one. A VJP contracts the Jacobian.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -101,7 +101,8 @@ struct IntervalTable {
   IntervalTable() = default;
   explicit IntervalTable(const std::vector<double>& breakpoints) : origin(breakpoints.front()) {
     double narrowest = breakpoints.back() - breakpoints.front();
-    for (size_t i = 1; i < breakpoints.size(); ++i) narrowest = std::min(narrowest, breakpoints[i] - breakpoints[i - 1]);
+    for (size_t i = 1; i < breakpoints.size(); ++i)
+      narrowest = std::min(narrowest, breakpoints[i] - breakpoints[i - 1]);
     const int64_t cells = static_cast<int64_t>(std::ceil((breakpoints.back() - origin) / narrowest)) + 1;
     const int64_t last = static_cast<int64_t>(breakpoints.size()) - 2;
     inverse_step = static_cast<double>(cells) / (breakpoints.back() - origin);
@@ -123,9 +124,9 @@ struct StretchMap {
   Pieces pieces;
   IntervalTable intervals;
   int64_t n_padded = 0;
-  int64_t n_full = 0;          ///< points before the stretch tapers off
-  int64_t n_inside = 0;        ///< points up to the segment's end; the rest lie between it and the next segment
-  std::vector<double> speed;   ///< du / d feature
+  int64_t n_full = 0;         ///< points before the stretch tapers off
+  int64_t n_inside = 0;       ///< points up to the segment's end; the rest lie between it and the next segment
+  std::vector<double> speed;  ///< du / d feature
   int64_t piece_at = 0, offset_at = 0;  ///< workspace: int64 pieces, offsets
 };
 
@@ -158,8 +159,8 @@ std::vector<double> subset_or_throw(const std::string& emulator, const OutputMod
   const std::string where = "emulator " + emulator + ", output " + output.description->name + ": " + native.name;
   for (double& x : points) {
     if (!(x >= native.values.front() - slack && x <= native.values.back() + slack)) {
-      throw Error(ZELOS_E_ARGUMENT, where + " = " + to_text(x) + " is outside [" + to_text(native.values.front()) + ", " +
-                                        to_text(native.values.back()) + "]");
+      throw Error(ZELOS_E_ARGUMENT, where + " = " + to_text(x) + " is outside [" + to_text(native.values.front()) +
+                                        ", " + to_text(native.values.back()) + "]");
     }
     x = std::clamp(x, native.values.front(), native.values.back());
     if (output.axes[axis].coordinate == Coordinate::label &&
@@ -169,7 +170,8 @@ std::vector<double> subset_or_throw(const std::string& emulator, const OutputMod
   }
   const auto at = std::adjacent_find(points.begin(), points.end(), std::greater_equal<>());
   if (at != points.end()) {
-    throw Error(ZELOS_E_ARGUMENT, where + ": expected ascending points, found " + to_text(at[0]) + " before " + to_text(at[1]));
+    throw Error(ZELOS_E_ARGUMENT,
+                where + ": expected ascending points, found " + to_text(at[0]) + " before " + to_text(at[1]));
   }
   return points;
 }
@@ -274,7 +276,8 @@ Workspace::Workspace(Workspace&&) noexcept = default;
 Workspace& Workspace::operator=(Workspace&&) noexcept = default;
 Workspace::~Workspace() = default;
 
-// --- construction -------------------------------------------------------------------------------------------------------
+// --- construction
+// -------------------------------------------------------------------------------------------------------
 
 void Query::Impl::mark_feature(int feature, std::vector<char>* marks) const {
   if ((*marks)[feature]) return;
@@ -398,7 +401,8 @@ void Query::Impl::build(const std::vector<Request>& requests) {
     std::vector<std::vector<double>> axes;
     Query::Block block{size, {}};
     for (size_t a = 0; a < output.axes.size(); ++a) {
-      axes.push_back(subset_or_throw(model->name, output, a, request.axes.empty() ? std::vector<double>{} : request.axes[a]));
+      axes.push_back(
+          subset_or_throw(model->name, output, a, request.axes.empty() ? std::vector<double>{} : request.axes[a]));
       block.shape.push_back(static_cast<int64_t>(axes.back().size()));
     }
     const int node = add_node(index, axes);
@@ -492,7 +496,8 @@ void Query::Impl::lay_out() {
   workspace_size = at;
 }
 
-// --- evaluation ---------------------------------------------------------------------------------------------------------
+// --- evaluation
+// ---------------------------------------------------------------------------------------------------------
 
 bool Query::Impl::solve(const NamePlan::Step& step, int n_tangents, double* w, Verdict* verdict) const {
   const SolvableParameter& s = model->solvable[step.solvable];
@@ -583,7 +588,8 @@ void Query::Impl::evaluate_feature(int index, int n_tangents, double* w) const {
   double* df = w + feature_tangents_at;
   const int64_t stride = n_features();
   switch (feature.kind) {
-    case Feature::Kind::parameter: return;
+    case Feature::Kind::parameter:
+      return;
     case Feature::Kind::logarithm: {
       const double x = f[feature.of[0]];
       f[index] = std::log(x);
@@ -639,18 +645,27 @@ Verdict Query::Impl::prepare(const double* values, int n_tangents, const double*
     double da = 0, db = 0;  // derivatives of out with respect to a and b
     double& out = slots[step.out];
     switch (step.op) {
-      case NamePlan::Op::affine: out = step.c0 * a, da = step.c0; break;
-      case NamePlan::Op::log_amplitude: out = std::log(1e10 * a), da = 1 / a; break;
-      case NamePlan::Op::exp_amplitude: out = 1e-10 * std::exp(a), da = out; break;
-      case NamePlan::Op::times_h2: out = a * b * b, da = b * b, db = 2 * a * b / 100; break;
-      case NamePlan::Op::over_h2: out = a / (b * b), da = 1 / (b * b), db = -2 * out / (b * 100); break;
+      case NamePlan::Op::affine:
+        out = step.c0 * a, da = step.c0;
+        break;
+      case NamePlan::Op::log_amplitude:
+        out = std::log(1e10 * a), da = 1 / a;
+        break;
+      case NamePlan::Op::exp_amplitude:
+        out = 1e-10 * std::exp(a), da = out;
+        break;
+      case NamePlan::Op::times_h2:
+        out = a * b * b, da = b * b, db = 2 * a * b / 100;
+        break;
+      case NamePlan::Op::over_h2:
+        out = a / (b * b), da = 1 / (b * b), db = -2 * out / (b * 100);
+        break;
       case NamePlan::Op::solve:
         if (!solve(step, n_tangents, w, &verdict)) return verdict;
         continue;
     }
     for (int k = 0; k < n_tangents; ++k) {
-      tangents[k * s + step.out] =
-          da * tangents[k * s + step.a] + (step.b >= 0 ? db * tangents[k * s + step.b] : 0.0);
+      tangents[k * s + step.out] = da * tangents[k * s + step.a] + (step.b >= 0 ? db * tangents[k * s + step.b] : 0.0);
     }
   }
   const int64_t f = n_features();
@@ -759,7 +774,8 @@ void Query::Impl::evaluate_part(const Node& node, const Part& part, int n_tangen
     expand(k, coefficients);
     map.pieces.polynomials(coefficients, stride, scratch, c);
     double* row = k < 0 ? values : tangents + k * node.n_padded;
-    piecewise_cubic(c, c + stride, c + 2 * stride, c + 3 * stride, piece, offset, map.n_padded, row, k < 0 ? slope : nullptr);
+    piecewise_cubic(c, c + stride, c + 2 * stride, c + 3 * stride, piece, offset, map.n_padded, row,
+                    k < 0 ? slope : nullptr);
     const double ds = k < 0 ? 0 : (w + feature_tangents_at)[k * f + part.segment->stretch_feature];
     if (ds == 0) continue;
     for (int64_t i = 0; i < part.n; ++i) row[i] += slope[i] * speed[i] * ds;
@@ -771,8 +787,8 @@ void Query::Impl::evaluate_node(const Node& node, int n_tangents, double* w) con
   double* values = w + node.values_at;
   double* tangents = w + node.tangents_at;
   for (const Part& part : node.parts) evaluate_part(node, part, n_tangents, w);
-  // Padding is transformed along: it must neither grow from one evaluation to the next nor divide by zero, for a host may
-  // trap floating-point exceptions.
+  // Padding is transformed along: it must neither grow from one evaluation to the next nor divide by zero, for a host
+  // may trap floating-point exceptions.
   std::fill(values + node.n, values + node.n_padded, 1.0);
   for (int k = 0; k < n_tangents; ++k) {
     std::fill(tangents + k * node.n_padded + node.n, tangents + (k + 1) * node.n_padded, 0.0);
@@ -856,14 +872,16 @@ void Query::Impl::copy_values(const double* w, double* out) const {
   }
 }
 
-// --- public -------------------------------------------------------------------------------------------------------------
+// --- public
+// -------------------------------------------------------------------------------------------------------------
 
 Query Emulator::query(const std::vector<std::string>& parameter_names, const std::vector<Request>& requests) const {
   auto impl = std::make_shared<Query::Impl>();
   impl->model = impl_;
   impl->names = parameter_names;
   if (parameter_names.size() > 64) {
-    throw Error(ZELOS_E_ARGUMENT, "expected at most 64 parameter names, found " + std::to_string(parameter_names.size()));
+    throw Error(ZELOS_E_ARGUMENT,
+                "expected at most 64 parameter names, found " + std::to_string(parameter_names.size()));
   }
   impl->build(requests);
   return Query(impl);

@@ -17,8 +17,8 @@ constexpr int64_t aligned(int64_t n) { return (n + kAlign - 1) / kAlign * kAlign
 
 }  // namespace
 
-Regressor::Regressor(const zelos_family& family, const zelos_state& state, std::vector<int> inputs, const double* center,
-                     const double* scale, const std::string& name_for_messages)
+Regressor::Regressor(const zelos_family& family, const zelos_state& state, std::vector<int> inputs,
+                     const double* center, const double* scale, const std::string& name_for_messages)
     : family_(&family),
       inputs_(std::move(inputs)),
       center_(center, center + inputs_.size()),
@@ -33,8 +33,8 @@ Regressor::Regressor(const zelos_family& family, const zelos_state& state, std::
   int64_t n_in = 0;
   family.shape(model, &n_in, &n_outputs_);
   if (n_in != n_inputs()) {
-    throw Error(ZELOS_E_FORMAT, name_ + ": the stored model takes " + std::to_string(n_in) + " inputs, the artifact lists " +
-                                    std::to_string(n_inputs()));
+    throw Error(ZELOS_E_FORMAT, name_ + ": the stored model takes " + std::to_string(n_in) +
+                                    " inputs, the artifact lists " + std::to_string(n_inputs()));
   }
   workspace_doubles_ = aligned(static_cast<int64_t>((family.workspace_bytes(model) + 7) / 8));
   variance_ = static_cast<const zelos_uncertainty*>(family.get_extension(ZELOS_EXT_UNCERTAINTY));

@@ -29,13 +29,9 @@ json to_json(const AxisSpec& axis) {
           {"n", axis.n},       {"spacing", axis.spacing}, {"values", axis.values}};
 }
 
-json to_json(const TransformSpec& transform) {
-  return {{"name", transform.name}, {"options", transform.options}};
-}
+json to_json(const TransformSpec& transform) { return {{"name", transform.name}, {"options", transform.options}}; }
 
-json to_json(const EmulatorFunction& function) {
-  return {{"type", function.type}, {"params", function.params}};
-}
+json to_json(const EmulatorFunction& function) { return {{"type", function.type}, {"params", function.params}}; }
 
 json to_json(const OutputSpec& output);
 
@@ -74,8 +70,7 @@ json to_json(const TrainingSpec& training) {
 }
 
 json to_json(const RegionSpec& region) {
-  return {
-      {"hull", region.hull}, {"margin", region.margin}, {"tolerance", or_null(region.tolerance)}};
+  return {{"hull", region.hull}, {"margin", region.margin}, {"tolerance", or_null(region.tolerance)}};
 }
 
 }  // namespace
@@ -109,10 +104,7 @@ std::string stage_key(const Spec& spec, Stage stage) {
     // Every run gives all scalars of the code, whichever the spec lists.
     if (output.name != "derived") axes[output.name] = list_of(output.axes);
   }
-  json parts = {{"container", spec.container},
-                {"config", all["config"]},
-                {"parameter_names", names},
-                {"axes", axes}};
+  json parts = {{"container", spec.container}, {"config", all["config"]}, {"parameter_names", names}, {"axes", axes}};
 
   if (stage != Stage::runs) {
     json ranges = json::array();

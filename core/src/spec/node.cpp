@@ -114,8 +114,7 @@ class TreeBuilder : public YAML::EventHandler {
   };
 
   Position position(const YAML::Mark& mark) const {
-    return {source_, static_cast<std::uint32_t>(mark.line + 1),
-            static_cast<std::uint32_t>(mark.column + 1)};
+    return {source_, static_cast<std::uint32_t>(mark.line + 1), static_cast<std::uint32_t>(mark.column + 1)};
   }
 
   std::string path() const {
@@ -144,8 +143,7 @@ class TreeBuilder : public YAML::EventHandler {
       sources_.fail(position(mark), path(), "YAML anchors (&name) are not allowed in a spec");
     }
     if (++nodes_ > kMaxNodes) {
-      sources_.fail(position(mark), path(),
-                    "more than " + std::to_string(kMaxNodes) + " YAML nodes");
+      sources_.fail(position(mark), path(), "more than " + std::to_string(kMaxNodes) + " YAML nodes");
     }
     node.at = position(mark);
     if (open_.empty()) {
@@ -164,8 +162,7 @@ class TreeBuilder : public YAML::EventHandler {
 
   void add_key(Frame& frame, Node& key) {
     if (key.kind != Node::Kind::scalar) {
-      sources_.fail(key.at, path(),
-                    "expected a name as key, found " + describe(key) + " or an open bracket");
+      sources_.fail(key.at, path(), "expected a name as key, found " + describe(key) + " or an open bracket");
     }
     const auto [entry, is_new] = frame.line_of_key.emplace(key.text, key.at.line);
     if (!is_new) {
@@ -176,12 +173,10 @@ class TreeBuilder : public YAML::EventHandler {
     frame.has_key = true;
   }
 
-  void open(Node::Kind kind, const YAML::Mark& mark, const std::string& tag,
-            YAML::anchor_t anchor) {
+  void open(Node::Kind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
     refuse_tag(mark, tag);
     if (open_.size() >= kMaxDepth) {
-      sources_.fail(position(mark), path(),
-                    "lists and maps nested more than " + std::to_string(kMaxDepth) + " deep");
+      sources_.fail(position(mark), path(), "lists and maps nested more than " + std::to_string(kMaxDepth) + " deep");
     }
     Node node;
     node.kind = kind;
@@ -201,9 +196,8 @@ bool is_not_finite(std::string_view text) {
   if (!text.empty() && (text[0] == '+' || text[0] == '-')) text.remove_prefix(1);
   if (!text.empty() && text[0] == '.') text.remove_prefix(1);
   std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) {
-    return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
   return lower == "nan" || lower == "inf" || lower == "infinity";
 }
 
@@ -238,9 +232,7 @@ bool is_number(std::string_view text, bool& is_integer) {
 
 }  // namespace
 
-Node* Node::find(std::string_view key) {
-  return const_cast<Node*>(static_cast<const Node*>(this)->find(key));
-}
+Node* Node::find(std::string_view key) { return const_cast<Node*>(static_cast<const Node*>(this)->find(key)); }
 
 const Node* Node::find(std::string_view key) const {
   for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -266,15 +258,15 @@ Node parse_tree(std::string_view text, std::uint32_t source, const Sources& sour
     text.remove_prefix(kByteOrderMark.size());
   }
   if (text.size() > kMaxBytes) {
-    sources.fail({source, 1, 1}, "",
-                 "expected at most " + std::to_string(kMaxBytes) + " bytes of YAML, found " +
-                     std::to_string(text.size()));
+    sources.fail(
+        {source, 1, 1}, "",
+        "expected at most " + std::to_string(kMaxBytes) + " bytes of YAML, found " + std::to_string(text.size()));
   }
   const std::size_t bad = first_bad_byte(text);
   if (bad < text.size()) {
-    sources.fail(position_of_byte(text, bad, source), "",
-                 text[bad] == '\0' ? "expected text, found a NUL byte"
-                                   : "expected UTF-8, found an invalid byte sequence");
+    sources.fail(
+        position_of_byte(text, bad, source), "",
+        text[bad] == '\0' ? "expected text, found a NUL byte" : "expected UTF-8, found an invalid byte sequence");
   }
   TreeBuilder builder(text, source, sources);
   try {
@@ -292,9 +284,8 @@ Node parse_tree(std::string_view text, std::uint32_t source, const Sources& sour
 
 bool is_list_of_entries(const Node& node) {
   return node.kind == Node::Kind::sequence && !node.items.empty() &&
-         std::all_of(node.items.begin(), node.items.end(), [](const Node& item) {
-           return item.kind == Node::Kind::map && item.items.size() == 1;
-         });
+         std::all_of(node.items.begin(), node.items.end(),
+                     [](const Node& item) { return item.kind == Node::Kind::map && item.items.size() == 1; });
 }
 
 bool make_map(Node& node, const std::string& path, const Sources& sources) {
@@ -330,8 +321,7 @@ std::optional<Number> number_of(const Node& node) {
   const char* begin = node.text.data() + (node.text[0] == '+' ? 1 : 0);
   const char* end = node.text.data() + node.text.size();
   number.finite = std::from_chars(begin, end, number.value).ec == std::errc();
-  if (std::int64_t integer = 0;
-      is_integer && std::from_chars(begin, end, integer).ec == std::errc()) {
+  if (std::int64_t integer = 0; is_integer && std::from_chars(begin, end, integer).ec == std::errc()) {
     number.integer = integer;
   }
   return number;

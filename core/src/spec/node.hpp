@@ -47,8 +47,7 @@ class Sources {
   Sources(std::string file_name, std::vector<std::string> overrides)
       : file_name_(std::move(file_name)), overrides_(std::move(overrides)) {}
 
-  [[noreturn]] void fail(const Position& at, const std::string& path,
-                         const std::string& what) const;
+  [[noreturn]] void fail(const Position& at, const std::string& path, const std::string& what) const;
 
  private:
   std::string file_name_;

@@ -42,8 +42,8 @@ void nest_outputs(Node& outputs) {
   Node nested = sequence_at(outputs.at);
   Node* output = nullptr;
   for (Node& entry : outputs.items) {
-    const bool opens = entry.items.front().kind == Node::Kind::null &&
-                       !contains(keys_of_output(), entry.keys.front().text);
+    const bool opens =
+        entry.items.front().kind == Node::Kind::null && !contains(keys_of_output(), entry.keys.front().text);
     if (output != nullptr && !opens) {
       if (output->kind == Node::Kind::null) *output = sequence_at(entry.at);
       output->items.push_back(std::move(entry));
@@ -96,8 +96,7 @@ void normalise(Node& root, const Sources& sources) {
   }
 }
 
-void apply_override(Node& root, const std::string& override_text, std::uint32_t source,
-                    const Sources& sources) {
+void apply_override(Node& root, const std::string& override_text, std::uint32_t source, const Sources& sources) {
   const Position at{source, 1, 1};
   const std::size_t equals = override_text.find('=');
   if (equals == std::string::npos || equals == 0) {
@@ -114,15 +113,13 @@ void apply_override(Node& root, const std::string& override_text, std::uint32_t 
   for (std::size_t depth = 0; depth < kMaxDepth; ++depth) {
     if (node->kind == Node::Kind::null) *node = empty_map_at(at);
     if (!make_map(*node, path, sources)) {
-      sources.fail(at, path,
-                   "expected a map to set '" + excerpt(rest) + "' in, found " + describe(*node));
+      sources.fail(at, path, "expected a map to set '" + excerpt(rest) + "' in, found " + describe(*node));
     }
     std::size_t child = node->keys.size();
     std::size_t length = 0;
     for (std::size_t i = 0; i < node->keys.size(); ++i) {
       const std::string& key = node->keys[i].text;
-      const bool fits = rest.compare(0, key.size(), key) == 0 &&
-                        (rest.size() == key.size() || rest[key.size()] == '.');
+      const bool fits = rest.compare(0, key.size(), key) == 0 && (rest.size() == key.size() || rest[key.size()] == '.');
       if (fits && key.size() > length) {
         child = i;
         length = key.size();

@@ -21,7 +21,6 @@ const std::vector<std::string>& keys_of_output();  ///< next to the axes
 void normalise(Node& root, const Sources& sources);
 
 /// Sets `key.path=value` in a normalised tree; `source` is the override's number, from 1.
-void apply_override(Node& root, const std::string& override_text, std::uint32_t source,
-                    const Sources& sources);
+void apply_override(Node& root, const std::string& override_text, std::uint32_t source, const Sources& sources);
 
 }  // namespace zelos::spec

@@ -26,9 +26,7 @@ constexpr std::int64_t kMostPoints = 10000000;
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool has_letter(const std::string& text) {
-  return std::any_of(text.begin(), text.end(), is_letter);
-}
+bool has_letter(const std::string& text) { return std::any_of(text.begin(), text.end(), is_letter); }
 
 bool made_of(const std::string& text, std::string_view others) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
@@ -63,10 +61,9 @@ class Reader {
     spec.config = config(root.find("config"), spec);
     if (spec.config.code.empty()) {
       const Node* node = root.find("config");
-      sources_.fail(
-          node == nullptr ? root.at : node->at, "config.code",
-          "expected the code's name, found none in config, container or name (CAMB, CLASS "
-          "or classy)");
+      sources_.fail(node == nullptr ? root.at : node->at, "config.code",
+                    "expected the code's name, found none in config, container or name (CAMB, CLASS "
+                    "or classy)");
     }
     spec.outputs = outputs(required(root, "", "outputs"));
     if (const Node* node = root.find("derived")) spec.derived = names(*node, "derived");
@@ -80,8 +77,7 @@ class Reader {
   }
 
  private:
-  [[noreturn]] void fail_type(const Node& node, const std::string& path,
-                              const std::string& expected) const {
+  [[noreturn]] void fail_type(const Node& node, const std::string& path, const std::string& expected) const {
     sources_.fail(node.at, path, "expected " + expected + ", found " + describe(node));
   }
 
@@ -107,8 +103,7 @@ class Reader {
     for (const Key& key : map.keys) {
       if (std::find(valid.begin(), valid.end(), key.text) == valid.end()) {
         sources_.fail(key.at, child_path(path, key.text),
-                      "unknown key" + did_you_mean(key.text, valid) +
-                          " (valid keys: " + join(valid, ", ") + ")");
+                      "unknown key" + did_you_mean(key.text, valid) + " (valid keys: " + join(valid, ", ") + ")");
       }
     }
   }
@@ -125,16 +120,14 @@ class Reader {
   }
 
   /// Text that may look like a number: `version: 1.6`.
-  std::string literal(const Node& node, const std::string& path,
-                      const std::string& expected) const {
+  std::string literal(const Node& node, const std::string& path, const std::string& expected) const {
     if (node.kind != Node::Kind::scalar) fail_type(node, path, expected);
     return node.text;
   }
 
   std::string version(const Node& node, const std::string& path) const {
     const std::string found = literal(node, path, "a version");
-    if (!made_of(found, "._+-"))
-      fail_type(node, path, "a version of letters, digits, '.', '_', '+', '-'");
+    if (!made_of(found, "._+-")) fail_type(node, path, "a version of letters, digits, '.', '_', '+', '-'");
     return found;
   }
 
@@ -160,8 +153,7 @@ class Reader {
     if (!made_of(name, "_.^{}*+/()-") || !has_letter(name) || name.size() > kLongestName) {
       sources_.fail(
           at, path,
-          "expected a name of letters, digits and _.^{}*+/()- with a letter in it, found '" +
-              excerpt(name) + "'");
+          "expected a name of letters, digits and _.^{}*+/()- with a letter in it, found '" + excerpt(name) + "'");
     }
   }
 
@@ -206,11 +198,9 @@ class Reader {
     return value;
   }
 
-  std::int64_t whole_number(const Node& node, const std::string& path, std::int64_t lo,
-                            std::int64_t hi) const {
+  std::int64_t whole_number(const Node& node, const std::string& path, std::int64_t lo, std::int64_t hi) const {
     constexpr double kExactBelow = 9007199254740992.0;
-    const std::string expected =
-        "a whole number from " + std::to_string(lo) + " to " + std::to_string(hi);
+    const std::string expected = "a whole number from " + std::to_string(lo) + " to " + std::to_string(hi);
     const std::optional<Number> found = number_of(node);
     if (!found || !found->finite) fail_type(node, path, expected);
     std::int64_t value = 0;
@@ -226,12 +216,9 @@ class Reader {
   }
 
   std::string choice(const Node& node, const std::string& path, const Names& valid) const {
-    if (node.kind != Node::Kind::scalar ||
-        std::find(valid.begin(), valid.end(), node.text) == valid.end()) {
-      const std::string hint =
-          node.kind == Node::Kind::scalar ? did_you_mean(node.text, valid) : std::string();
-      sources_.fail(node.at, path,
-                    "expected one of " + join(valid, ", ") + ", found " + describe(node) + hint);
+    if (node.kind != Node::Kind::scalar || std::find(valid.begin(), valid.end(), node.text) == valid.end()) {
+      const std::string hint = node.kind == Node::Kind::scalar ? did_you_mean(node.text, valid) : std::string();
+      sources_.fail(node.at, path, "expected one of " + join(valid, ", ") + ", found " + describe(node) + hint);
     }
     return node.text;
   }
@@ -262,8 +249,7 @@ class Reader {
       if (!found->finite) fail_type(node, path, "a finite number");
       return found->integer ? nlohmann::json(*found->integer) : nlohmann::json(found->value);
     }
-    if (!node.quoted && (node.text == "true" || node.text == "True" || node.text == "TRUE"))
-      return true;
+    if (!node.quoted && (node.text == "true" || node.text == "True" || node.text == "TRUE")) return true;
     if (!node.quoted && (node.text == "false" || node.text == "False" || node.text == "FALSE")) {
       return false;
     }
@@ -305,12 +291,10 @@ class Reader {
         config.code = name(*code, "config.code");
         if (!known_code(config.code).empty()) config.code = known_code(config.code);
       }
-      if (const Node* found = node->find("version"))
-        config.version = version(*found, "config.version");
+      if (const Node* found = node->find("version")) config.version = version(*found, "config.version");
       if (const Node* ini = node->find("ini")) {
         config.ini = literal(*ini, "config.ini", "the path of the code's settings file");
-        if (config.ini.empty())
-          fail_type(*ini, "config.ini", "the path of the code's settings file");
+        if (config.ini.empty()) fail_type(*ini, "config.ini", "the path of the code's settings file");
       }
       if (Node* args = node->find("extra_args")) {
         config.extra_args = free_map(*args, "config.extra_args");
@@ -332,8 +316,7 @@ class Reader {
       for (const ParameterSpec& parameter : spec.parameters) {
         if (parameter.name == key.text) {
           sources_.fail(key.at, path,
-                        "expected a name that is not one of the parameters, found '" + key.text +
-                            "', which is varied");
+                        "expected a name that is not one of the parameters, found '" + key.text + "', which is varied");
         }
       }
       fixed[key.text] = number(node.items[i], path);
@@ -345,8 +328,7 @@ class Reader {
     if (node.kind != Node::Kind::sequence || node.items.size() != 2) {
       fail_type(node, path, "a range [lo, hi]");
     }
-    const std::pair<double, double> range = {number(node.items[0], path + "[0]"),
-                                             number(node.items[1], path + "[1]")};
+    const std::pair<double, double> range = {number(node.items[0], path + "[0]"), number(node.items[1], path + "[1]")};
     return range;
   }
 
@@ -433,11 +415,10 @@ class Reader {
     }
     const bool is_list = node.kind == Node::Kind::sequence && node.items.size() >= 2;
     if (!is_list || !number_of(node.items[0])) {
-      sources_.fail(
-          node.at, path,
-          "expected an axis: [first, last], {min, max, n, spacing} or a list of ascending "
-          "values; found " +
-              describe(node) + did_you_mean(key.text, keys_of_output()));
+      sources_.fail(node.at, path,
+                    "expected an axis: [first, last], {min, max, n, spacing} or a list of ascending "
+                    "values; found " +
+                        describe(node) + did_you_mean(key.text, keys_of_output()));
     }
     for (std::size_t i = 0; i < node.items.size(); ++i) {
       axis.values.push_back(number(node.items[i], path + "[" + std::to_string(i) + "]"));
@@ -452,8 +433,8 @@ class Reader {
     for (std::size_t i = 1; i < axis.values.size(); ++i) {
       if (!(axis.values[i - 1] < axis.values[i])) {
         sources_.fail(node.items[i].at, path + "[" + std::to_string(i) + "]",
-                      "expected ascending values, found " + number_text(axis.values[i]) +
-                          " after " + number_text(axis.values[i - 1]));
+                      "expected ascending values, found " + number_text(axis.values[i]) + " after " +
+                          number_text(axis.values[i - 1]));
       }
     }
     axis.min = axis.values.front();
@@ -483,8 +464,8 @@ class Reader {
   void check_not_empty(const AxisSpec& axis, const Node& node, const std::string& path) const {
     if (axis.min < axis.max) return;
     sources_.fail(node.at, path,
-                  "empty range: expected two different ends, min < max, found " +
-                      number_text(axis.min) + " and " + number_text(axis.max));
+                  "empty range: expected two different ends, min < max, found " + number_text(axis.min) + " and " +
+                      number_text(axis.max));
   }
 
   std::vector<TransformSpec> transforms(Node& node, const std::string& path) const {
@@ -537,8 +518,7 @@ class Reader {
     EmulatorFunction function;
     const Node& type = required(node, path, "type");
     function.type = text(type, child_path(path, "type"));
-    if (function.type.compare(0, kPrefix.size(), kPrefix) == 0)
-      function.type.erase(0, kPrefix.size());
+    if (function.type.compare(0, kPrefix.size(), kPrefix) == 0) function.type.erase(0, kPrefix.size());
     if (!made_of(function.type, "_./-") || !has_letter(function.type)) {
       fail_type(type, child_path(path, "type"), "the name of an emulator function");
     }
@@ -559,14 +539,12 @@ class Reader {
       training.validation = whole_number(*n, "training.validation", 0, kMostRuns);
     }
     if (const Node* seed = node.find("seed")) {
-      training.seed =
-          whole_number(*seed, "training.seed", 0, std::numeric_limits<std::int64_t>::max());
+      training.seed = whole_number(*seed, "training.seed", 0, std::numeric_limits<std::int64_t>::max());
     }
     if (const Node* design = node.find("design")) {
       training.design = choice(*design, "training.design", kDesigns);
     }
-    if (const Node* hull = node.find("hull"))
-      training.hull = choice(*hull, "training.hull", kHulls);
+    if (const Node* hull = node.find("hull")) training.hull = choice(*hull, "training.hull", kHulls);
     if (const Node* margin = node.find("margin")) {
       training.margin = number_in(*margin, "training.margin", 0, 1);
     }
@@ -618,9 +596,8 @@ class Reader {
 }  // namespace
 
 const Names& keys_of_spec() {
-  static const Names keys = {"name",        "version",    "author",  "description", "container",
-                             "config",      "parameters", "outputs", "derived",     "features",
-                             "emulator_fn", "training",   "region",  "accuracy"};
+  static const Names keys = {"name",    "version", "author",   "description", "container", "config", "parameters",
+                             "outputs", "derived", "features", "emulator_fn", "training",  "region", "accuracy"};
   return keys;
 }
 
@@ -630,8 +607,7 @@ const Names& keys_of_emulator_fn() {
 }
 
 const Names& keys_of_training() {
-  static const Names keys = {"type",   "params", "n",      "validation", "seed",
-                             "design", "hull",   "margin", "threads"};
+  static const Names keys = {"type", "params", "n", "validation", "seed", "design", "hull", "margin", "threads"};
   return keys;
 }
 
@@ -642,8 +618,7 @@ const Names& keys_of_output() {
 
 }  // namespace spec
 
-Spec with_overrides(const std::string& text, const std::string& file_name,
-                    const std::vector<std::string>& overrides) {
+Spec with_overrides(const std::string& text, const std::string& file_name, const std::vector<std::string>& overrides) {
   const spec::Sources sources(file_name, overrides);
   spec::Node root = spec::parse_tree(text, 0, sources);
   spec::normalise(root, sources);

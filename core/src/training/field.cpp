@@ -29,10 +29,12 @@ std::vector<double> breakpoints_of(const json& knots, const std::vector<double>&
   const auto rows = knots.get<std::vector<std::vector<double>>>();
   std::vector<double> points;
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].size() != 2 || !(rows[i][1] > 0)) throw Error(ZELOS_E_ARGUMENT, where + ": knots: expected [start, spacing]");
+    if (rows[i].size() != 2 || !(rows[i][1] > 0))
+      throw Error(ZELOS_E_ARGUMENT, where + ": knots: expected [start, spacing]");
     const double end = i + 1 < rows.size() ? rows[i + 1][0] : axis.back();
     const int64_t n = std::max<int64_t>(1, std::llround((end - rows[i][0]) / rows[i][1]));
-    for (int64_t j = 0; j < n; ++j) points.push_back(rows[i][0] + (end - rows[i][0]) * static_cast<double>(j) / static_cast<double>(n));
+    for (int64_t j = 0; j < n; ++j)
+      points.push_back(rows[i][0] + (end - rows[i][0]) * static_cast<double>(j) / static_cast<double>(n));
   }
   points.push_back(axis.back());
   if (points.front() != axis.front()) {
@@ -47,7 +49,8 @@ std::vector<double> breakpoints_of(const json& knots, const std::vector<double>&
 void check_keys(const json& options, const std::vector<std::string>& known, const std::string& where) {
   for (const auto& [key, value] : options.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw Error(ZELOS_E_ARGUMENT, where + ": unknown key '" + key + "'" + did_you_mean(key, known) + " (known: " + join(known, ", ") + ")");
+      throw Error(ZELOS_E_ARGUMENT, where + ": unknown key '" + key + "'" + did_you_mean(key, known) +
+                                        " (known: " + join(known, ", ") + ")");
     }
   }
 }
@@ -84,7 +87,9 @@ json Field::apply(const TransformSpec& spec, const FeatureTable& features, bool 
     description["scale"] = t.scale = o.value("scale", 1.0);
   } else if (spec.name == "amplitude" || spec.name == "tilt") {
     const bool tilt = spec.name == "tilt";
-    check_keys(o, tilt ? std::vector<std::string>{"feature", "offset", "pivot", "axis"} : std::vector<std::string>{"feature"}, where);
+    check_keys(
+        o, tilt ? std::vector<std::string>{"feature", "offset", "pivot", "axis"} : std::vector<std::string>{"feature"},
+        where);
     t.kind = tilt ? PointTransform::Kind::tilt : PointTransform::Kind::amplitude;
     description["feature"] = o.value("feature", tilt ? "ns" : "amplitude");
     description["logarithmic"] = t.logarithmic = after_log;
@@ -98,22 +103,26 @@ json Field::apply(const TransformSpec& spec, const FeatureTable& features, bool 
         if (axes_[a].axis.name == axis) t.axis = static_cast<int>(a);
       }
       if (t.axis < 0 || !(axes_[t.axis].axis.values.front() > 0) || !(t.pivot > 0)) {
-        throw Error(ZELOS_E_ARGUMENT, where + ": expected an axis of positive values and a positive pivot, found axis '" +
+        throw Error(ZELOS_E_ARGUMENT, where +
+                                          ": expected an axis of positive values and a positive pivot, found axis '" +
                                           axis + "' and pivot " + to_text(t.pivot));
       }
       description["axis"] = t.axis;
       const std::vector<double>& x = axes_[t.axis].axis.values;
       int64_t inner = 1;
       for (size_t a = t.axis + 1; a < axes_.size(); ++a) inner *= static_cast<int64_t>(axes_[a].axis.values.size());
-      for (int64_t i = 0; i < values_.cols(); ++i) log_axis.push_back(std::log(x[i / inner % static_cast<int64_t>(x.size())] / t.pivot));
+      for (int64_t i = 0; i < values_.cols(); ++i)
+        log_axis.push_back(std::log(x[i / inner % static_cast<int64_t>(x.size())] / t.pivot));
     }
   } else if (spec.name == "ratio" || spec.name == "correlation") {
     const bool ratio = spec.name == "ratio";
     check_keys(o, {"with"}, where);
     t.kind = ratio ? PointTransform::Kind::ratio : PointTransform::Kind::correlation;
-    const std::vector<std::string> names =
-        o.at("with").is_string() ? std::vector<std::string>{o["with"].get<std::string>()} : o["with"].get<std::vector<std::string>>();
-    if (names.size() != (ratio ? 1U : 2U)) throw Error(ZELOS_E_ARGUMENT, where + ": expected " + (ratio ? "one output" : "two outputs") + " in 'with'");
+    const std::vector<std::string> names = o.at("with").is_string()
+                                               ? std::vector<std::string>{o["with"].get<std::string>()}
+                                               : o["with"].get<std::vector<std::string>>();
+    if (names.size() != (ratio ? 1U : 2U))
+      throw Error(ZELOS_E_ARGUMENT, where + ": expected " + (ratio ? "one output" : "two outputs") + " in 'with'");
     for (size_t i = 0; i < names.size(); ++i) {
       others[i] = &find_output(names[i]);
       bool same = others[i]->axes.size() == axes_.size();
@@ -122,8 +131,9 @@ json Field::apply(const TransformSpec& spec, const FeatureTable& features, bool 
     }
     description["other"] = names;
   } else {
-    throw Error(ZELOS_E_ARGUMENT, name_ + ": unknown transform '" + spec.name + "'" +
-                                      did_you_mean(spec.name, {"log", "arcsinh", "amplitude", "tilt", "ratio", "correlation", "pca"}));
+    throw Error(ZELOS_E_ARGUMENT,
+                name_ + ": unknown transform '" + spec.name + "'" +
+                    did_you_mean(spec.name, {"log", "arcsinh", "amplitude", "tilt", "ratio", "correlation", "pca"}));
   }
   PointContext context;
   context.n = values_.cols();
@@ -133,7 +143,8 @@ json Field::apply(const TransformSpec& spec, const FeatureTable& features, bool 
   for (int64_t i = 0; i < values_.rows(); ++i) {
     const double f = feature.size() > 0 ? feature[i] : 0;
     context.features = &f;
-    for (int j = 0; j < 2; ++j) context.other[j] = others[j] == nullptr ? nullptr : others[j]->values + i * values_.cols();
+    for (int j = 0; j < 2; ++j)
+      context.other[j] = others[j] == nullptr ? nullptr : others[j]->values + i * values_.cols();
     try {
       zelos::apply(t, context, values_.data() + i * values_.cols());
     } catch (const Error& e) {
@@ -144,7 +155,8 @@ json Field::apply(const TransformSpec& spec, const FeatureTable& features, bool 
 }
 
 SegmentFit Field::fit_segment(const json& options, const FeatureTable& features, const std::string& name) const {
-  check_keys(options, {"range", "weights", "rotate", "whiten", "stretch", "knots", "features", "emulator_fn"}, name + ": pca");
+  check_keys(options, {"range", "weights", "rotate", "whiten", "stretch", "knots", "features", "emulator_fn"},
+             name + ": pca");
   SegmentFit fit;
   const int64_t n = values_.rows();
   const std::vector<double>& axis0 = axes_[0].axis.values;
@@ -152,7 +164,8 @@ SegmentFit Field::fit_segment(const json& options, const FeatureTable& features,
   if (options.contains("range")) {
     const auto range = options["range"].get<std::vector<double>>();
     if (range.size() != 2) throw Error(ZELOS_E_ARGUMENT, name + ": range: expected [first, last]");
-    const auto begin = std::lower_bound(axis0.begin(), axis0.end(), range[0]), end = std::upper_bound(begin, axis0.end(), range[1]);
+    const auto begin = std::lower_bound(axis0.begin(), axis0.end(), range[0]),
+               end = std::upper_bound(begin, axis0.end(), range[1]);
     first = begin - axis0.begin();
     size = end - begin;
     if (size < 1) throw Error(ZELOS_E_ARGUMENT, name + ": range: no point of the axis lies in it");
@@ -172,8 +185,8 @@ SegmentFit Field::fit_segment(const json& options, const FeatureTable& features,
     const Stretch stretch{axis.front(), s.value("full", axis.back() * 0.6), axis.back()};
     for (int64_t i = 0; i < n; ++i) {
       if (!stretch.monotone(feature[i] / reference)) {
-        throw Error(ZELOS_E_ARGUMENT, name + ": stretch: not monotone for " + feature_name + " = " + std::to_string(feature[i]) +
-                                          "; lower 'full' or raise the axis' end");
+        throw Error(ZELOS_E_ARGUMENT, name + ": stretch: not monotone for " + feature_name + " = " +
+                                          std::to_string(feature[i]) + "; lower 'full' or raise the axis' end");
       }
     }
     // The code's values at x(u), by the spline through all its multipoles.
@@ -183,7 +196,8 @@ SegmentFit Field::fit_segment(const json& options, const FeatureTable& features,
       for (int64_t j = 0; j < size; ++j) {
         double b[4];
         const int64_t k = spline.basis(stretch.inverse(axis[j], feature[i] / reference), b);
-        y(i, j) = b[0] * coefficients(k, i) + b[1] * coefficients(k + 1, i) + b[2] * coefficients(k + 2, i) + b[3] * coefficients(k + 3, i);
+        y(i, j) = b[0] * coefficients(k, i) + b[1] * coefficients(k + 1, i) + b[2] * coefficients(k + 2, i) +
+                  b[3] * coefficients(k + 3, i);
       }
     }
     fit.description["stretch"] = {{"feature", feature_name}, {"reference", reference}, {"full", stretch.x_full}};
@@ -211,7 +225,8 @@ SegmentFit Field::fit_segment(const json& options, const FeatureTable& features,
   } else if (whiten.is_object() && whiten.contains("sigma")) {
     sigma.setConstant(whiten["sigma"].get<double>());
   } else if (whiten != "none") {
-    throw Error(ZELOS_E_ARGUMENT, name + ": whiten: expected cosmic_variance, {cosmic_variance: last}, standardise, "
+    throw Error(ZELOS_E_ARGUMENT, name +
+                                      ": whiten: expected cosmic_variance, {cosmic_variance: last}, standardise, "
                                       "none, {sigma: ...} or {relative: ...}");
   }
   fit.description["whiten"] = whiten;

@@ -34,9 +34,10 @@ class Field {
   nlohmann::json apply(const TransformSpec& transform, const FeatureTable& features, bool after_log,
                        const std::function<const RunOutput&(const std::string&)>& find_output);
 
-  /// Options of `pca`: range [first, last]; weights (how many; default: as many as leave a mean squared whitened residual
-  /// of 0.01); rotate (false: every value is its own weight); whiten ("cosmic_variance", {cosmic_variance: last useful
-  /// multipole}, "none", "standardise", {sigma: s} or {relative: r}, r times the mean); stretch {feature, reference, full}; knots [[start, spacing], ...].
+  /// Options of `pca`: range [first, last]; weights (how many; default: as many as leave a mean squared whitened
+  /// residual of 0.01); rotate (false: every value is its own weight); whiten ("cosmic_variance", {cosmic_variance:
+  /// last useful multipole}, "none", "standardise", {sigma: s} or {relative: r}, r times the mean); stretch {feature,
+  /// reference, full}; knots [[start, spacing], ...].
   SegmentFit fit_segment(const nlohmann::json& options, const FeatureTable& features, const std::string& name) const;
 
  private:

@@ -23,14 +23,12 @@ struct Probe {
   std::vector<int64_t> run_indices;  ///< of the answer's values
   double worst = 0;                  ///< largest difference between code and emulator, relative
 
-  Probe(const Output& output, const TrainingRuns& runs)
-      : request{output.name, {}}, run(&find_run(runs, output.name)) {
+  Probe(const Output& output, const TrainingRuns& runs) : request{output.name, {}}, run(&find_run(runs, output.name)) {
     for (const auto& axis : run->axes) run_size *= static_cast<int64_t>(axis.size());
     run_indices = {0};
     for (size_t a = 0; a < output.axes.size(); ++a) {
       const Output::Axis& axis = output.axes[a];
-      const int64_t n = static_cast<int64_t>(axis.values.size()),
-                    n_run = static_cast<int64_t>(run->axes[a].size());
+      const int64_t n = static_cast<int64_t>(axis.values.size()), n_run = static_cast<int64_t>(run->axes[a].size());
       const int64_t m = axis.labels.empty() ? std::min(n, kAxisPoints) : n;
       std::vector<int64_t> in_run;
       request.axes.emplace_back();
@@ -39,8 +37,7 @@ struct Probe {
         request.axes.back().push_back(axis.values[native]);
         // The runs may hold more labels than the emulator.
         in_run.push_back(axis.labels.empty() ? native
-                                             : std::find(run->labels.begin(), run->labels.end(),
-                                                         axis.labels[native]) -
+                                             : std::find(run->labels.begin(), run->labels.end(), axis.labels[native]) -
                                                    run->labels.begin());
       }
       std::vector<int64_t> next;
@@ -65,8 +62,7 @@ struct Probe {
   }
 };
 
-void put(const std::string& path, const std::vector<double>& values, int64_t rows,
-         artifact::Contents* contents) {
+void put(const std::string& path, const std::vector<double>& values, int64_t rows, artifact::Contents* contents) {
   artifact::Array a;
   a.shape = {rows, static_cast<int64_t>(values.size()) / rows};
   a.data = AlignedBuffer(values.size());
@@ -96,15 +92,13 @@ void add_probes(const Emulator& emulator, const TrainingRuns& runs, artifact::Co
     ++n_points;
     points.insert(points.end(), x, x + d);
     values.insert(values.end(), out.begin(), out.end());
-    for (size_t r = 0; r < probes.size(); ++r)
-      probes[r].compare(i, out.data() + query.blocks()[r].offset, &truth);
+    for (size_t r = 0; r < probes.size(); ++r) probes[r].compare(i, out.data() + query.blocks()[r].offset, &truth);
   }
   if (n_points == 0) throw Error(ZELOS_E_ARGUMENT, "training set: no point lies inside the region");
   json outputs = json::array();
   for (const Probe& probe : probes) {
-    outputs.push_back({{"output", probe.request.output},
-                       {"axes", probe.request.axes},
-                       {"truth_tolerance", 3 * probe.worst + 1e-9}});
+    outputs.push_back(
+        {{"output", probe.request.output}, {"axes", probe.request.axes}, {"truth_tolerance", 3 * probe.worst + 1e-9}});
   }
   contents->document["probes"] = {{"outputs", outputs}};
   put("probes/parameters", points, n_points, contents);

@@ -44,7 +44,8 @@ struct State {
   zelos_state view(std::vector<zelos_array>* views) const {
     views->clear();
     for (size_t i = 0; i < arrays.size(); ++i) {
-      zelos_array a{names[i].c_str(), arrays[i].data.data(), static_cast<int32_t>(arrays[i].shape.size()), {0, 0, 0, 0}};
+      zelos_array a{
+          names[i].c_str(), arrays[i].data.data(), static_cast<int32_t>(arrays[i].shape.size()), {0, 0, 0, 0}};
       std::copy(arrays[i].shape.begin(), arrays[i].shape.end(), a.shape);
       views->push_back(a);
     }
@@ -145,7 +146,8 @@ json RegressionRunner::fit(const std::string& title, const EmulatorFunction& fun
   if (!finished) {
     std::vector<zelos_array> views;
     const zelos_state resume = stored.view(&views);
-    const zelos_training_set set{sizeof set, x.rows(), x.cols(), targets.cols(), x.data(), targets.data(), negligible.data()};
+    const zelos_training_set set{sizeof set, x.rows(),       x.cols(),         targets.cols(),
+                                 x.data(),   targets.data(), negligible.data()};
     struct Context {
       RegressionRunner* runner;
       const std::string* title;
@@ -192,12 +194,17 @@ json RegressionRunner::fit(const std::string& title, const EmulatorFunction& fun
     stored = std::move(result);
   }
   ++done_;
-  if (options_.progress && !options_.progress(title, std::min(1.0, static_cast<double>(done_) / static_cast<double>(expected_)), "")) {
+  if (options_.progress &&
+      !options_.progress(title, std::min(1.0, static_cast<double>(done_) / static_cast<double>(expected_)), "")) {
     throw Error(ZELOS_E_CANCELLED, title + ": cancelled");
   }
 
-  json block{{"family", family.id}, {"family_version", family.version}, {"settings", json::parse(stored.settings)}, {"inputs", inputs}};
-  for (size_t i = 0; i < stored.names.size(); ++i) contents->arrays[path + "/model/" + stored.names[i]] = std::move(stored.arrays[i]);
+  json block{{"family", family.id},
+             {"family_version", family.version},
+             {"settings", json::parse(stored.settings)},
+             {"inputs", inputs}};
+  for (size_t i = 0; i < stored.names.size(); ++i)
+    contents->arrays[path + "/model/" + stored.names[i]] = std::move(stored.arrays[i]);
   for (const auto& [name, v] : {std::pair<const char*, const Eigen::VectorXd*>{"center", &center}, {"scale", &scale}}) {
     artifact::Array a;
     a.shape = {v->size()};
@@ -215,7 +222,9 @@ Eigen::MatrixXd RegressionRunner::predict(const json& block, const std::string& 
   std::vector<zelos_array> arrays;
   for (auto it = contents.arrays.lower_bound(prefix);
        it != contents.arrays.end() && it->first.compare(0, prefix.size(), prefix) == 0; ++it) {
-    zelos_array a{it->first.c_str() + prefix.size(), it->second.data.data(), static_cast<int32_t>(it->second.shape.size()),
+    zelos_array a{it->first.c_str() + prefix.size(),
+                  it->second.data.data(),
+                  static_cast<int32_t>(it->second.shape.size()),
                   {0, 0, 0, 0}};
     std::copy(it->second.shape.begin(), it->second.shape.end(), a.shape);
     arrays.push_back(a);
@@ -229,7 +238,8 @@ Eigen::MatrixXd RegressionRunner::predict(const json& block, const std::string& 
   int64_t n_in = 0, n_out = 0;
   family.shape(model.get(), &n_in, &n_out);
   const Eigen::MatrixXd x = features.columns(block.at("inputs").get<std::vector<std::string>>());
-  const AlignedBuffer &center = contents.arrays.at(path + "/center").data, &scale = contents.arrays.at(path + "/scale").data;
+  const AlignedBuffer &center = contents.arrays.at(path + "/center").data,
+                      &scale = contents.arrays.at(path + "/scale").data;
   AlignedBuffer workspace(family.workspace_bytes(model.get()) / sizeof(double) + 1), in(n_in), out(n_out);
   Eigen::MatrixXd y(x.rows(), n_out);
   for (int64_t i = 0; i < x.rows(); ++i) {

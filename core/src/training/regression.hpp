@@ -38,8 +38,8 @@ class RegressionRunner {
   /// Fits y (n x m) on the named features; arrays go to contents under `path`/{center,scale,model/...}. Returns the
   /// block's description {"family", "family_version", "settings", "inputs"}. negligible[m]: errors that don't matter.
   nlohmann::json fit(const std::string& title, const EmulatorFunction& function, const FeatureTable& features,
-                     const std::vector<std::string>& inputs, const Eigen::MatrixXd& y, const Eigen::VectorXd& negligible,
-                     const std::string& path, artifact::Contents* contents);
+                     const std::vector<std::string>& inputs, const Eigen::MatrixXd& y,
+                     const Eigen::VectorXd& negligible, const std::string& path, artifact::Contents* contents);
 
   /// What a fitted block answers at the training points (n x m).
   static Eigen::MatrixXd predict(const nlohmann::json& block, const std::string& path, const FeatureTable& features,

@@ -10,9 +10,7 @@
 namespace zelos {
 namespace {
 
-[[noreturn]] void fail(const std::string& what) {
-  throw Error(ZELOS_E_ARGUMENT, "training set: " + what);
-}
+[[noreturn]] void fail(const std::string& what) { throw Error(ZELOS_E_ARGUMENT, "training set: " + what); }
 
 /// "ell = 30", "sigma8"
 std::string position(const RunOutput& run, int64_t index) {
@@ -20,8 +18,7 @@ std::string position(const RunOutput& run, int64_t index) {
   for (size_t a = run.axes.size(); a-- > 0;) {
     const int64_t n = static_cast<int64_t>(run.axes[a].size()), i = index % n;
     index /= n;
-    const std::string here =
-        run.labels.empty() ? run.axis_names[a] + " = " + to_text(run.axes[a][i]) : run.labels[i];
+    const std::string here = run.labels.empty() ? run.axis_names[a] + " = " + to_text(run.axes[a][i]) : run.labels[i];
     text = text.empty() ? here : here + ", " + text;
   }
   return text;
@@ -36,17 +33,14 @@ void check_shape(const RunOutput& run) {
          std::to_string(run.axis_names.size()));
   }
   if (!run.labels.empty() && (run.axes.size() != 1 || run.labels.size() != run.axes[0].size())) {
-    fail(where + "expected one axis with " + std::to_string(run.labels.size()) +
-         " points for its labels, found " + std::to_string(run.axes.size()) + " with " +
-         std::to_string(run.axes[0].size()));
+    fail(where + "expected one axis with " + std::to_string(run.labels.size()) + " points for its labels, found " +
+         std::to_string(run.axes.size()) + " with " + std::to_string(run.axes[0].size()));
   }
   for (size_t a = 0; a < run.axes.size(); ++a) {
     const std::vector<double>& x = run.axes[a];
     const bool finite = std::all_of(x.begin(), x.end(), [](double v) { return std::isfinite(v); });
-    if (x.empty() || !finite ||
-        std::adjacent_find(x.begin(), x.end(), std::greater_equal<>()) != x.end()) {
-      fail(where + "axis '" + run.axis_names[a] +
-           "': expected at least one value, finite and ascending");
+    if (x.empty() || !finite || std::adjacent_find(x.begin(), x.end(), std::greater_equal<>()) != x.end()) {
+      fail(where + "axis '" + run.axis_names[a] + "': expected at least one value, finite and ascending");
     }
   }
   if (run.values == nullptr) fail(where + "no values");
@@ -58,8 +52,7 @@ void check_values(const Spec& spec, const TrainingRuns& runs, const RunOutput& r
   std::vector<char> used(size, 1);
   if (run.name == "derived") {
     for (size_t i = 0; i < run.labels.size(); ++i) {
-      used[i] =
-          std::find(spec.derived.begin(), spec.derived.end(), run.labels[i]) != spec.derived.end();
+      used[i] = std::find(spec.derived.begin(), spec.derived.end(), run.labels[i]) != spec.derived.end();
       for (const auto& feature : spec.features) {
         const auto quantity = feature.second.find("emulated");
         if (quantity != feature.second.end() && *quantity == run.labels[i]) used[i] = 1;
@@ -68,8 +61,8 @@ void check_values(const Spec& spec, const TrainingRuns& runs, const RunOutput& r
   }
   for (int64_t i = 0; i < runs.n_points * size; ++i) {
     if (std::isfinite(run.values[i]) || !used[i % size]) continue;
-    fail("output " + run.name + ", point " + std::to_string(i / size) + ", " +
-         position(run, i % size) + ": expected a finite number, found " + to_text(run.values[i]));
+    fail("output " + run.name + ", point " + std::to_string(i / size) + ", " + position(run, i % size) +
+         ": expected a finite number, found " + to_text(run.values[i]));
   }
 }
 
@@ -90,9 +83,8 @@ void check_runs(const Spec& spec, const TrainingRuns& runs) {
       if (runs.outputs[j].name == run.name) fail("output " + run.name + " is there twice");
     }
     check_shape(run);
-    const bool trained = run.name == "derived" ||
-                         std::any_of(spec.outputs.begin(), spec.outputs.end(),
-                                     [&](const OutputSpec& o) { return o.name == run.name; });
+    const bool trained = run.name == "derived" || std::any_of(spec.outputs.begin(), spec.outputs.end(),
+                                                              [&](const OutputSpec& o) { return o.name == run.name; });
     if (trained) check_values(spec, runs, run);
   }
 }
@@ -103,8 +95,7 @@ const RunOutput& find_run(const TrainingRuns& runs, const std::string& name) {
     if (output.name == name) return output;
     names.push_back(output.name);
   }
-  fail("the runs hold no output '" + name + "'" + did_you_mean(name, names) +
-       " They hold: " + join(names, ", "));
+  fail("the runs hold no output '" + name + "'" + did_you_mean(name, names) + " They hold: " + join(names, ", "));
 }
 
 }  // namespace zelos

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // train.cpp: spec and runs -> artifact.
 //
-// The order is that of the runtime: features first (an emulated feature is used as emulated, so that its error is part of
-// what the outputs learn), then outputs in the spec's order.
+// The order is that of the runtime: features first (an emulated feature is used as emulated, so that its error is part
+// of what the outputs learn), then outputs in the spec's order.
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
@@ -23,9 +23,9 @@
 namespace zelos {
 namespace {
 
-using nlohmann::json;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
+using nlohmann::json;
 
 class Trainer {
  public:
@@ -51,10 +51,12 @@ class Trainer {
   json& document() { return contents_.document; }
 
   void describe() {
-    document() = {{"name", spec_.name},         {"version", spec_.version},   {"author", spec_.author},
-                  {"description", spec_.description}, {"spec", spec_.text},   {"fixed", json::object()},
-                  {"parameters", json::array()}, {"features", json::array()}, {"outputs", json::array()},
-                  {"solvable", json::array()},   {"accuracy", json::object()}, {"provenance", json::object()}};
+    document() = {{"name", spec_.name},          {"version", spec_.version},
+                  {"author", spec_.author},      {"description", spec_.description},
+                  {"spec", spec_.text},          {"fixed", json::object()},
+                  {"parameters", json::array()}, {"features", json::array()},
+                  {"outputs", json::array()},    {"solvable", json::array()},
+                  {"accuracy", json::object()},  {"provenance", json::object()}};
     for (const auto& [name, value] : spec_.config.fixed) document()["fixed"][name] = value;
     if (options_.provenance != nullptr) document()["provenance"] = *options_.provenance;
   }
@@ -82,7 +84,8 @@ class Trainer {
     return n;
   }
 
-  // --- features ---------------------------------------------------------------------------------------------------------
+  // --- features
+  // ---------------------------------------------------------------------------------------------------------
 
   void add_ready_features() {
     for (auto it = pending_features_.begin(); it != pending_features_.end(); ++it) {
@@ -108,7 +111,8 @@ class Trainer {
       if (of.size() != 1) throw Error(ZELOS_E_ARGUMENT, "feature '" + name + "': log expects one name in 'of'");
       description["type"] = "log";
       const VectorXd x = features_.column(of[0]);
-      if (!(x.minCoeff() > 0)) throw Error(ZELOS_E_NUMERIC, "feature '" + name + "': log of a value that is not positive");
+      if (!(x.minCoeff() > 0))
+        throw Error(ZELOS_E_NUMERIC, "feature '" + name + "': log of a value that is not positive");
       features_.add(name, x.array().log().matrix());
     } else if (options.contains("coefficients")) {
       check_keys(options, {"coefficients", "constant", "of"}, where);
@@ -127,7 +131,8 @@ class Trainer {
       check_keys(options, {"emulated", "of", "logarithmic", "type", "params", "replaces"}, where);
       add_emulated_feature(name, options, of, &description);
     } else {
-      throw Error(ZELOS_E_ARGUMENT, "feature '" + name + "': expected one of the keys log (true), coefficients, emulated");
+      throw Error(ZELOS_E_ARGUMENT,
+                  "feature '" + name + "': expected one of the keys log (true), coefficients, emulated");
     }
     document()["features"].push_back(description);
   }
@@ -144,8 +149,8 @@ class Trainer {
     EmulatorFunction function{options.value("type", "polynomial"), options.value("params", json::object())};
     // Errors of a scalar feature count relative to its own spread.
     const double spread = std::sqrt((y.array() - y.mean()).square().mean());
-    const json block = regression_.fit("feature " + name, function, features_, of, y, VectorXd::Constant(1, 1e-6 * spread),
-                                       "features/" + name, &contents_);
+    const json block = regression_.fit("feature " + name, function, features_, of, y,
+                                       VectorXd::Constant(1, 1e-6 * spread), "features/" + name, &contents_);
     VectorXd emulated = regression_.predict(block, "features/" + name, features_, contents_).col(0);
     if (logarithmic) emulated = emulated.array().exp().matrix();
     (*description)["type"] = "emulated";
@@ -169,7 +174,8 @@ class Trainer {
                                         {"max", p.hi + margin}});
       return;
     }
-    throw Error(ZELOS_E_ARGUMENT, "feature '" + feature + "': it replaces '" + parameter + "', which is not a parameter");
+    throw Error(ZELOS_E_ARGUMENT,
+                "feature '" + feature + "': it replaces '" + parameter + "', which is not a parameter");
   }
 
   const RunOutput& run_output(const std::string& name) const { return find_run(runs_, name); }
@@ -178,14 +184,16 @@ class Trainer {
     const RunOutput& derived = run_output("derived");
     const auto found = std::find(derived.labels.begin(), derived.labels.end(), label);
     if (found == derived.labels.end()) {
-      throw Error(ZELOS_E_ARGUMENT, who + ": the code gives no derived quantity '" + label + "'" + did_you_mean(label, derived.labels));
+      throw Error(ZELOS_E_ARGUMENT,
+                  who + ": the code gives no derived quantity '" + label + "'" + did_you_mean(label, derived.labels));
     }
     const int64_t n = runs_.n_points, m = static_cast<int64_t>(derived.labels.size());
     const Eigen::Map<const Eigen::Matrix<double, -1, -1, Eigen::RowMajor>> values(derived.values, n, m);
     return values.col(found - derived.labels.begin());
   }
 
-  // --- outputs ----------------------------------------------------------------------------------------------------------
+  // --- outputs
+  // ----------------------------------------------------------------------------------------------------------
 
   void add_output(const OutputSpec& output) {
     const RunOutput& run = run_output(output.name);
@@ -193,8 +201,8 @@ class Trainer {
       throw Error(ZELOS_E_ARGUMENT, "output " + output.name + ": unit: the runs are in '" + run.unit + "', found '" +
                                         output.unit + "'; nothing is converted");
     }
-    add(run, run.unit, output.transforms, output.features,
-        output.emulator_fn ? *output.emulator_fn : spec_.emulator_fn, output.n_weights);
+    add(run, run.unit, output.transforms, output.features, output.emulator_fn ? *output.emulator_fn : spec_.emulator_fn,
+        output.n_weights);
   }
 
   void add_derived() {
@@ -230,7 +238,8 @@ class Trainer {
 
   void add(const RunOutput& run, const std::string& unit, const std::vector<TransformSpec>& transforms,
            const std::vector<std::string>& inputs, const EmulatorFunction& function, int64_t n_weights) {
-    json description{{"name", run.name}, {"unit", unit},     {"units", run.label_units}, {"axes", json::array()},
+    json description{{"name", run.name},          {"unit", unit},
+                     {"units", run.label_units},  {"axes", json::array()},
                      {"segments", json::array()}, {"point_transforms", json::array()}};
     const std::string path = "outputs/" + run.name;
     Field field(run, runs_.n_points);
@@ -240,10 +249,13 @@ class Trainer {
                          : coordinate == Coordinate::log1p ? "log1p"
                          : coordinate == Coordinate::label ? "label"
                                                            : "linear";
-      json axis{{"name", run.axis_names[a]}, {"unit", a < run.axis_units.size() ? run.axis_units[a] : ""}, {"coordinate", text}};
+      json axis{{"name", run.axis_names[a]},
+                {"unit", a < run.axis_units.size() ? run.axis_units[a] : ""},
+                {"coordinate", text}};
       if (coordinate == Coordinate::label) axis["labels"] = run.labels;
       description["axes"].push_back(axis);
-      put_vector(path + "/axis/" + run.axis_names[a], Eigen::Map<const VectorXd>(run.axes[a].data(), run.axes[a].size()));
+      put_vector(path + "/axis/" + run.axis_names[a],
+                 Eigen::Map<const VectorXd>(run.axes[a].data(), run.axes[a].size()));
     }
     std::vector<TransformSpec> segments;
     bool after_log = false;
@@ -252,14 +264,16 @@ class Trainer {
         segments.push_back(t);
         continue;
       }
-      if (!segments.empty()) throw Error(ZELOS_E_ARGUMENT, path + ": transform '" + t.name + "' stands after pca; pca is last");
-      description["point_transforms"].push_back(field.apply(t, features_, after_log, [&](const std::string& other) -> const RunOutput& {
-        if (trained_.count(other) == 0) {
-          throw Error(ZELOS_E_ARGUMENT, path + ": transform '" + t.name + "' refers to output '" + other +
-                                            "', which does not stand before it in the spec");
-        }
-        return run_output(other);
-      }));
+      if (!segments.empty())
+        throw Error(ZELOS_E_ARGUMENT, path + ": transform '" + t.name + "' stands after pca; pca is last");
+      description["point_transforms"].push_back(
+          field.apply(t, features_, after_log, [&](const std::string& other) -> const RunOutput& {
+            if (trained_.count(other) == 0) {
+              throw Error(ZELOS_E_ARGUMENT, path + ": transform '" + t.name + "' refers to output '" + other +
+                                                "', which does not stand before it in the spec");
+            }
+            return run_output(other);
+          }));
       after_log = after_log || t.name == "log";
     }
     if (segments.empty()) segments.push_back({"pca", json::object()});
@@ -285,9 +299,9 @@ class Trainer {
         segment_function.type = options["emulator_fn"].value("type", function.type);
         segment_function.params = options["emulator_fn"].value("params", json::object());
       }
-      const json block = regression_.fit(run.name + (segments.size() > 1 ? " " + std::to_string(i + 1) : ""), segment_function,
-                                         features_, names, fit.weights, VectorXd::Ones(fit.weights.cols()),
-                                         segment_path + "/block0", &contents_);
+      const json block = regression_.fit(run.name + (segments.size() > 1 ? " " + std::to_string(i + 1) : ""),
+                                         segment_function, features_, names, fit.weights,
+                                         VectorXd::Ones(fit.weights.cols()), segment_path + "/block0", &contents_);
       fit.description["blocks"] = json::array({block});
       put_vector(segment_path + "/mean", fit.mean);
       put_basis(segment_path + "/block0/basis", fit.basis);
@@ -340,7 +354,8 @@ class Trainer {
       contents_.arrays["region/metric"] = std::move(a);
       region["radius"] = radius;
     } else if (spec_.region.hull != "box") {
-      throw Error(ZELOS_E_ARGUMENT, "region: hull '" + spec_.region.hull + "' is not available; expected box or ellipsoid");
+      throw Error(ZELOS_E_ARGUMENT,
+                  "region: hull '" + spec_.region.hull + "' is not available; expected box or ellipsoid");
     }
     document()["region"] = region;
   }

@@ -14,8 +14,8 @@ class CubicSpline {
  public:
   /// All cubic splines with these breakpoints (ascending, >= 2): size() = n + 2.
   static CubicSpline on_breakpoints(std::vector<double> breakpoints);
-  /// The space that interpolates at these nodes, not-a-knot at both ends: size() = n. Fewer than 4 nodes: the polynomial
-  /// of degree n - 1 through them.
+  /// The space that interpolates at these nodes, not-a-knot at both ends: size() = n. Fewer than 4 nodes: the
+  /// polynomial of degree n - 1 through them.
   static CubicSpline through_nodes(const std::vector<double>& nodes);
 
   int64_t size() const { return static_cast<int64_t>(knots_.size()) - degree_ - 1; }

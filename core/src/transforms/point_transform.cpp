@@ -59,17 +59,20 @@ void undo(const PointTransform& t, const PointContext& c, double* v, double* dv)
       }
       return;
     case PointTransform::Kind::amplitude:
-    case PointTransform::Kind::tilt: return undo_power(t, c, v, dv);
-    case PointTransform::Kind::ratio: return undo_ratio(c, v, dv);
-    case PointTransform::Kind::correlation: 
-      return multiply_root(c.other[0], c.other[1], c.other_tangents[0], c.other_tangents[1], c.n, c.n, c.n_tangents, v, dv);
+    case PointTransform::Kind::tilt:
+      return undo_power(t, c, v, dv);
+    case PointTransform::Kind::ratio:
+      return undo_ratio(c, v, dv);
+    case PointTransform::Kind::correlation:
+      return multiply_root(c.other[0], c.other[1], c.other_tangents[0], c.other_tangents[1], c.n, c.n, c.n_tangents, v,
+                           dv);
   }
 }
 
 void apply(const PointTransform& t, const PointContext& c, double* v) {
   const auto outside = [&](const char* expected, double found) {
-    throw Error(ZELOS_E_NUMERIC, std::string("transform '") + to_string(t.kind) + "': expected " + expected + ", found " +
-                                     std::to_string(found));
+    throw Error(ZELOS_E_NUMERIC, std::string("transform '") + to_string(t.kind) + "': expected " + expected +
+                                     ", found " + std::to_string(found));
   };
   for (int64_t i = 0; i < c.n; ++i) {
     switch (t.kind) {
@@ -77,7 +80,9 @@ void apply(const PointTransform& t, const PointContext& c, double* v) {
         if (!(v[i] > 0)) outside("a positive value", v[i]);
         v[i] = std::log(v[i]);
         break;
-      case PointTransform::Kind::arcsinh: v[i] = std::asinh(v[i] / t.scale); break;
+      case PointTransform::Kind::arcsinh:
+        v[i] = std::asinh(v[i] / t.scale);
+        break;
       case PointTransform::Kind::amplitude:
       case PointTransform::Kind::tilt: {
         const double f = c.features[t.feature] - t.offset;
@@ -101,12 +106,18 @@ void apply(const PointTransform& t, const PointContext& c, double* v) {
 
 const char* to_string(PointTransform::Kind kind) {
   switch (kind) {
-    case PointTransform::Kind::log: return "log";
-    case PointTransform::Kind::arcsinh: return "arcsinh";
-    case PointTransform::Kind::amplitude: return "amplitude";
-    case PointTransform::Kind::tilt: return "tilt";
-    case PointTransform::Kind::ratio: return "ratio";
-    case PointTransform::Kind::correlation: return "correlation";
+    case PointTransform::Kind::log:
+      return "log";
+    case PointTransform::Kind::arcsinh:
+      return "arcsinh";
+    case PointTransform::Kind::amplitude:
+      return "amplitude";
+    case PointTransform::Kind::tilt:
+      return "tilt";
+    case PointTransform::Kind::ratio:
+      return "ratio";
+    case PointTransform::Kind::correlation:
+      return "correlation";
   }
   return "";
 }

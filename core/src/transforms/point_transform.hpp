@@ -25,18 +25,18 @@ struct PointTransform {
   bool logarithmic = false;  ///< amplitude and tilt: stands after a log
   int feature = -1;          ///< amplitude, tilt
   double offset = 0, pivot = 1, scale = 1;
-  int axis = 0;              ///< tilt: which axis x is
-  int other[2] = {-1, -1};   ///< ratio, correlation: output indices
+  int axis = 0;             ///< tilt: which axis x is
+  int other[2] = {-1, -1};  ///< ratio, correlation: output indices
 };
 
 /// What a transform may look at, at one point of parameter space.
 struct PointContext {
-  int64_t n = 0;                     ///< values, padded to a multiple of 8
+  int64_t n = 0;  ///< values, padded to a multiple of 8
   int n_tangents = 0;
-  const double* features = nullptr;  ///< by index
+  const double* features = nullptr;          ///< by index
   const double* feature_tangents = nullptr;  ///< [n_tangents][n_features]
   int64_t n_features = 0;
-  const double* log_axis = nullptr;  ///< ln(x / pivot) of each value (tilt)
+  const double* log_axis = nullptr;                      ///< ln(x / pivot) of each value (tilt)
   const double* other[2] = {nullptr, nullptr};           ///< values of the other outputs
   const double* other_tangents[2] = {nullptr, nullptr};  ///< [n_tangents][n]
 };

@@ -24,8 +24,7 @@ using namespace zelos::family;
 
 namespace {
 
-constexpr int64_t kChunk =
-    256;  // points at a time: the kernel values and their slopes stay in the first-level cache
+constexpr int64_t kChunk = 256;  // points at a time: the kernel values and their slopes stay in the first-level cache
 
 struct PosteriorFactors {
   const double* factor;
@@ -126,8 +125,7 @@ Params parse(const char* params_json, int64_t n_outputs) {
                 "\"squared_exponential\" or \"matern52\"");
   p.kind = kernel == "matern52" ? Correlation::kMatern52 : Correlation::kSquaredExponential;
   p.trend_degree = integer_param(json, "trend_degree", 0, 3);
-  require_param(groups == "auto" || groups.is_number_integer(), json, "groups",
-                "\"auto\" or an integer from 0");
+  require_param(groups == "auto" || groups.is_number_integer(), json, "groups", "\"auto\" or an integer from 0");
   p.automatic = groups == "auto";
   p.groups = p.automatic ? 0 : integer_param(json, "groups", 0, 1000000);
   if (p.groups == 0 || p.groups > n_outputs) p.groups = static_cast<int>(n_outputs);
@@ -167,15 +165,13 @@ class Training {
   Training(const zelos_training_set& set, const zelos_train_options& options)
       : set_(set), options_(options), params_(parse(options.params_json, set.n_outputs)) {
     const int64_t d = set.n_inputs;
-    trend_ =
-        LegendreBasis(index_set(static_cast<int>(d), params_.trend_degree,
-                                std::vector<double>(static_cast<size_t>(d), 1.0), 1.0, 100000));
+    trend_ = LegendreBasis(index_set(static_cast<int>(d), params_.trend_degree,
+                                     std::vector<double>(static_cast<size_t>(d), 1.0), 1.0, 100000));
     const int64_t n_hyper = std::min<int64_t>(set.n, params_.hyper_points);
     if (n_hyper <= trend_.terms()) {
-      throw Error(ZELOS_E_ARGUMENT,
-                  "gaussian_process: a trend of " + std::to_string(trend_.terms()) +
-                      " terms needs more points (and hyper_points) than terms, found " +
-                      std::to_string(n_hyper));
+      throw Error(ZELOS_E_ARGUMENT, "gaussian_process: a trend of " + std::to_string(trend_.terms()) +
+                                        " terms needs more points (and hyper_points) than terms, found " +
+                                        std::to_string(n_hyper));
     }
     x_ = ConstRowMap(set.x, set.n, d);
     y_ = ConstRowMap(set.y, set.n, set.n_outputs);
@@ -204,9 +200,8 @@ class Training {
     search_.setZero(2 * m, set_.n_inputs + 6);
     if (options_.resume != nullptr) resume();
     if (params_.automatic) {
-      search_rows(0, m, 0.0, 0.6, [&](int64_t o, RowMatrix& found) {
-        store(found, o, find({o}, starting_point(), o));
-      });
+      search_rows(0, m, 0.0, 0.6,
+                  [&](int64_t o, RowMatrix& found) { store(found, o, find({o}, starting_point(), o)); });
       cluster();
     } else {
       groups_ = group_outputs(y_hyper_, set_.y_scale, params_.groups);
@@ -225,12 +220,9 @@ class Training {
     return start;
   }
 
-  Eigen::VectorXd theta(int64_t row) const {
-    return search_.row(row).segment(1, set_.n_inputs + 1);
-  }
+  Eigen::VectorXd theta(int64_t row) const { return search_.row(row).segment(1, set_.n_inputs + 1); }
 
-  Minimum find(const std::vector<int64_t>& outputs, const Eigen::VectorXd& start,
-               int64_t stream) const {
+  Minimum find(const std::vector<int64_t>& outputs, const Eigen::VectorXd& start, int64_t stream) const {
     Likelihood likelihood(params_.kind, x_hyper_, h_hyper_, select_columns(y_hyper_, outputs));
     std::mt19937_64 random(options_.seed + 0x9e3779b97f4a7c15u * static_cast<uint64_t>(stream + 1));
     Minimum best;
@@ -240,13 +232,11 @@ class Training {
         const double unit = static_cast<double>(random() >> 11) * 0x1p-53;
         from[k] += (k + 1 < from.size() ? 1.5 : 6.0) * (2.0 * unit - 1.0);
       }
-      Minimum next = minimise(likelihood, from, lower_, upper_, params_.max_iterations,
-                              params_.gradient_tolerance);
+      Minimum next = minimise(likelihood, from, lower_, upper_, params_.max_iterations, params_.gradient_tolerance);
       if (s == 0 || next.value < best.value) best = std::move(next);
     }
     if (best.value >= 1e6) {
-      throw Error(ZELOS_E_NUMERIC, "gaussian_process: no length scales found for output " +
-                                       std::to_string(outputs[0]) +
+      throw Error(ZELOS_E_NUMERIC, "gaussian_process: no length scales found for output " + std::to_string(outputs[0]) +
                                        "; raise the lower end of 'noise_to_signal_bounds'");
     }
     return best;
@@ -254,8 +244,7 @@ class Training {
 
   void store(RowMatrix& found, int64_t row, const Minimum& best) const {
     found.row(row).segment(1, set_.n_inputs + 1) = best.x;
-    found.row(row).tail(4) << best.value, best.gradient_norm, best.evaluations,
-        best.converged ? 1.0 : 0.0;
+    found.row(row).tail(4) << best.value, best.gradient_norm, best.evaluations, best.converged ? 1.0 : 0.0;
   }
 
   void search_group(int64_t g, RowMatrix& found) const {
@@ -275,8 +264,7 @@ class Training {
     const auto loss = [&](const Eigen::VectorXd& t) {
       const Eigen::VectorXd error = likelihood.leave_one_out(t);
       double sum = 0.0;
-      for (size_t i = 0; i < outputs.size(); ++i)
-        sum += error[static_cast<Eigen::Index>(i)] / weight(outputs[i]);
+      for (size_t i = 0; i < outputs.size(); ++i) sum += error[static_cast<Eigen::Index>(i)] / weight(outputs[i]);
       return sum;
     };
     if (loss(shared.x) < loss(theta(centre))) store(found, row, shared);
@@ -316,8 +304,7 @@ class Training {
       int64_t best = -1, best_count = 0;
       for (int64_t c = 0; c < m; ++c) {
         int64_t count = 0;
-        for (int64_t o = 0; o < m; ++o)
-          count += covered[static_cast<size_t>(o)] == 0 && covers(c, o) ? 1 : 0;
+        for (int64_t o = 0; o < m; ++o) count += covered[static_cast<size_t>(o)] == 0 && covers(c, o) ? 1 : 0;
         if (count > best_count) {
           best = c;
           best_count = count;
@@ -341,8 +328,7 @@ class Training {
   }
 
   template <class Work>
-  void search_rows(int64_t first, int64_t last, double fraction_low, double fraction_high,
-                   Work&& work) {
+  void search_rows(int64_t first, int64_t last, double fraction_low, double fraction_high, Work&& work) {
     std::vector<int64_t> open;
     for (int64_t row = first; row < last; ++row) {
       if (search_(row, 0) == 0.0) open.push_back(row);
@@ -354,8 +340,7 @@ class Training {
           search_.row(row) = found.row(row);
           search_(row, 0) = 1.0;
           checkpoint();
-          const double part =
-              search_.col(0).segment(first, last - first).sum() / static_cast<double>(last - first);
+          const double part = search_.col(0).segment(first, last - first).sum() / static_cast<double>(last - first);
           const bool group = row >= set_.n_outputs;
           return report(fraction_low + part * (fraction_high - fraction_low),
                         (group ? "length scales of group " : "length scales of output ") +
@@ -372,13 +357,11 @@ class Training {
   void resume() {
     const nlohmann::json settings = nlohmann::json::parse(options_.resume->settings_json);
     if (settings.value("checkpoint", "") != mark_) {
-      throw Error(ZELOS_E_ARGUMENT,
-                  "gaussian_process: the checkpoint is of other data, params or seed");
+      throw Error(ZELOS_E_ARGUMENT, "gaussian_process: the checkpoint is of other data, params or seed");
     }
     const ConstRowMap stored = matrix(*options_.resume, "search");
     if (stored.rows() != search_.rows() || stored.cols() != search_.cols()) {
-      throw Error(ZELOS_E_FORMAT,
-                  "gaussian_process: checkpoint with a search table of the wrong shape");
+      throw Error(ZELOS_E_FORMAT, "gaussian_process: checkpoint with a search table of the wrong shape");
     }
     search_ = stored;
   }
@@ -407,8 +390,7 @@ class Training {
     trend_factors_.resize(groups_.size());
     std::vector<int64_t> tasks(groups_.size()), first(groups_.size(), 0);
     std::iota(tasks.begin(), tasks.end(), 0);
-    for (size_t g = 1; g < groups_.size(); ++g)
-      first[g] = first[g - 1] + static_cast<int64_t>(groups_[g - 1].size());
+    for (size_t g = 1; g < groups_.size(); ++g) first[g] = first[g - 1] + static_cast<int64_t>(groups_[g - 1].size());
     order_.resize(m);
     int64_t finished = 0;
     const bool complete = run_tasks(
@@ -428,8 +410,7 @@ class Training {
           }
           if (params_.variance != VarianceKind::kPosterior) return;
           factors_[g].resize(n * (n + 1) / 2);
-          for (int64_t i = 0, at = 0; i < n; at += ++i)
-            factors_[g].segment(at, i + 1) = fit.factor.row(i).head(i + 1);
+          for (int64_t i = 0, at = 0; i < n; at += ++i) factors_[g].segment(at, i + 1) = fit.factor.row(i).head(i + 1);
           whitened_trends_[g] = fit.whitened_trend.transpose();
           trend_factors_[g] = fit.trend_factor;
         },
@@ -494,8 +475,7 @@ class Training {
       builder.add(names[3 * g + 1].c_str(), whitened_trends_[g]);
       builder.add(names[3 * g + 2].c_str(), trend_factors_[g]);
     }
-    builder.settings(
-        {{"groups", list}, {"outputs", outputs}, {"variance", to_string(params_.variance)}});
+    builder.settings({{"groups", list}, {"outputs", outputs}, {"variance", to_string(params_.variance)}});
     const zelos_state state = builder.state();
     zelos_error told = {sizeof(zelos_error), 0, ""};
     const zelos_status status = save(save_data, &state, error != nullptr ? error : &told);
@@ -517,15 +497,12 @@ class Training {
 };
 
 void expect(bool good, const char* array, const char* what) {
-  if (!good)
-    throw Error(ZELOS_E_FORMAT, std::string("gaussian_process: array '") + array + "' " + what);
+  if (!good) throw Error(ZELOS_E_FORMAT, std::string("gaussian_process: array '") + array + "' " + what);
 }
 
-zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out,
-                  zelos_error* error) {
+zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out, zelos_error* error) {
   return guard(error, [&] {
-    if (state == nullptr || out == nullptr)
-      throw Error(ZELOS_E_ARGUMENT, "gaussian_process: open without a state");
+    if (state == nullptr || out == nullptr) throw Error(ZELOS_E_ARGUMENT, "gaussian_process: open without a state");
     auto model = std::make_unique<Model>();
     const ConstRowMap points = matrix(*state, "points");
     const ConstRowMap length_scales = matrix(*state, "length_scales");
@@ -541,25 +518,18 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
     const int64_t d = model->n_inputs();
     const int64_t m = model->n_outputs;
     expect(points.cols() == d && points.rows() >= 1, "points", "should have one column per input");
-    expect(length_scales.cols() == d && length_scales.rows() >= 1, "length_scales",
-           "should have one column per input");
+    expect(length_scales.cols() == d && length_scales.rows() >= 1, "length_scales", "should have one column per input");
     expect((length_scales.array() > 0.0).all(), "length_scales", "should be positive");
-    expect(group_size.size() == length_scales.rows(), "group_size",
-           "should have one entry per group");
+    expect(group_size.size() == length_scales.rows(), "group_size", "should have one entry per group");
     expect(order.size() == m && m >= 1, "order", "should have one entry per output");
-    expect(weights.cols() == model->n_padded, "weights",
-           "should have one column per point, padded to 8");
-    expect(
-        trend_coefficients.rows() == m && trend_coefficients.cols() == model->trend.padded_terms(),
-        "trend_coefficients",
-        "should have one row per output and one column per term, padded to 8");
-    expect(kernel.size() == 1 && (kernel[0] == 0.0 || kernel[0] == 1.0), "kernel",
-           "should be 0 or 1");
+    expect(weights.cols() == model->n_padded, "weights", "should have one column per point, padded to 8");
+    expect(trend_coefficients.rows() == m && trend_coefficients.cols() == model->trend.padded_terms(),
+           "trend_coefficients", "should have one row per output and one column per term, padded to 8");
+    expect(kernel.size() == 1 && (kernel[0] == 0.0 || kernel[0] == 1.0), "kernel", "should be 0 or 1");
     model->kind = kernel[0] == 0.0 ? Correlation::kSquaredExponential : Correlation::kMatern52;
     std::vector<char> seen(static_cast<size_t>(m), 0);
     for (int64_t r = 0; r < m; ++r) {
-      const bool good = order[r] >= 0.0 && order[r] < static_cast<double>(m) &&
-                        order[r] == std::floor(order[r]) &&
+      const bool good = order[r] >= 0.0 && order[r] < static_cast<double>(m) && order[r] == std::floor(order[r]) &&
                         seen[static_cast<size_t>(order[r])] == 0;
       expect(good, "order", "should be a permutation of the outputs");
       seen[static_cast<size_t>(order[r])] = 1;
@@ -571,15 +541,13 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
     for (Eigen::Index g = 0; g < group_size.size(); ++g) {
       const bool good = group_size[g] >= 1.0 && group_size[g] <= static_cast<double>(m - row) &&
                         group_size[g] == std::floor(group_size[g]);
-      expect(good, "group_size",
-             "should hold positive integers that add up to the number of outputs");
+      expect(good, "group_size", "should hold positive integers that add up to the number of outputs");
       Group group{row, static_cast<int64_t>(group_size[g]), {}};
       for (int64_t j = 0; j < d; ++j) group.weight.push_back(std::pow(length_scales(g, j), -2));
       row += group.rows;
       model->groups.push_back(std::move(group));
     }
-    expect(row == m, "group_size",
-           "should hold positive integers that add up to the number of outputs");
+    expect(row == m, "group_size", "should hold positive integers that add up to the number of outputs");
     model->weights = weights.data();
     model->trend_coefficients = trend_coefficients.data();
     model->variance = stored_variance(*state);
@@ -596,8 +564,7 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
         const ConstRowMap whitened = matrix(*state, ("whitened_trend_" + number).c_str());
         const ConstRowMap trend = matrix(*state, ("trend_factor_" + number).c_str());
         expect(factor.size() == model->n * (model->n + 1) / 2, "factor", "has the wrong length");
-        expect(whitened.rows() == p && whitened.cols() == model->n, "whitened_trend",
-               "has the wrong shape");
+        expect(whitened.rows() == p && whitened.cols() == model->n, "whitened_trend", "has the wrong shape");
         expect(trend.rows() == p && trend.cols() == p, "trend_factor", "has the wrong shape");
         model->posterior.push_back({factor.data(), whitened.data(), trend.data()});
       }
@@ -619,8 +586,7 @@ size_t workspace_bytes(const zelos_model* handle) {
   return sizeof(double) * static_cast<size_t>(cut(*from_handle<Model>(handle), nullptr, &unused));
 }
 
-zelos_status predict(const zelos_model* handle, const double* x, double* y, void* workspace,
-                     zelos_error*) {
+zelos_status predict(const zelos_model* handle, const double* x, double* y, void* workspace, zelos_error*) {
   const Model& model = *from_handle<Model>(handle);
   const VectorKernels& kernels = vector_kernels();
   const int64_t d = model.n_inputs();
@@ -630,23 +596,22 @@ zelos_status predict(const zelos_model* handle, const double* x, double* y, void
   model.trend.evaluate(x, s.phi, s.basis);
   std::fill(y, y + model.n_outputs, 0.0);
   std::fill(s.rows, s.rows + model.n_outputs, 0.0);
-  kernels.multiply_add(model.trend_coefficients, terms, model.n_outputs, s.phi, terms, 1, terms, y,
-                       1, 1);
+  kernels.multiply_add(model.trend_coefficients, terms, model.n_outputs, s.phi, terms, 1, terms, y, 1, 1);
   for (const Group& group : model.groups) {
     for (int64_t i = 0; i < model.n_padded; i += kChunk) {
       const int64_t n = std::min(kChunk, model.n_padded - i);
-      kernels.correlate(model.kind, model.points.data() + i, model.n_padded, n, x,
-                        group.weight.data(), d, s.value, nullptr);
-      kernels.multiply_add(model.weights + group.first_row * model.n_padded + i, model.n_padded,
-                           group.rows, s.value, kChunk, 1, n, s.rows + group.first_row, 1, 1);
+      kernels.correlate(model.kind, model.points.data() + i, model.n_padded, n, x, group.weight.data(), d, s.value,
+                        nullptr);
+      kernels.multiply_add(model.weights + group.first_row * model.n_padded + i, model.n_padded, group.rows, s.value,
+                           kChunk, 1, n, s.rows + group.first_row, 1, 1);
     }
   }
   for (int64_t r = 0; r < model.n_outputs; ++r) y[model.order[static_cast<size_t>(r)]] += s.rows[r];
   return ZELOS_OK;
 }
 
-zelos_status predict_jacobian(const zelos_model* handle, const double* x, double* y,
-                              double* jacobian, void* workspace, zelos_error*) {
+zelos_status predict_jacobian(const zelos_model* handle, const double* x, double* y, double* jacobian, void* workspace,
+                              zelos_error*) {
   const Model& model = *from_handle<Model>(handle);
   const VectorKernels& kernels = vector_kernels();
   const int64_t d = model.n_inputs();
@@ -660,20 +625,17 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
   std::fill(s.rows, s.rows + m, 0.0);
   std::fill(s.row_slopes, s.row_slopes + m * d, 0.0);
   kernels.multiply_add(model.trend_coefficients, terms, m, s.phi, terms, 1, terms, y, 1, 1);
-  kernels.multiply_add(model.trend_coefficients, terms, m, s.phi_slopes, terms, d, terms, jacobian,
-                       d, 1);
+  kernels.multiply_add(model.trend_coefficients, terms, m, s.phi_slopes, terms, d, terms, jacobian, d, 1);
   for (const Group& group : model.groups) {
     for (int64_t i = 0; i < model.n_padded; i += kChunk) {
       const int64_t n = std::min(kChunk, model.n_padded - i);
       const double* points = model.points.data() + i;
       const double* weights = model.weights + group.first_row * model.n_padded + i;
-      kernels.correlate(model.kind, points, model.n_padded, n, x, group.weight.data(), d, s.value,
-                        s.slope);
+      kernels.correlate(model.kind, points, model.n_padded, n, x, group.weight.data(), d, s.value, s.slope);
       for (int64_t j = 0; j < d; ++j) {
         kernels.slope_along(s.slope, points + j * model.n_padded, n, x[j], s.slopes + j * kChunk);
       }
-      kernels.multiply_add(weights, model.n_padded, group.rows, s.value, kChunk, 1, n,
-                           s.rows + group.first_row, 1, 1);
+      kernels.multiply_add(weights, model.n_padded, group.rows, s.value, kChunk, 1, n, s.rows + group.first_row, 1, 1);
       kernels.multiply_add(weights, model.n_padded, group.rows, s.slopes, kChunk, d, n,
                            s.row_slopes + group.first_row * d, d, 1);
     }
@@ -698,8 +660,8 @@ void posterior_variance(const Model& model, const double* x, double* variance, c
   for (size_t g = 0; g < model.groups.size(); ++g) {
     const Group& group = model.groups[g];
     const PosteriorFactors& stored = model.posterior[g];
-    kernels.correlate(model.kind, model.points.data(), model.n_padded, model.n_padded, x,
-                      group.weight.data(), d, s.value, nullptr);
+    kernels.correlate(model.kind, model.points.data(), model.n_padded, model.n_padded, x, group.weight.data(), d,
+                      s.value, nullptr);
     double* v = s.value;
     const double* row = stored.factor;
     for (int64_t i = 0; i < model.n; row += ++i) v[i] = (v[i] - kernels.dot(row, v, i)) / row[i];
@@ -707,8 +669,7 @@ void posterior_variance(const Model& model, const double* x, double* variance, c
     double* t = s.phi_slopes;
     for (int64_t a = 0; a < p; ++a) {
       const double rest = s.phi[a] - kernels.dot(stored.whitened_trend + a * model.n, v, model.n);
-      t[a] =
-          (rest - kernels.dot(stored.trend_factor + a * p, t, a)) / stored.trend_factor[a * p + a];
+      t[a] = (rest - kernels.dot(stored.trend_factor + a * p, t, a)) / stored.trend_factor[a * p + a];
       ratio += t[a] * t[a];
     }
     ratio = std::max(ratio, 0.0);
@@ -737,9 +698,8 @@ zelos_status variance(const zelos_model* handle, const double* x, double* varian
   return ZELOS_OK;
 }
 
-zelos_status train(const zelos_host*, const zelos_training_set* set,
-                   const zelos_train_options* options, zelos_save_state save, void* save_data,
-                   zelos_error* error) {
+zelos_status train(const zelos_host*, const zelos_training_set* set, const zelos_train_options* options,
+                   zelos_save_state save, void* save_data, zelos_error* error) {
   return guard(error, [&] {
     if (set == nullptr || options == nullptr || save == nullptr) {
       throw Error(ZELOS_E_ARGUMENT, "gaussian_process: train without a set, options or save");
@@ -760,17 +720,16 @@ const void* get_extension(const char* id) {
 }  // namespace
 
 extern "C" const zelos_family* zelos_family_gaussian_process(void) {
-  static const zelos_family kFamily = {
-      sizeof(zelos_family),
-      "gaussian_process",
-      "1.0.0",
-      "Gaussian processes with a polynomial trend and one length scale per input",
-      open,
-      close,
-      shape,
-      workspace_bytes,
-      predict,
-      predict_jacobian,
-      get_extension};
+  static const zelos_family kFamily = {sizeof(zelos_family),
+                                       "gaussian_process",
+                                       "1.0.0",
+                                       "Gaussian processes with a polynomial trend and one length scale per input",
+                                       open,
+                                       close,
+                                       shape,
+                                       workspace_bytes,
+                                       predict,
+                                       predict_jacobian,
+                                       get_extension};
   return &kFamily;
 }

@@ -22,9 +22,9 @@ bool Likelihood::factorise(const Eigen::VectorXd& theta) {
   const Eigen::VectorXd ones = Eigen::VectorXd::Ones(d);
   for (Eigen::Index i = 0; i < n; ++i) {
     const Eigen::Index first = i / kLane * kLane;
-    vector_kernels().correlate(kind_, scaled_.data() + first, scaled_.rows(),
-                               scaled_.rows() - first, points.row(i).data(), ones.data(), d,
-                               c_.col(i).data() + first, slope_.col(i).data() + first);
+    vector_kernels().correlate(kind_, scaled_.data() + first, scaled_.rows(), scaled_.rows() - first,
+                               points.row(i).data(), ones.data(), d, c_.col(i).data() + first,
+                               slope_.col(i).data() + first);
   }
   factor_ = c_.topRows(n);
   factor_.diagonal().array() += std::exp(theta[d]);
@@ -56,9 +56,7 @@ void Likelihood::invert() {
   constexpr Eigen::Index kBlock = 64;
   for (Eigen::Index j = 0; j < n; j += kBlock) {
     const Eigen::Index width = std::min(kBlock, n - j);
-    factor_.bottomRightCorner(n - j, n - j)
-        .triangularView<Eigen::Lower>()
-        .solveInPlace(root.block(j, j, n - j, width));
+    factor_.bottomRightCorner(n - j, n - j).triangularView<Eigen::Lower>().solveInPlace(root.block(j, j, n - j, width));
   }
   inverse_.setZero(n, n);
   for (Eigen::Index j = 0; j < n; j += kBlock) {
@@ -81,10 +79,9 @@ double Likelihood::operator()(const Eigen::VectorXd& theta, Eigen::VectorXd& gra
   const double scale = 0.5 / (static_cast<double>(n) * m);
   gradient.setZero(theta.size());
   if (!factorise(theta)) return 1e6;
-  const double log_det = 2.0 * (factor_.diagonal().array().log().sum() +
-                                trend_llt_.matrixLLT().diagonal().array().log().sum());
-  const double value =
-      static_cast<double>(n - h_.cols()) * signal_.array().log().sum() + m * log_det;
+  const double log_det =
+      2.0 * (factor_.diagonal().array().log().sum() + trend_llt_.matrixLLT().diagonal().array().log().sum());
+  const double value = static_cast<double>(n - h_.cols()) * signal_.array().log().sum() + m * log_det;
   if (!std::isfinite(value)) return 1e6;
 
   // d(-2 log L) = sum_ij W_ij dC_ij with W = m Q - sum_o w_o w_o^T / s_o^2.
@@ -102,8 +99,7 @@ double Likelihood::operator()(const Eigen::VectorXd& theta, Eigen::VectorXd& gra
   right.col(d).setOnes();
   const Eigen::MatrixXd z = inverse_.selfadjointView<Eigen::Lower>() * right;
   for (Eigen::Index k = 0; k < d; ++k) {
-    gradient[k] =
-        2.0 * scale * (right.col(k).cwiseAbs2().dot(z.col(d)) - right.col(k).dot(z.col(k)));
+    gradient[k] = 2.0 * scale * (right.col(k).cwiseAbs2().dot(z.col(d)) - right.col(k).dot(z.col(k)));
   }
   if (!gradient.allFinite()) {
     gradient.setZero();
@@ -113,8 +109,7 @@ double Likelihood::operator()(const Eigen::VectorXd& theta, Eigen::VectorXd& gra
 }
 
 Eigen::VectorXd Likelihood::leave_one_out(const Eigen::VectorXd& theta) {
-  if (!factorise(theta))
-    return Eigen::VectorXd::Constant(y_.cols(), std::numeric_limits<double>::infinity());
+  if (!factorise(theta)) return Eigen::VectorXd::Constant(y_.cols(), std::numeric_limits<double>::infinity());
   return left_out_errors().colwise().squaredNorm().transpose() / static_cast<double>(x_.rows());
 }
 

@@ -36,16 +36,14 @@ ZELOS_ALWAYS_INLINE void block(const Product& p, std::int64_t row, std::int64_t 
     }
   }
   for (int i = 0; i < Rows; ++i) {
-    for (int j = 0; j < Packs; ++j)
-      store(p.c + (row + i) * p.n_cols + col + j * lanes<Pack>, sum[i][j]);
+    for (int j = 0; j < Packs; ++j) store(p.c + (row + i) * p.n_cols + col + j * lanes<Pack>, sum[i][j]);
   }
 }
 
 template <class Pack, int Rows, int Packs>
 ZELOS_ALWAYS_INLINE void stripe(const Product& p, std::int64_t row) {
   std::int64_t col = 0;
-  for (; col + Packs * lanes<Pack> <= p.n_cols; col += Packs * lanes<Pack>)
-    block<Pack, Rows, Packs>(p, row, col);
+  for (; col + Packs * lanes<Pack> <= p.n_cols; col += Packs * lanes<Pack>) block<Pack, Rows, Packs>(p, row, col);
   for (; col < p.n_cols; col += lanes<Pack>) block<Pack, Rows, 1>(p, row, col);
 }
 
@@ -97,8 +95,7 @@ ZELOS_ALWAYS_INLINE void map(std::int64_t n, const double* z, double* h, double*
 }
 
 template <class Pack>
-ZELOS_ALWAYS_INLINE void activate(Activation activation, std::int64_t n, const double* z, double* h,
-                                  double* slope) {
+ZELOS_ALWAYS_INLINE void activate(Activation activation, std::int64_t n, const double* z, double* h, double* slope) {
   switch (activation) {
     case Activation::kTanh:
       return map<Pack, Tanh>(n, z, h, slope);
@@ -111,8 +108,7 @@ ZELOS_ALWAYS_INLINE void activate(Activation activation, std::int64_t n, const d
 
 template <class Pack>
 ZELOS_ALWAYS_INLINE void multiply(std::int64_t n, const double* x, double* y) {
-  for (std::int64_t i = 0; i < n; i += lanes<Pack>)
-    store(y + i, load<Pack>(x + i) * load<Pack>(y + i));
+  for (std::int64_t i = 0; i < n; i += lanes<Pack>) store(y + i, load<Pack>(x + i) * load<Pack>(y + i));
 }
 
 ZELOS_ALWAYS_INLINE void adam(const AdamStep& s) {
@@ -137,28 +133,21 @@ constexpr Kernels kBase = {"base", product_base, activate_base, multiply_base, a
 
 #if defined(__x86_64__)
 ZELOS_TARGET_AVX2 void product_avx2(const Product& p) { product<simd::Pack4, 4, 2, 8>(p); }
-ZELOS_TARGET_AVX2 void activate_avx2(Activation a, std::int64_t n, const double* z, double* h,
-                                     double* slope) {
+ZELOS_TARGET_AVX2 void activate_avx2(Activation a, std::int64_t n, const double* z, double* h, double* slope) {
   activate<simd::Pack4>(a, n, z, h, slope);
 }
-ZELOS_TARGET_AVX2 void multiply_avx2(std::int64_t n, const double* x, double* y) {
-  multiply<simd::Pack4>(n, x, y);
-}
+ZELOS_TARGET_AVX2 void multiply_avx2(std::int64_t n, const double* x, double* y) { multiply<simd::Pack4>(n, x, y); }
 ZELOS_TARGET_AVX2 void adam_avx2(const AdamStep& s) { adam(s); }
 
 ZELOS_TARGET_AVX512 void product_avx512(const Product& p) { product<simd::Pack8, 8, 2, 8>(p); }
-ZELOS_TARGET_AVX512 void activate_avx512(Activation a, std::int64_t n, const double* z, double* h,
-                                         double* slope) {
+ZELOS_TARGET_AVX512 void activate_avx512(Activation a, std::int64_t n, const double* z, double* h, double* slope) {
   activate<simd::Pack8>(a, n, z, h, slope);
 }
-ZELOS_TARGET_AVX512 void multiply_avx512(std::int64_t n, const double* x, double* y) {
-  multiply<simd::Pack8>(n, x, y);
-}
+ZELOS_TARGET_AVX512 void multiply_avx512(std::int64_t n, const double* x, double* y) { multiply<simd::Pack8>(n, x, y); }
 ZELOS_TARGET_AVX512 void adam_avx512(const AdamStep& s) { adam(s); }
 
 constexpr Kernels kAvx2 = {"avx2", product_avx2, activate_avx2, multiply_avx2, adam_avx2};
-constexpr Kernels kAvx512 = {"avx512", product_avx512, activate_avx512, multiply_avx512,
-                             adam_avx512};
+constexpr Kernels kAvx512 = {"avx512", product_avx512, activate_avx512, multiply_avx512, adam_avx512};
 #endif
 
 }  // namespace

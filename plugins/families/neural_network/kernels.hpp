@@ -37,8 +37,7 @@ struct Kernels {
   const char* name;
   void (*product)(const Product& product);
   /// h = act(z), slope = act'(z); slope may be NULL; h may be z.
-  void (*activate)(Activation activation, std::int64_t n, const double* z, double* h,
-                   double* slope);
+  void (*activate)(Activation activation, std::int64_t n, const double* z, double* h, double* slope);
   /// y *= x, element by element.
   void (*multiply)(std::int64_t n, const double* x, double* y);
   void (*adam)(const AdamStep& step);

@@ -17,8 +17,8 @@ constexpr std::int64_t kBlock = 128;
 
 std::int64_t padded(std::int64_t n) { return (n + simd::kLanes - 1) / simd::kLanes * simd::kLanes; }
 
-Layout::Layout(std::int64_t inputs, std::int64_t outputs, std::int64_t n_layers,
-               std::int64_t layer_size, Activation act)
+Layout::Layout(std::int64_t inputs, std::int64_t outputs, std::int64_t n_layers, std::int64_t layer_size,
+               Activation act)
     : n_inputs(inputs), n_outputs(outputs), n_cols(padded(outputs)), activation(act) {
   std::int64_t n_in = inputs;
   for (std::int64_t l = 0; l <= n_layers; ++l) {
@@ -42,8 +42,7 @@ Buffer initial_weights(const Layout& layout, std::uint64_t seed) {
     const double limit = std::sqrt(3.0 / static_cast<double>(layer.n_in));
     for (std::int64_t i = 0; i < layer.n_in; ++i) {
       double* row = weights.data() + layer.weights + i * layer.n_cols;
-      for (std::int64_t j = 0; j < layer.n_out; ++j)
-        row[j] = limit * (2.0 * random.uniform() - 1.0);
+      for (std::int64_t j = 0; j < layer.n_out; ++j) row[j] = limit * (2.0 * random.uniform() - 1.0);
     }
     double* bias = weights.data() + layer.bias;
     for (std::int64_t j = 0; j < layer.n_out; ++j) bias[j] = 0.1 * (2.0 * random.uniform() - 1.0);
@@ -68,8 +67,7 @@ Loss::Loss(const Layout& layout, const Buffer& importance)
   transposed_.resize(largest);
 }
 
-double Loss::operator()(const double* weights, const Batch& batch, double factor,
-                        double* gradient) {
+double Loss::operator()(const double* weights, const Batch& batch, double factor, double* gradient) {
   double sum = 0.0;
   for (std::int64_t start = 0; start < batch.n; start += kBlock) {
     const Batch part{std::min(kBlock, batch.n - start), batch.x + start * layout_.n_inputs,
@@ -89,8 +87,8 @@ double Loss::block(const double* weights, const Batch& batch, double factor, dou
   for (std::size_t l = 0; l <= last; ++l) {
     const Layout::Layer& layer = layout_.layers[l];
     double* out = l < last ? hidden_[l].data() : output_.data();
-    k.product({n, layer.n_in, layer.n_cols, in, in_stride, 1, weights + layer.weights, out,
-               weights + layer.bias, false});
+    k.product(
+        {n, layer.n_in, layer.n_cols, in, in_stride, 1, weights + layer.weights, out, weights + layer.bias, false});
     if (l < last) k.activate(layout_.activation, n * layer.n_cols, out, out, slope_[l].data());
     in = out;
     in_stride = layer.n_cols;
@@ -113,23 +111,19 @@ double Loss::block(const double* weights, const Batch& batch, double factor, dou
     const Layout::Layer& layer = layout_.layers[l];
     const double* h = l > 0 ? hidden_[l - 1].data() : batch.x;
     const std::int64_t h_stride = l > 0 ? layout_.layers[l - 1].n_cols : layout_.n_inputs;
-    k.product({layer.n_in, n, layer.n_cols, h, 1, h_stride, delta_.data(), gradient + layer.weights,
-               nullptr, true});
-    k.product({1, n, layer.n_cols, ones_.data(), 0, 1, delta_.data(), gradient + layer.bias,
-               nullptr, true});
+    k.product({layer.n_in, n, layer.n_cols, h, 1, h_stride, delta_.data(), gradient + layer.weights, nullptr, true});
+    k.product({1, n, layer.n_cols, ones_.data(), 0, 1, delta_.data(), gradient + layer.bias, nullptr, true});
     if (l == 0) break;
     const std::int64_t below = h_stride;
     for (std::int64_t i = 0; i < layer.n_in; ++i) {
       const double* row = weights + layer.weights + i * layer.n_cols;
-      for (std::int64_t j = 0; j < layer.n_out; ++j)
-        transposed_[static_cast<std::size_t>(j * below + i)] = row[j];
+      for (std::int64_t j = 0; j < layer.n_out; ++j) transposed_[static_cast<std::size_t>(j * below + i)] = row[j];
     }
     for (std::int64_t j = 0; j < layer.n_out; ++j) {
-      for (std::int64_t i = layer.n_in; i < below; ++i)
-        transposed_[static_cast<std::size_t>(j * below + i)] = 0.0;
+      for (std::int64_t i = layer.n_in; i < below; ++i) transposed_[static_cast<std::size_t>(j * below + i)] = 0.0;
     }
-    k.product({n, layer.n_out, below, delta_.data(), layer.n_cols, 1, transposed_.data(),
-               next_delta_.data(), nullptr, false});
+    k.product({n, layer.n_out, below, delta_.data(), layer.n_cols, 1, transposed_.data(), next_delta_.data(), nullptr,
+               false});
     k.multiply(n * below, slope_[l - 1].data(), next_delta_.data());
     delta_.swap(next_delta_);
   }

@@ -37,8 +37,8 @@ struct Layout {
     std::int64_t n_in, n_out, n_cols;
     std::int64_t weights, bias;  ///< offsets
   };
-  Layout(std::int64_t n_inputs, std::int64_t n_outputs, std::int64_t n_layers,
-         std::int64_t layer_size, Activation activation);
+  Layout(std::int64_t n_inputs, std::int64_t n_outputs, std::int64_t n_layers, std::int64_t layer_size,
+         Activation activation);
 
   std::int64_t n_inputs, n_outputs, n_cols;  ///< n_cols: padded n_outputs
   Activation activation;

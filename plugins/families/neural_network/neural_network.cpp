@@ -24,9 +24,7 @@ struct zelos_model {
   zelos::nn::Buffer weights;  ///< as in the layout, then the trend, n_terms x n_cols
 
   const double* trend() const { return weights.data() + layout.n_weights; }
-  std::int64_t widest() const {
-    return std::max(zelos::nn::padded(layout.layers.front().n_out), layout.n_cols);
-  }
+  std::int64_t widest() const { return std::max(zelos::nn::padded(layout.layers.front().n_out), layout.n_cols); }
 };
 
 namespace {
@@ -39,18 +37,15 @@ using zelos::nn::Layout;
 constexpr std::int64_t kMaxWeights = std::int64_t{1} << 31;
 
 /// The array, checked for shape and finite values; n < 0 leaves a dimension open.
-const zelos_array& read(const zelos_state& state, const std::string& name, int rank,
-                        std::int64_t n0, std::int64_t n1) {
+const zelos_array& read(const zelos_state& state, const std::string& name, int rank, std::int64_t n0, std::int64_t n1) {
   const zelos_array& a = zelos::family::find_array(state, name.c_str(), rank);
   const std::int64_t want[2] = {n0, n1};
   std::int64_t size = 1;
   for (int i = 0; i < rank; ++i) {
-    if (a.shape[i] < 1 || (want[i] >= 0 && a.shape[i] != want[i]) ||
-        a.shape[i] > kMaxWeights / size) {
-      throw Error(ZELOS_E_FORMAT, "array '" + name + "': dimension " + std::to_string(i) +
-                                      " should be " +
-                                      (want[i] >= 0 ? std::to_string(want[i]) : "positive") +
-                                      ", found " + std::to_string(a.shape[i]));
+    if (a.shape[i] < 1 || (want[i] >= 0 && a.shape[i] != want[i]) || a.shape[i] > kMaxWeights / size) {
+      throw Error(ZELOS_E_FORMAT, "array '" + name + "': dimension " + std::to_string(i) + " should be " +
+                                      (want[i] >= 0 ? std::to_string(want[i]) : "positive") + ", found " +
+                                      std::to_string(a.shape[i]));
     }
     size *= a.shape[i];
   }
@@ -60,8 +55,7 @@ const zelos_array& read(const zelos_state& state, const std::string& name, int r
   return a;
 }
 
-void copy_rows(const double* from, std::int64_t n, std::int64_t n_cols, double* to,
-               std::int64_t stride) {
+void copy_rows(const double* from, std::int64_t n, std::int64_t n_cols, double* to, std::int64_t stride) {
   for (std::int64_t i = 0; i < n; ++i) std::copy_n(from + i * n_cols, n_cols, to + i * stride);
 }
 
@@ -69,31 +63,28 @@ zelos_model* open_model(const zelos_state& state) {
   const nlohmann::json settings = nlohmann::json::parse(state.settings_json, nullptr, false);
   const auto setting = [&](const char* key) {
     if (!settings.is_object() || !settings.contains(key)) {
-      throw Error(ZELOS_E_FORMAT,
-                  std::string("settings of the stored state have no '") + key + "'");
+      throw Error(ZELOS_E_FORMAT, std::string("settings of the stored state have no '") + key + "'");
     }
     return settings.at(key);
   };
   const auto small = [&](const char* key, std::int64_t low, std::int64_t high) {
     const nlohmann::json value = setting(key);
     if (!value.is_number_integer() || value < low || value > high) {
-      throw Error(ZELOS_E_FORMAT, std::string("setting '") + key + "' should be from " +
-                                      std::to_string(low) + " to " + std::to_string(high) +
-                                      ", found " + value.dump());
+      throw Error(ZELOS_E_FORMAT, std::string("setting '") + key + "' should be from " + std::to_string(low) + " to " +
+                                      std::to_string(high) + ", found " + value.dump());
     }
     return value.get<std::int64_t>();
   };
   const std::int64_t n_layers = small("n_layers", 1, 64);
   const int order = static_cast<int>(small("trend_order", 0, 2));
   const nlohmann::json name = setting("activation");
-  const zelos::nn::Activation activation = zelos::nn::parse_activation(
-      name.is_string() ? name.get<std::string>() : name.dump(), ZELOS_E_FORMAT);
+  const zelos::nn::Activation activation =
+      zelos::nn::parse_activation(name.is_string() ? name.get<std::string>() : name.dump(), ZELOS_E_FORMAT);
 
   const zelos_array& head = read(state, "weights_0", 2, -1, -1);
-  const zelos_array& tail =
-      read(state, "weights_" + std::to_string(n_layers), 2, head.shape[1], -1);
-  auto model = std::make_unique<zelos_model>(
-      Layout(head.shape[0], tail.shape[1], n_layers, head.shape[1], activation), order);
+  const zelos_array& tail = read(state, "weights_" + std::to_string(n_layers), 2, head.shape[1], -1);
+  auto model =
+      std::make_unique<zelos_model>(Layout(head.shape[0], tail.shape[1], n_layers, head.shape[1], activation), order);
   for (std::size_t l = 0; l < model->layout.layers.size(); ++l) {
     const Layout::Layer& layer = model->layout.layers[l];
     const zelos_array& w = read(state, "weights_" + std::to_string(l), 2, layer.n_in, layer.n_out);
@@ -117,8 +108,8 @@ struct Workspace {
   }
   static std::size_t bytes(const zelos_model& model) {
     const std::int64_t rows = 1 + model.layout.n_inputs;
-    return sizeof(double) * static_cast<std::size_t>((2 * rows + 1) * model.widest() +
-                                                     zelos::nn::padded(rows * model.n_terms));
+    return sizeof(double) *
+           static_cast<std::size_t>((2 * rows + 1) * model.widest() + zelos::nn::padded(rows * model.n_terms));
   }
   double *a, *b, *slope, *terms;
 };
@@ -136,16 +127,14 @@ const double* evaluate(const zelos_model& model, const double* x, bool derivativ
   double *out = w.a, *next = w.b;
   for (std::size_t l = 0; l <= last; ++l) {
     const Layout::Layer& layer = layout.layers[l];
-    const double *weights = model.weights.data() + layer.weights,
-                 *bias = model.weights.data() + layer.bias;
+    const double *weights = model.weights.data() + layer.weights, *bias = model.weights.data() + layer.bias;
     const std::int64_t n = layer.n_cols;
     k.product({1, layer.n_in, n, in, 0, 1, weights, out, bias, false});
     if (derivatives && l == 0) {
       std::copy_n(weights, layout.n_inputs * n, out + n);
     } else if (derivatives) {
       const std::int64_t stride = layout.layers[l - 1].n_cols;
-      k.product({layout.n_inputs, layer.n_in, n, in + stride, stride, 1, weights, out + n, nullptr,
-                 false});
+      k.product({layout.n_inputs, layer.n_in, n, in + stride, stride, 1, weights, out + n, nullptr, false});
     }
     if (l < last) {
       k.activate(layout.activation, n, out, out, derivatives ? w.slope : nullptr);
@@ -157,17 +146,14 @@ const double* evaluate(const zelos_model& model, const double* x, bool derivativ
 
   zelos::nn::trend_values(layout.n_inputs, model.trend_order, x, w.terms);
   for (std::int64_t i = 1; i < rows; ++i) {
-    zelos::nn::trend_derivatives(layout.n_inputs, model.trend_order, x, i - 1,
-                                 w.terms + i * model.n_terms);
+    zelos::nn::trend_derivatives(layout.n_inputs, model.trend_order, x, i - 1, w.terms + i * model.n_terms);
   }
   double* result = next;
-  k.product({rows, model.n_terms, layout.n_cols, w.terms, model.n_terms, 1, model.trend(), result,
-             nullptr, true});
+  k.product({rows, model.n_terms, layout.n_cols, w.terms, model.n_terms, 1, model.trend(), result, nullptr, true});
   return result;
 }
 
-zelos_status copy_value(const zelos_model& model, const double* result, double* y,
-                        zelos_error* error) {
+zelos_status copy_value(const zelos_model& model, const double* result, double* y, zelos_error* error) {
   double sum = 0.0;
   for (std::int64_t j = 0; j < model.layout.n_outputs; ++j) {
     y[j] = result[j];
@@ -177,8 +163,7 @@ zelos_status copy_value(const zelos_model& model, const double* result, double* 
   return fill_error(error, ZELOS_E_NUMERIC, "neural_network: the prediction is not finite");
 }
 
-zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out,
-                  zelos_error* error) {
+zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out, zelos_error* error) {
   return guard(error, [&] { *out = open_model(*state); });
 }
 
@@ -191,13 +176,12 @@ void shape(const zelos_model* model, std::int64_t* n_inputs, std::int64_t* n_out
 
 std::size_t workspace_bytes(const zelos_model* model) { return Workspace::bytes(*model); }
 
-zelos_status predict(const zelos_model* model, const double* x, double* y, void* workspace,
-                     zelos_error* error) {
+zelos_status predict(const zelos_model* model, const double* x, double* y, void* workspace, zelos_error* error) {
   return copy_value(*model, evaluate(*model, x, false, workspace), y, error);
 }
 
-zelos_status predict_jacobian(const zelos_model* model, const double* x, double* y,
-                              double* jacobian, void* workspace, zelos_error* error) {
+zelos_status predict_jacobian(const zelos_model* model, const double* x, double* y, double* jacobian, void* workspace,
+                              zelos_error* error) {
   const Layout& layout = model->layout;
   const double* result = evaluate(*model, x, true, workspace);
   for (std::int64_t i = 0; i < layout.n_inputs; ++i) {
@@ -207,9 +191,8 @@ zelos_status predict_jacobian(const zelos_model* model, const double* x, double*
   return copy_value(*model, result, y, error);
 }
 
-zelos_status train(const zelos_host*, const zelos_training_set* set,
-                   const zelos_train_options* options, zelos_save_state save, void* save_data,
-                   zelos_error* error) {
+zelos_status train(const zelos_host*, const zelos_training_set* set, const zelos_train_options* options,
+                   zelos_save_state save, void* save_data, zelos_error* error) {
   return guard(error, [&] { zelos::nn::train(*set, *options, save, save_data); });
 }
 
@@ -218,18 +201,17 @@ const void* get_extension(const char* id) {
   return std::string_view(id) == ZELOS_EXT_TRAIN ? &train_extension : nullptr;
 }
 
-const zelos_family kFamily = {
-    sizeof(zelos_family),
-    "neural_network",
-    "1.0.0",
-    "multilayer perceptron with a quadratic trend, trained by Adam and L-BFGS",
-    open,
-    close,
-    shape,
-    workspace_bytes,
-    predict,
-    predict_jacobian,
-    get_extension};
+const zelos_family kFamily = {sizeof(zelos_family),
+                              "neural_network",
+                              "1.0.0",
+                              "multilayer perceptron with a quadratic trend, trained by Adam and L-BFGS",
+                              open,
+                              close,
+                              shape,
+                              workspace_bytes,
+                              predict,
+                              predict_jacobian,
+                              get_extension};
 
 }  // namespace
 

@@ -28,17 +28,14 @@ const char* const kDefaultsJson = R"({
 namespace {
 
 constexpr std::int64_t kCheckpointEpochs = 50;
-constexpr int kSegmentIterations =
-    50;  ///< L-BFGS forgets its history after so many: a point to resume from
-constexpr int kSegmentPatience =
-    5;  ///< segments without a better validation loss before L-BFGS ends
+constexpr int kSegmentIterations = 50;  ///< L-BFGS forgets its history after so many: a point to resume from
+constexpr int kSegmentPatience = 5;     ///< segments without a better validation loss before L-BFGS ends
 constexpr std::int64_t kMaxChunks = 16;
 constexpr const char* kCheckpointKind = "neural_network checkpoint";
 
 double number(const nlohmann::json& params, const char* key, double low, double high) {
   const double value = params.at(key).get<double>();
-  const std::string expected =
-      "from " + nlohmann::json(low).dump() + " to " + nlohmann::json(high).dump();
+  const std::string expected = "from " + nlohmann::json(low).dump() + " to " + nlohmann::json(high).dump();
   family::require_param(value >= low && value <= high, params, key, expected.c_str());
   return value;
 }
@@ -48,8 +45,7 @@ template <class Value>
 Value choice(const nlohmann::json& params, const char* key,
              std::initializer_list<std::pair<const char*, Value>> values) {
   std::string text = params.at(key).get<std::string>(), known;
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   for (const auto& [name, value] : values) {
     if (text == name) return value;
     known += (known.empty() ? "" : " or ") + std::string("'") + name + "'";
@@ -70,24 +66,21 @@ struct Problem {
   int trend_order;
   RowMatrix trend;               ///< terms x n_outputs
   Eigen::VectorXd column_scale;  ///< rms of what the trend leaves over
-  Buffer importance;  ///< padded; mean 1 over the outputs: squared column_scale in units of y_scale
-  double unit = 1.0;  ///< loss 1 is an rms error of so many y_scale
-  Part training, validation;  ///< validation may be empty
+  Buffer importance;             ///< padded; mean 1 over the outputs: squared column_scale in units of y_scale
+  double unit = 1.0;             ///< loss 1 is an rms error of so many y_scale
+  Part training, validation;     ///< validation may be empty
 };
 
-Problem make_problem(const zelos_training_set& set, const Params& params, const Layout& layout,
-                     std::uint64_t seed) {
+Problem make_problem(const zelos_training_set& set, const Params& params, const Layout& layout, std::uint64_t seed) {
   Problem problem;
   const std::int64_t d = set.n_inputs, m = set.n_outputs;
-  const std::int64_t n_validation =
-      std::min(set.n - 1, static_cast<std::int64_t>(
-                              std::floor(params.validation_fraction * static_cast<double>(set.n))));
+  const std::int64_t n_validation = std::min(
+      set.n - 1, static_cast<std::int64_t>(std::floor(params.validation_fraction * static_cast<double>(set.n))));
   const std::int64_t n_training = set.n - n_validation;
   const std::vector<std::int64_t> order = permutation(set.n, Random(seed, 1));
 
   problem.trend_order = params.trend_order;
-  while (problem.trend_order > 0 && 2 * trend_terms(d, problem.trend_order) > n_training)
-    --problem.trend_order;
+  while (problem.trend_order > 0 && 2 * trend_terms(d, problem.trend_order) > n_training) --problem.trend_order;
   const std::int64_t n_terms = trend_terms(d, problem.trend_order);
   RowMatrix terms(set.n, n_terms), y(set.n, m);
   for (std::int64_t i = 0; i < set.n; ++i) {
@@ -95,12 +88,10 @@ Problem make_problem(const zelos_training_set& set, const Params& params, const 
     trend_values(d, problem.trend_order, set.x + from * d, terms.row(i).data());
     y.row(i) = Eigen::Map<const Eigen::RowVectorXd>(set.y + from * m, m);
   }
-  problem.trend = Eigen::ColPivHouseholderQR<Eigen::MatrixXd>(terms.topRows(n_training))
-                      .solve(y.topRows(n_training));
+  problem.trend = Eigen::ColPivHouseholderQR<Eigen::MatrixXd>(terms.topRows(n_training)).solve(y.topRows(n_training));
   y -= terms * problem.trend;
 
-  problem.column_scale =
-      (y.topRows(n_training).colwise().squaredNorm() / static_cast<double>(n_training)).cwiseSqrt();
+  problem.column_scale = (y.topRows(n_training).colwise().squaredNorm() / static_cast<double>(n_training)).cwiseSqrt();
   problem.importance.assign(static_cast<std::size_t>(layout.n_cols), 0.0);
   double total = 0.0;
   for (std::int64_t j = 0; j < m; ++j) {
@@ -108,8 +99,7 @@ Problem make_problem(const zelos_training_set& set, const Params& params, const 
     problem.importance[static_cast<std::size_t>(j)] = weight * weight;
     total += weight * weight;
   }
-  if (!std::isfinite(total))
-    throw Error(ZELOS_E_NUMERIC, "training set: outputs are too large in units of y_scale");
+  if (!std::isfinite(total)) throw Error(ZELOS_E_NUMERIC, "training set: outputs are too large in units of y_scale");
   const double mean = total / static_cast<double>(m);
   problem.unit = std::sqrt(mean);
   if (mean > 0.0) {
@@ -125,8 +115,7 @@ Problem make_problem(const zelos_training_set& set, const Params& params, const 
       std::copy_n(set.x + from * d, d, part.x.data() + i * d);
       for (std::int64_t j = 0; j < m; ++j) {
         const double scale = problem.column_scale[j];
-        part.target[static_cast<std::size_t>(i * layout.n_cols + j)] =
-            scale > 0.0 ? y(first + i, j) / scale : 0.0;
+        part.target[static_cast<std::size_t>(i * layout.n_cols + j)] = scale > 0.0 ? y(first + i, j) / scale : 0.0;
       }
     }
   };
@@ -140,9 +129,7 @@ Problem make_problem(const zelos_training_set& set, const Params& params, const 
 class WholeLoss {
  public:
   WholeLoss(const Layout& layout, const Buffer& importance, const Part& part, int n_threads)
-      : layout_(layout),
-        part_(part),
-        factor_(1.0 / static_cast<double>(part.n * layout.n_outputs)) {
+      : layout_(layout), part_(part), factor_(1.0 / static_cast<double>(part.n * layout.n_outputs)) {
     n_chunks_ = std::min<std::int64_t>(kMaxChunks, (part.n + 127) / 128);
     n_threads_ = std::min<std::int64_t>(n_threads, n_chunks_);
     for (std::int64_t t = 0; t < n_threads_; ++t) losses_.emplace_back(layout, importance);
@@ -151,8 +138,7 @@ class WholeLoss {
 
   /// gradient[n_weights] is overwritten; NULL: only the value.
   double operator()(const double* weights, double* gradient) {
-    if (gradient != nullptr)
-      partial_.resize(static_cast<std::size_t>(n_chunks_ * layout_.n_weights));
+    if (gradient != nullptr) partial_.resize(static_cast<std::size_t>(n_chunks_ * layout_.n_weights));
     if (n_threads_ == 1) {
       work(0, weights, gradient != nullptr);
     } else {
@@ -160,8 +146,7 @@ class WholeLoss {
       std::iota(threads.begin(), threads.end(), std::int64_t{0});
       family::run_tasks(
           threads, static_cast<int>(n_threads_),
-          [&](std::int64_t thread) { work(thread, weights, gradient != nullptr); },
-          [](std::int64_t) { return true; });
+          [&](std::int64_t thread) { work(thread, weights, gradient != nullptr); }, [](std::int64_t) { return true; });
     }
     double sum = 0.0;
     for (const double part : sums_) sum += part;
@@ -186,8 +171,7 @@ class WholeLoss {
       }
       const Batch batch{end - first, part_.x.data() + first * layout_.n_inputs,
                         part_.target.data() + first * layout_.n_cols};
-      sums_[static_cast<std::size_t>(c)] =
-          losses_[static_cast<std::size_t>(thread)](weights, batch, factor_, gradient);
+      sums_[static_cast<std::size_t>(c)] = losses_[static_cast<std::size_t>(thread)](weights, batch, factor_, gradient);
     }
   }
 
@@ -222,8 +206,7 @@ class Trainer {
         layout_(set.n_inputs, set.n_outputs, params.n_layers, params.layer_size, params.activation),
         problem_(make_problem(set, params, layout_, options.seed)),
         fingerprint_(family::fingerprint(set, params.canonical, options.seed)),
-        watched_(layout_, problem_.importance,
-                 problem_.validation.n > 0 ? problem_.validation : problem_.training,
+        watched_(layout_, problem_.importance, problem_.validation.n > 0 ? problem_.validation : problem_.training,
                  options.n_threads) {
     if (options.resume != nullptr) {
       restore(*options.resume);
@@ -245,8 +228,7 @@ class Trainer {
     std::vector<Eigen::VectorXd> biases;
     for (std::size_t l = 0; l < layout_.layers.size(); ++l) {
       const Layout::Layer& layer = layout_.layers[l];
-      const Eigen::Map<const RowMatrix> w(now_.best.data() + layer.weights, layer.n_in,
-                                          layer.n_cols);
+      const Eigen::Map<const RowMatrix> w(now_.best.data() + layer.weights, layer.n_in, layer.n_cols);
       const Eigen::Map<const Eigen::VectorXd> b(now_.best.data() + layer.bias, layer.n_cols);
       weights.emplace_back(w.leftCols(layer.n_out));
       biases.emplace_back(b.head(layer.n_out));
@@ -285,8 +267,8 @@ class Trainer {
     if (options_.checkpoint == nullptr) return;
     Eigen::VectorXd progress(7);
     progress << now_.phase, static_cast<double>(now_.epoch), static_cast<double>(now_.step),
-        static_cast<double>(now_.best_epoch), static_cast<double>(now_.segment),
-        static_cast<double>(now_.stale), now_.best_loss;
+        static_cast<double>(now_.best_epoch), static_cast<double>(now_.segment), static_cast<double>(now_.stale),
+        now_.best_loss;
     family::StateBuilder state;
     state.add("weights", view(now_.weights));
     state.add("first_moment", view(now_.first));
@@ -303,15 +285,13 @@ class Trainer {
       throw Error(ZELOS_E_FORMAT, "resume: this state is not a checkpoint of neural_network");
     }
     if (settings.value("fingerprint", nlohmann::json()) != fingerprint_) {
-      throw Error(ZELOS_E_ARGUMENT,
-                  "resume: the checkpoint was made with another training set, params or seed");
+      throw Error(ZELOS_E_ARGUMENT, "resume: the checkpoint was made with another training set, params or seed");
     }
     const auto read = [&](const char* name) {
       const family::ConstVectorMap values = family::vector(state, name);
       if (values.size() != layout_.n_weights || !values.allFinite()) {
         throw Error(ZELOS_E_FORMAT, std::string("resume: array '") + name + "' should hold " +
-                                        std::to_string(layout_.n_weights) +
-                                        " finite numbers, found length " +
+                                        std::to_string(layout_.n_weights) + " finite numbers, found length " +
                                         std::to_string(values.size()));
       }
       return Buffer(values.data(), values.data() + values.size());
@@ -336,8 +316,7 @@ class Trainer {
   /// Throws ZELOS_E_CANCELLED at the caller's wish.
   void report(double fraction, const char* phase) const {
     if (options_.progress == nullptr) return;
-    const double loss =
-        rmse(now_.best_loss == std::numeric_limits<double>::max() ? 1.0 : now_.best_loss);
+    const double loss = rmse(now_.best_loss == std::numeric_limits<double>::max() ? 1.0 : now_.best_loss);
     if (options_.progress(options_.data, fraction, loss, phase) != 0) {
       throw Error(ZELOS_E_CANCELLED, std::string("training was cancelled (") + phase + ")");
     }
@@ -345,8 +324,7 @@ class Trainer {
 
   /// The share of all epochs and iterations.
   double fraction(std::int64_t epochs, std::int64_t iterations) const {
-    return static_cast<double>(epochs + iterations) /
-           static_cast<double>(params_.epochs + params_.lbfgs_iterations);
+    return static_cast<double>(epochs + iterations) / static_cast<double>(params_.epochs + params_.lbfgs_iterations);
   }
 
   /// Keeps the weights if they are the best so far; throws if they are not finite.
@@ -372,13 +350,9 @@ class Trainer {
     switch (params_.schedule) {
       case Schedule::kCosine:
         return params_.learning_rate *
-               (1e-3 +
-                0.5 * (1.0 + std::cos(M_PI * (done - params_.warmup) / (1.0 - params_.warmup))));
+               (1e-3 + 0.5 * (1.0 + std::cos(M_PI * (done - params_.warmup) / (1.0 - params_.warmup))));
       case Schedule::kSteps:
-        return params_.learning_rate * (done < 0.5    ? 1.0
-                                        : done < 0.75 ? 0.3
-                                        : done < 0.9  ? 0.1
-                                                      : 0.03);
+        return params_.learning_rate * (done < 0.5 ? 1.0 : done < 0.75 ? 0.3 : done < 0.9 ? 0.1 : 0.03);
       case Schedule::kConstant:
         break;
     }
@@ -393,8 +367,7 @@ class Trainer {
     const std::int64_t n_steps = params_.epochs * batches;
     const Kernels& k = kernels();
     Loss loss(layout_, problem_.importance);
-    Buffer x(static_cast<std::size_t>(batch_size * d)),
-        target(static_cast<std::size_t>(batch_size * width));
+    Buffer x(static_cast<std::size_t>(batch_size * d)), target(static_cast<std::size_t>(batch_size * width));
     Buffer gradient(now_.weights.size());
 
     while (now_.epoch < params_.epochs && now_.epoch - now_.best_epoch < params_.patience) {
@@ -408,12 +381,12 @@ class Trainer {
           std::copy_n(data.target.data() + from * width, width, target.data() + i * width);
         }
         std::fill(gradient.begin(), gradient.end(), 0.0);
-        loss(now_.weights.data(), {n, x.data(), target.data()},
-             1.0 / static_cast<double>(n * layout_.n_outputs), gradient.data());
+        loss(now_.weights.data(), {n, x.data(), target.data()}, 1.0 / static_cast<double>(n * layout_.n_outputs),
+             gradient.data());
         const double t = static_cast<double>(now_.step + 1);
-        k.adam({layout_.n_weights, now_.weights.data(), now_.first.data(), now_.second.data(),
-                gradient.data(), rate(now_.step, n_steps), 1.0 / (1.0 - std::pow(0.9, t)),
-                1.0 / (1.0 - std::pow(0.999, t)), params_.weight_decay});
+        k.adam({layout_.n_weights, now_.weights.data(), now_.first.data(), now_.second.data(), gradient.data(),
+                rate(now_.step, n_steps), 1.0 / (1.0 - std::pow(0.9, t)), 1.0 / (1.0 - std::pow(0.999, t)),
+                params_.weight_decay});
         ++now_.step;
       }
       ++now_.epoch;
@@ -469,11 +442,10 @@ class Trainer {
     settings.linesearch = LBFGSpp::LBFGS_LINESEARCH_BACKTRACKING_STRONG_WOLFE;
     settings.max_linesearch = 40;
 
-    while (now_.segment * kSegmentIterations < params_.lbfgs_iterations &&
-           now_.stale < kSegmentPatience) {
+    while (now_.segment * kSegmentIterations < params_.lbfgs_iterations && now_.stale < kSegmentPatience) {
       const std::int64_t done = now_.segment * kSegmentIterations;
-      settings.max_iterations = static_cast<int>(
-          std::min<std::int64_t>(kSegmentIterations, params_.lbfgs_iterations - done));
+      settings.max_iterations =
+          static_cast<int>(std::min<std::int64_t>(kSegmentIterations, params_.lbfgs_iterations - done));
       Function function{loss, *this, share, fraction(params_.epochs, done), {}, {}};
       Eigen::VectorXd z = view(now_.weights).array() * share;
       bool stuck = false;
@@ -517,9 +489,7 @@ Activation parse_activation(const std::string& name, zelos_status status) {
 }
 
 const char* activation_name(Activation activation) {
-  return activation == Activation::kTanh   ? "tanh"
-         : activation == Activation::kSilu ? "silu"
-                                           : "gelu";
+  return activation == Activation::kTanh ? "tanh" : activation == Activation::kSilu ? "silu" : "gelu";
 }
 
 Params parse_params(const char* params_json) {
@@ -527,8 +497,7 @@ Params parse_params(const char* params_json) {
   try {
     json = family::merge_params(kDefaultsJson, params_json);
   } catch (const nlohmann::json::exception& e) {
-    throw Error(ZELOS_E_ARGUMENT,
-                std::string("emulator_fn params: not a JSON object: ") + e.what());
+    throw Error(ZELOS_E_ARGUMENT, std::string("emulator_fn params: not a JSON object: ") + e.what());
   }
   choice<bool>(json, "optimizer", {{"adam", true}});
   Params p{};
@@ -543,23 +512,19 @@ Params parse_params(const char* params_json) {
   p.weight_decay = number(json, "weight_decay", 0.0, 100.0);
   p.validation_fraction = number(json, "validation_fraction", 0.0, 0.9);
   p.activation = choice<Activation>(
-      json, "activation",
-      {{"tanh", Activation::kTanh}, {"silu", Activation::kSilu}, {"gelu", Activation::kGelu}});
-  p.schedule = choice<Schedule>(json, "schedule",
-                                {{"cosine", Schedule::kCosine},
-                                 {"steps", Schedule::kSteps},
-                                 {"constant", Schedule::kConstant}});
+      json, "activation", {{"tanh", Activation::kTanh}, {"silu", Activation::kSilu}, {"gelu", Activation::kGelu}});
+  p.schedule =
+      choice<Schedule>(json, "schedule",
+                       {{"cosine", Schedule::kCosine}, {"steps", Schedule::kSteps}, {"constant", Schedule::kConstant}});
   p.trend_order = choice<int>(json, "trend", {{"none", 0}, {"linear", 1}, {"quadratic", 2}});
   p.canonical = json.dump();
   return p;
 }
 
-void train(const zelos_training_set& set, const zelos_train_options& options, zelos_save_state save,
-           void* save_data) {
+void train(const zelos_training_set& set, const zelos_train_options& options, zelos_save_state save, void* save_data) {
   const Params params = parse_params(options.params_json);
   if (options.n_threads < 1) {
-    throw Error(ZELOS_E_ARGUMENT,
-                "n_threads should be at least 1, found " + std::to_string(options.n_threads));
+    throw Error(ZELOS_E_ARGUMENT, "n_threads should be at least 1, found " + std::to_string(options.n_threads));
   }
   family::check_training_set(set);
   if (set.n < 2) throw Error(ZELOS_E_ARGUMENT, "training set: n should be at least 2, found 1");

@@ -32,7 +32,6 @@ const char* activation_name(Activation activation);
 Params parse_params(const char* params_json);
 
 /// Trains and hands the state to `save`; throws family::Error.
-void train(const zelos_training_set& set, const zelos_train_options& options, zelos_save_state save,
-           void* save_data);
+void train(const zelos_training_set& set, const zelos_train_options& options, zelos_save_state save, void* save_data);
 
 }  // namespace zelos::nn

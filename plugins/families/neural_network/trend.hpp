@@ -23,16 +23,14 @@ inline void trend_values(std::int64_t n_inputs, int order, const double* x, doub
 }
 
 /// terms[t] = d(term t)/dx_k
-inline void trend_derivatives(std::int64_t n_inputs, int order, const double* x, std::int64_t k,
-                              double* terms) {
+inline void trend_derivatives(std::int64_t n_inputs, int order, const double* x, std::int64_t k, double* terms) {
   *terms++ = 0.0;
   if (order > 0) {
     for (std::int64_t i = 0; i < n_inputs; ++i) *terms++ = i == k ? 1.0 : 0.0;
   }
   if (order > 1) {
     for (std::int64_t i = 0; i < n_inputs; ++i) {
-      for (std::int64_t j = i; j < n_inputs; ++j)
-        *terms++ = (i == k ? x[j] : 0.0) + (j == k ? x[i] : 0.0);
+      for (std::int64_t j = i; j < n_inputs; ++j) *terms++ = (i == k ? x[j] : 0.0) + (j == k ? x[i] : 0.0);
     }
   }
 }

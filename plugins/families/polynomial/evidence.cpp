@@ -42,8 +42,7 @@ double Evidence::operator()(const Eigen::VectorXd& theta, Eigen::VectorXd& gradi
   llt_.matrixL().solveInPlace(inverse);
   const Eigen::VectorXd diagonal = inverse.colwise().squaredNorm();
   const Eigen::VectorXd weight = n * misfit_.cwiseInverse();
-  const Eigen::VectorXd along =
-      m * (1.0 - diagonal.array()).matrix() - scaled_.array().square().matrix() * weight;
+  const Eigen::VectorXd along = m * (1.0 - diagonal.array()).matrix() - scaled_.array().square().matrix() * weight;
   gradient.resize(theta.size());
   gradient[0] = along.sum();
   gradient.tail(alpha_.cols()) = 2.0 * (alpha_.transpose() * along);

@@ -29,8 +29,7 @@ class Evidence {
   struct Posterior {
     Eigen::MatrixXd coefficients;  ///< (terms, outputs)
     Eigen::VectorXd noise;         ///< s_o^2
-    Eigen::MatrixXd
-        factor;  ///< lower triangle of F = chol(B)^-1 L: covariance of c_o is s_o^2 F^T F
+    Eigen::MatrixXd factor;        ///< lower triangle of F = chol(B)^-1 L: covariance of c_o is s_o^2 F^T F
   };
   Posterior posterior(const Eigen::VectorXd& theta);
 

@@ -67,10 +67,9 @@ Params parse(const char* params_json, int64_t n_inputs, int64_t n_outputs) {
   const auto& weights = json.at("degree_weights");
   bool good = weights.empty() || static_cast<int64_t>(weights.size()) == n_inputs;
   for (const auto& w : weights) good = good && w.is_number() && w.get<double>() > 0.0;
-  require_param(good, json, "degree_weights",
-                ("empty or " + std::to_string(n_inputs) + " numbers > 0").c_str());
-  p.degree_weights = weights.empty() ? std::vector<double>(static_cast<size_t>(n_inputs), 1.0)
-                                     : weights.get<std::vector<double>>();
+  require_param(good, json, "degree_weights", ("empty or " + std::to_string(n_inputs) + " numbers > 0").c_str());
+  p.degree_weights =
+      weights.empty() ? std::vector<double>(static_cast<size_t>(n_inputs), 1.0) : weights.get<std::vector<double>>();
   p.q = json.at("q").get<double>();
   require_param(p.q > 0.0 && p.q <= 1.0, json, "q", "above 0 and at most 1");
   p.gradient_tolerance = json.at("gradient_tolerance").get<double>();
@@ -78,8 +77,7 @@ Params parse(const char* params_json, int64_t n_inputs, int64_t n_outputs) {
   p.prune = json.at("prune").get<double>();
   require_param(p.prune >= 0.0, json, "prune", "at least 0");
   const std::string shrinkage = json.at("shrinkage").get<std::string>();
-  require_param(shrinkage == "evidence" || shrinkage == "none", json, "shrinkage",
-                "\"evidence\" or \"none\"");
+  require_param(shrinkage == "evidence" || shrinkage == "none", json, "shrinkage", "\"evidence\" or \"none\"");
   p.evidence = shrinkage == "evidence";
   p.variance = variance_param(json);
   require_param(p.evidence || p.variance != VarianceKind::kPosterior, json, "variance",
@@ -93,11 +91,9 @@ Params parse(const char* params_json, int64_t n_inputs, int64_t n_outputs) {
 class Training {
  public:
   Training(const zelos_training_set& set, const zelos_train_options& options)
-      : set_(set),
-        options_(options),
-        params_(parse(options.params_json, set.n_inputs, set.n_outputs)) {
-    basis_ = LegendreBasis(index_set(static_cast<int>(set.n_inputs), params_.degree,
-                                     params_.degree_weights, params_.q, kMaxTerms));
+      : set_(set), options_(options), params_(parse(options.params_json, set.n_inputs, set.n_outputs)) {
+    basis_ = LegendreBasis(
+        index_set(static_cast<int>(set.n_inputs), params_.degree, params_.degree_weights, params_.q, kMaxTerms));
     x_ = ConstRowMap(set.x, set.n, set.n_inputs);
     y_ = ConstRowMap(set.y, set.n, set.n_outputs);
     phi_ = basis_.design(x_);
@@ -109,9 +105,9 @@ class Training {
     if (params_.evidence) {
       search();
     } else if (set_.n < basis_.terms()) {
-      throw Error(ZELOS_E_ARGUMENT, "polynomial: least squares needs as many points as terms: " +
-                                        std::to_string(basis_.terms()) + " terms, found " +
-                                        std::to_string(set_.n) + " points");
+      throw Error(ZELOS_E_ARGUMENT,
+                  "polynomial: least squares needs as many points as terms: " + std::to_string(basis_.terms()) +
+                      " terms, found " + std::to_string(set_.n) + " points");
     }
     fit();
     if (prune()) fit();
@@ -141,15 +137,12 @@ class Training {
     RowMatrix found = search_;
     const auto work = [&](int64_t g) {
       Evidence evidence(phi_, select_columns(y_, groups_[static_cast<size_t>(g)]), degrees());
-      const Minimum best = minimise(evidence, start, lower, upper, params_.max_iterations,
-                                    params_.gradient_tolerance);
+      const Minimum best = minimise(evidence, start, lower, upper, params_.max_iterations, params_.gradient_tolerance);
       if (!std::isfinite(best.value)) {
-        throw Error(ZELOS_E_NUMERIC,
-                    "polynomial: the evidence is not finite for group " + std::to_string(g));
+        throw Error(ZELOS_E_NUMERIC, "polynomial: the evidence is not finite for group " + std::to_string(g));
       }
       found.row(g).segment(1, d + 1) = best.x;
-      found.row(g).tail(4) << best.value, best.gradient_norm, best.evaluations,
-          best.converged ? 1.0 : 0.0;
+      found.row(g).tail(4) << best.value, best.gradient_norm, best.evaluations, best.converged ? 1.0 : 0.0;
     };
     const auto done = [&](int64_t g) {
       search_.row(g) = found.row(g);
@@ -160,8 +153,7 @@ class Training {
       const std::string text = "group " + std::to_string(g) + ": shrinkage found";
       return options_.progress(options_.data, fraction, 1.0 - fraction, text.c_str()) == 0;
     };
-    if (!run_tasks(open, options_.n_threads, work, done))
-      throw Error(ZELOS_E_CANCELLED, "polynomial: stopped");
+    if (!run_tasks(open, options_.n_threads, work, done)) throw Error(ZELOS_E_CANCELLED, "polynomial: stopped");
   }
 
   void resume() {
@@ -195,33 +187,29 @@ class Training {
     if (!params_.evidence) {
       const Eigen::ColPivHouseholderQR<Eigen::MatrixXd> qr(phi_);
       if (qr.rank() < phi_.cols()) {
-        throw Error(ZELOS_E_NUMERIC,
-                    "polynomial: the points determine " + std::to_string(qr.rank()) + " of " +
-                        std::to_string(phi_.cols()) +
-                        " terms; lower 'degree' or set 'shrinkage' to \"evidence\"");
+        throw Error(ZELOS_E_NUMERIC, "polynomial: the points determine " + std::to_string(qr.rank()) + " of " +
+                                         std::to_string(phi_.cols()) +
+                                         " terms; lower 'degree' or set 'shrinkage' to \"evidence\"");
       }
       const Eigen::MatrixXd solution = qr.solve(y_);
       coefficients_.leftCols(basis_.terms()) = solution.transpose();
-      const Eigen::MatrixXd q =
-          qr.householderQ() * Eigen::MatrixXd::Identity(phi_.rows(), phi_.cols());
+      const Eigen::MatrixXd q = qr.householderQ() * Eigen::MatrixXd::Identity(phi_.rows(), phi_.cols());
       errors_ = left_out_errors(y_, solution, q.rowwise().squaredNorm());
       return;
     }
     factors_.assign(groups_.size(), Eigen::VectorXd());
     for (size_t g = 0; g < groups_.size(); ++g) {
       Evidence evidence(phi_, select_columns(y_, groups_[g]), degrees());
-      const Evidence::Posterior posterior = evidence.posterior(
-          search_.row(static_cast<Eigen::Index>(g)).segment(1, set_.n_inputs + 1));
+      const Evidence::Posterior posterior =
+          evidence.posterior(search_.row(static_cast<Eigen::Index>(g)).segment(1, set_.n_inputs + 1));
       for (size_t i = 0; i < groups_[g].size(); ++i) {
         const int64_t o = groups_[g][i];
-        coefficients_.row(o).head(basis_.terms()) =
-            posterior.coefficients.col(static_cast<Eigen::Index>(i));
+        coefficients_.row(o).head(basis_.terms()) = posterior.coefficients.col(static_cast<Eigen::Index>(i));
         noise_[o] = posterior.noise[static_cast<Eigen::Index>(i)];
       }
       if (params_.variance != VarianceKind::kPosterior) {
-        const Eigen::MatrixXd errors =
-            left_out_errors(select_columns(y_, groups_[g]), posterior.coefficients,
-                            (phi_ * posterior.factor.transpose()).rowwise().squaredNorm());
+        const Eigen::MatrixXd errors = left_out_errors(select_columns(y_, groups_[g]), posterior.coefficients,
+                                                       (phi_ * posterior.factor.transpose()).rowwise().squaredNorm());
         for (size_t i = 0; i < groups_[g].size(); ++i) {
           errors_.col(groups_[g][i]) = errors.col(static_cast<Eigen::Index>(i));
         }
@@ -336,18 +324,16 @@ class Training {
   int64_t pruned_ = 0;
 };
 
-zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out,
-                  zelos_error* error) {
+zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out, zelos_error* error) {
   return guard(error, [&] {
-    if (state == nullptr || out == nullptr)
-      throw Error(ZELOS_E_ARGUMENT, "polynomial: open without a state");
+    if (state == nullptr || out == nullptr) throw Error(ZELOS_E_ARGUMENT, "polynomial: open without a state");
     auto model = std::make_unique<Model>();
     model->basis = LegendreBasis::from_rows(matrix(*state, "multi_index"));
     const ConstRowMap coefficients = matrix(*state, "coefficients");
     if (coefficients.cols() != model->basis.padded_terms() || coefficients.rows() < 1) {
       throw Error(ZELOS_E_FORMAT, "polynomial: coefficients should have " +
-                                      std::to_string(model->basis.padded_terms()) +
-                                      " columns, found " + std::to_string(coefficients.cols()));
+                                      std::to_string(model->basis.padded_terms()) + " columns, found " +
+                                      std::to_string(coefficients.cols()));
     }
     model->n_outputs = coefficients.rows();
     model->coefficients = coefficients.data();
@@ -358,8 +344,7 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
       const ConstVectorMap group = vector(*state, "group");
       const ConstVectorMap noise = vector(*state, "noise_variance");
       if (group.size() != model->n_outputs || noise.size() != model->n_outputs) {
-        throw Error(ZELOS_E_FORMAT,
-                    "polynomial: 'group' and 'noise_variance' should have one entry per output");
+        throw Error(ZELOS_E_FORMAT, "polynomial: 'group' and 'noise_variance' should have one entry per output");
       }
       const int64_t terms = model->basis.terms();
       const double last = group.maxCoeff();
@@ -369,8 +354,7 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
       for (int64_t g = 0; g <= static_cast<int64_t>(last); ++g) {
         const ConstVectorMap factor = vector(*state, ("posterior_" + std::to_string(g)).c_str());
         if (factor.size() != terms * (terms + 1) / 2) {
-          throw Error(ZELOS_E_FORMAT,
-                      "polynomial: 'posterior_" + std::to_string(g) + "' has the wrong length");
+          throw Error(ZELOS_E_FORMAT, "polynomial: 'posterior_" + std::to_string(g) + "' has the wrong length");
         }
         model->factors.push_back(factor.data());
       }
@@ -397,21 +381,19 @@ size_t workspace_bytes(const zelos_model* handle) {
   return sizeof(double) * static_cast<size_t>(std::max(own, model->left_out.workspace()));
 }
 
-zelos_status predict(const zelos_model* handle, const double* x, double* y, void* workspace,
-                     zelos_error*) {
+zelos_status predict(const zelos_model* handle, const double* x, double* y, void* workspace, zelos_error*) {
   const Model* model = from_handle<Model>(handle);
   const LegendreBasis& basis = model->basis;
   const int64_t terms = basis.padded_terms();
   double* phi = static_cast<double*>(workspace);
   basis.evaluate(x, phi, phi + terms);
   std::fill(y, y + model->n_outputs, 0.0);
-  vector_kernels().multiply_add(model->coefficients, terms, model->n_outputs, phi, terms, 1, terms,
-                                y, 1, 1);
+  vector_kernels().multiply_add(model->coefficients, terms, model->n_outputs, phi, terms, 1, terms, y, 1, 1);
   return ZELOS_OK;
 }
 
-zelos_status predict_jacobian(const zelos_model* handle, const double* x, double* y,
-                              double* jacobian, void* workspace, zelos_error*) {
+zelos_status predict_jacobian(const zelos_model* handle, const double* x, double* y, double* jacobian, void* workspace,
+                              zelos_error*) {
   const Model* model = from_handle<Model>(handle);
   const LegendreBasis& basis = model->basis;
   const int64_t terms = basis.padded_terms();
@@ -423,8 +405,7 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
   std::fill(jacobian, jacobian + model->n_outputs * d, 0.0);
   const VectorKernels& kernels = vector_kernels();
   kernels.multiply_add(model->coefficients, terms, model->n_outputs, phi, terms, 1, terms, y, 1, 1);
-  kernels.multiply_add(model->coefficients, terms, model->n_outputs, slopes, terms, d, terms,
-                       jacobian, d, 1);
+  kernels.multiply_add(model->coefficients, terms, model->n_outputs, slopes, terms, d, terms, jacobian, d, 1);
   return ZELOS_OK;
 }
 
@@ -456,9 +437,8 @@ zelos_status variance(const zelos_model* handle, const double* x, double* varian
   return ZELOS_OK;
 }
 
-zelos_status train(const zelos_host*, const zelos_training_set* set,
-                   const zelos_train_options* options, zelos_save_state save, void* save_data,
-                   zelos_error* error) {
+zelos_status train(const zelos_host*, const zelos_training_set* set, const zelos_train_options* options,
+                   zelos_save_state save, void* save_data, zelos_error* error) {
   return guard(error, [&] {
     if (set == nullptr || options == nullptr || save == nullptr) {
       throw Error(ZELOS_E_ARGUMENT, "polynomial: train without a set, options or save");

@@ -93,8 +93,7 @@ class LeftOutVariance {
 
   /// From a stored state of a model with n_inputs and n_outputs; ZELOS_E_FORMAT. Keeps pointers
   /// into it.
-  LeftOutVariance(const zelos_state& state, int64_t n_inputs, int64_t n_outputs)
-      : n_outputs_(n_outputs) {
+  LeftOutVariance(const zelos_state& state, int64_t n_inputs, int64_t n_outputs) : n_outputs_(n_outputs) {
     const ConstRowMap factor = matrix(state, "leverage_factor");
     const ConstRowMap terms = matrix(state, "variance_terms");
     for (int degree = kDegree; degree >= 0 && basis_.terms() == 0; --degree) {
@@ -102,13 +101,11 @@ class LeftOutVariance {
       if (candidate.terms() == factor.rows()) basis_ = candidate;
     }
     if (basis_.terms() == 0 || factor.cols() != factor.rows()) {
-      throw Error(
-          ZELOS_E_FORMAT,
-          "array 'leverage_factor' should have one row and column per polynomial up to degree 2");
+      throw Error(ZELOS_E_FORMAT,
+                  "array 'leverage_factor' should have one row and column per polynomial up to degree 2");
     }
     if (terms.rows() != n_outputs || terms.cols() != 2 || !(terms.array() >= 0.0).all()) {
-      throw Error(ZELOS_E_FORMAT,
-                  "array 'variance_terms' should have two numbers, not negative, per output");
+      throw Error(ZELOS_E_FORMAT, "array 'variance_terms' should have two numbers, not negative, per output");
     }
     factor_ = factor.data();
     terms_ = terms.data();
@@ -136,8 +133,7 @@ class LeftOutVariance {
 
   static LegendreBasis basis(int64_t n_inputs, int degree) {
     return LegendreBasis(index_set(static_cast<int>(n_inputs), degree,
-                                   std::vector<double>(static_cast<size_t>(n_inputs), 1.0), 1.0,
-                                   100000));
+                                   std::vector<double>(static_cast<size_t>(n_inputs), 1.0), 1.0, 100000));
   }
 
   /// l_i / (1 - l_i) over its mean.

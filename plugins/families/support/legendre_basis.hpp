@@ -19,8 +19,7 @@ using MultiIndex = std::vector<int>;
 
 /// All alpha with sum_j (weight_j alpha_j)^q <= degree^q, by rising total degree. 0 < q <= 1,
 /// weights > 0. ZELOS_E_ARGUMENT if there are more than max_terms.
-inline std::vector<MultiIndex> index_set(int n_inputs, int degree,
-                                         const std::vector<double>& weights, double q,
+inline std::vector<MultiIndex> index_set(int n_inputs, int degree, const std::vector<double>& weights, double q,
                                          size_t max_terms) {
   std::vector<MultiIndex> set;
   MultiIndex alpha(static_cast<size_t>(n_inputs), 0);
@@ -28,9 +27,8 @@ inline std::vector<MultiIndex> index_set(int n_inputs, int degree,
   const auto visit = [&](const auto& self, size_t j, double used) -> void {
     if (j == alpha.size()) {
       if (set.size() == max_terms) {
-        throw Error(ZELOS_E_ARGUMENT, "degree " + std::to_string(degree) + " in " +
-                                          std::to_string(n_inputs) + " inputs has more than " +
-                                          std::to_string(max_terms) + " terms");
+        throw Error(ZELOS_E_ARGUMENT, "degree " + std::to_string(degree) + " in " + std::to_string(n_inputs) +
+                                          " inputs has more than " + std::to_string(max_terms) + " terms");
       }
       set.push_back(alpha);
       return;
@@ -59,8 +57,7 @@ class LegendreBasis {
 
   /// ZELOS_E_FORMAT if a parent is missing or the set is empty.
   explicit LegendreBasis(const std::vector<MultiIndex>& indices) : indices_(indices) {
-    if (indices.empty() || indices[0].empty())
-      throw Error(ZELOS_E_FORMAT, "polynomial basis without terms");
+    if (indices.empty() || indices[0].empty()) throw Error(ZELOS_E_FORMAT, "polynomial basis without terms");
     n_inputs_ = static_cast<int64_t>(indices[0].size());
     std::map<MultiIndex, int32_t> position;
     for (const MultiIndex& alpha : indices) {
@@ -77,8 +74,7 @@ class LegendreBasis {
       }
       if (term.input >= 0) {
         const auto found = position.find(parent);
-        if (found == position.end())
-          throw Error(ZELOS_E_FORMAT, "polynomial basis lacks the parent of a term");
+        if (found == position.end()) throw Error(ZELOS_E_FORMAT, "polynomial basis lacks the parent of a term");
         term.parent = found->second;
       } else if (!position.empty()) {
         throw Error(ZELOS_E_FORMAT, "polynomial basis: the constant term should be the first");
@@ -96,8 +92,7 @@ class LegendreBasis {
       for (Eigen::Index j = 0; j < rows.cols(); ++j) {
         const double a = rows(t, j);
         if (!(a >= 0.0 && a <= 1000.0 && a == std::floor(a))) {
-          throw Error(ZELOS_E_FORMAT,
-                      "polynomial basis: a degree is not an integer from 0 to 1000");
+          throw Error(ZELOS_E_FORMAT, "polynomial basis: a degree is not an integer from 0 to 1000");
         }
         alpha.push_back(static_cast<int>(a));
       }
@@ -109,8 +104,7 @@ class LegendreBasis {
   RowMatrix to_rows() const {
     RowMatrix rows(terms(), n_inputs_);
     for (int64_t t = 0; t < terms(); ++t) {
-      for (int64_t j = 0; j < n_inputs_; ++j)
-        rows(t, j) = indices_[static_cast<size_t>(t)][static_cast<size_t>(j)];
+      for (int64_t j = 0; j < n_inputs_; ++j) rows(t, j) = indices_[static_cast<size_t>(t)][static_cast<size_t>(j)];
     }
     return rows;
   }

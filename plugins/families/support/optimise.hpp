@@ -15,8 +15,7 @@ namespace zelos::family {
 struct Minimum {
   Eigen::VectorXd x;
   double value = std::numeric_limits<double>::infinity();
-  double gradient_norm =
-      std::numeric_limits<double>::infinity();  ///< max norm of the projected gradient at x
+  double gradient_norm = std::numeric_limits<double>::infinity();  ///< max norm of the projected gradient at x
   int evaluations = 0;
   bool converged = false;  ///< gradient_norm <= tolerance
 };
@@ -25,8 +24,8 @@ struct Minimum {
 /// stuck (rounding) is restarted along the steepest descent as long as that helps. Exceptions of f
 /// other than those pass through.
 template <class Function>
-Minimum minimise(Function&& f, const Eigen::VectorXd& start, const Eigen::VectorXd& lower,
-                 const Eigen::VectorXd& upper, int max_iterations, double tolerance) {
+Minimum minimise(Function&& f, const Eigen::VectorXd& start, const Eigen::VectorXd& lower, const Eigen::VectorXd& upper,
+                 int max_iterations, double tolerance) {
   Minimum best;
   best.x = start.cwiseMax(lower).cwiseMin(upper);
   const auto observed = [&](const Eigen::VectorXd& x, Eigen::VectorXd& gradient) {
@@ -35,8 +34,7 @@ Minimum minimise(Function&& f, const Eigen::VectorXd& start, const Eigen::Vector
     if (value < best.value) {
       best.value = value;
       best.x = x;
-      best.gradient_norm =
-          ((x - gradient).cwiseMax(lower).cwiseMin(upper) - x).lpNorm<Eigen::Infinity>();
+      best.gradient_norm = ((x - gradient).cwiseMax(lower).cwiseMin(upper) - x).lpNorm<Eigen::Infinity>();
     }
     return value;
   };

@@ -21,9 +21,8 @@ ZELOS_ALWAYS_INLINE void exponential_body(double* x, int64_t n) {
 }
 
 template <class Pack, int kRows, int kCols>
-ZELOS_ALWAYS_INLINE void multiply_tile(const double* a, int64_t a_stride, const double* b,
-                                       int64_t b_stride, int64_t n, double* out, int64_t row_stride,
-                                       int64_t col_stride) {
+ZELOS_ALWAYS_INLINE void multiply_tile(const double* a, int64_t a_stride, const double* b, int64_t b_stride, int64_t n,
+                                       double* out, int64_t row_stride, int64_t col_stride) {
   Pack sum[kRows][kCols] = {};
   for (int64_t i = 0; i < n; i += lanes<Pack>) {
     Pack right[kCols];
@@ -41,53 +40,49 @@ ZELOS_ALWAYS_INLINE void multiply_tile(const double* a, int64_t a_stride, const 
 // Up to kMost rows at once, kMost / 2 or more where there are as many: their sums hide the latency
 // of the additions and fit the registers.
 template <class Pack, int kCols, int kMost>
-ZELOS_ALWAYS_INLINE void multiply_rows(const double* a, int64_t a_stride, int64_t rows,
-                                       const double* b, int64_t b_stride, int64_t n, double* out,
-                                       int64_t row_stride, int64_t col_stride) {
+ZELOS_ALWAYS_INLINE void multiply_rows(const double* a, int64_t a_stride, int64_t rows, const double* b,
+                                       int64_t b_stride, int64_t n, double* out, int64_t row_stride,
+                                       int64_t col_stride) {
   if constexpr (kMost > 1) {
     if (rows < kMost) {
-      return multiply_rows<Pack, kCols, kMost - 1>(a, a_stride, rows, b, b_stride, n, out,
-                                                   row_stride, col_stride);
+      return multiply_rows<Pack, kCols, kMost - 1>(a, a_stride, rows, b, b_stride, n, out, row_stride, col_stride);
     }
   }
   multiply_tile<Pack, kMost, kCols>(a, a_stride, b, b_stride, n, out, row_stride, col_stride);
 }
 
 template <class Pack, int kCols>
-ZELOS_ALWAYS_INLINE void multiply_columns(const double* a, int64_t a_stride, int64_t rows,
-                                          const double* b, int64_t b_stride, int64_t n, double* out,
-                                          int64_t row_stride, int64_t col_stride) {
+ZELOS_ALWAYS_INLINE void multiply_columns(const double* a, int64_t a_stride, int64_t rows, const double* b,
+                                          int64_t b_stride, int64_t n, double* out, int64_t row_stride,
+                                          int64_t col_stride) {
   constexpr int kTile = 8 / kCols;
   for (int64_t tiles = (rows + kTile - 1) / kTile, r = 0; tiles > 0; --tiles) {
     const int64_t now = (rows - r + tiles - 1) / tiles;
-    multiply_rows<Pack, kCols, kTile>(a + r * a_stride, a_stride, now, b, b_stride, n,
-                                      out + r * row_stride, row_stride, col_stride);
+    multiply_rows<Pack, kCols, kTile>(a + r * a_stride, a_stride, now, b, b_stride, n, out + r * row_stride, row_stride,
+                                      col_stride);
     r += now;
   }
 }
 
 template <class Pack>
-ZELOS_ALWAYS_INLINE void multiply_add_body(const double* a, int64_t a_stride, int64_t rows,
-                                           const double* b, int64_t b_stride, int64_t cols,
-                                           int64_t n, double* out, int64_t row_stride,
+ZELOS_ALWAYS_INLINE void multiply_add_body(const double* a, int64_t a_stride, int64_t rows, const double* b,
+                                           int64_t b_stride, int64_t cols, int64_t n, double* out, int64_t row_stride,
                                            int64_t col_stride) {
   int64_t c = 0;
   for (; c + 2 <= cols; c += 2) {
-    multiply_columns<Pack, 2>(a, a_stride, rows, b + c * b_stride, b_stride, n,
-                              out + c * col_stride, row_stride, col_stride);
+    multiply_columns<Pack, 2>(a, a_stride, rows, b + c * b_stride, b_stride, n, out + c * col_stride, row_stride,
+                              col_stride);
   }
   if (c < cols) {
-    multiply_columns<Pack, 1>(a, a_stride, rows, b + c * b_stride, b_stride, n,
-                              out + c * col_stride, row_stride, col_stride);
+    multiply_columns<Pack, 1>(a, a_stride, rows, b + c * b_stride, b_stride, n, out + c * col_stride, row_stride,
+                              col_stride);
   }
 }
 
 // kPacks registers at a time: their long chains of operations overlap.
 template <class Pack, int kPacks>
-ZELOS_ALWAYS_INLINE void correlate_block(Correlation kind, const double* points,
-                                         int64_t point_stride, const double* x,
-                                         const double* weight, int64_t n_inputs, double* value,
-                                         double* slope) {
+ZELOS_ALWAYS_INLINE void correlate_block(Correlation kind, const double* points, int64_t point_stride, const double* x,
+                                         const double* weight, int64_t n_inputs, double* value, double* slope) {
   Pack r2[kPacks] = {};
   for (int64_t j = 0; j < n_inputs; ++j) {
     for (int k = 0; k < kPacks; ++k) {
@@ -118,9 +113,8 @@ ZELOS_ALWAYS_INLINE void correlate_block(Correlation kind, const double* points,
 }
 
 template <class Pack>
-ZELOS_ALWAYS_INLINE void correlate_body(Correlation kind, const double* points,
-                                        int64_t point_stride, int64_t n, const double* x,
-                                        const double* weight, int64_t n_inputs, double* value,
+ZELOS_ALWAYS_INLINE void correlate_body(Correlation kind, const double* points, int64_t point_stride, int64_t n,
+                                        const double* x, const double* weight, int64_t n_inputs, double* value,
                                         double* slope) {
   constexpr int kPacks = 4;
   int64_t i = 0;
@@ -135,8 +129,7 @@ ZELOS_ALWAYS_INLINE void correlate_body(Correlation kind, const double* points,
 }
 
 template <class Pack>
-ZELOS_ALWAYS_INLINE void slope_along_body(const double* slope, const double* p, int64_t n, double u,
-                                          double* out) {
+ZELOS_ALWAYS_INLINE void slope_along_body(const double* slope, const double* p, int64_t n, double u, double* out) {
   for (int64_t i = 0; i < n; i += lanes<Pack>) {
     store<Pack>(out + i, load<Pack>(slope + i) * (u - load<Pack>(p + i)));
   }
@@ -158,31 +151,22 @@ ZELOS_ALWAYS_INLINE double dot_body(const double* a, const double* b, int64_t n)
   return lane_sum(total) + rest;
 }
 
-#define ZELOS_VARIANT(suffix, Pack, attribute, label)                                              \
-  attribute void exponential_##suffix(double* x, int64_t n) { exponential_body<Pack>(x, n); }      \
-  attribute void multiply_add_##suffix(const double* a, int64_t as, int64_t rows, const double* b, \
-                                       int64_t bs, int64_t cols, int64_t n, double* out,           \
-                                       int64_t rs, int64_t cs) {                                   \
-    multiply_add_body<Pack>(a, as, rows, b, bs, cols, n, out, rs, cs);                             \
-  }                                                                                                \
-  attribute void correlate_##suffix(Correlation kind, const double* points, int64_t stride,        \
-                                    int64_t n, const double* x, const double* weight, int64_t d,   \
-                                    double* value, double* slope) {                                \
-    correlate_body<Pack>(kind, points, stride, n, x, weight, d, value, slope);                     \
-  }                                                                                                \
-  attribute void slope_along_##suffix(const double* slope, const double* p, int64_t n, double u,   \
-                                      double* out) {                                               \
-    slope_along_body<Pack>(slope, p, n, u, out);                                                   \
-  }                                                                                                \
-  attribute double dot_##suffix(const double* a, const double* b, int64_t n) {                     \
-    return dot_body<Pack>(a, b, n);                                                                \
-  }                                                                                                \
-  constexpr VectorKernels kVariant_##suffix = {label,                                              \
-                                               exponential_##suffix,                               \
-                                               multiply_add_##suffix,                              \
-                                               correlate_##suffix,                                 \
-                                               slope_along_##suffix,                               \
-                                               dot_##suffix};
+#define ZELOS_VARIANT(suffix, Pack, attribute, label)                                                                 \
+  attribute void exponential_##suffix(double* x, int64_t n) { exponential_body<Pack>(x, n); }                         \
+  attribute void multiply_add_##suffix(const double* a, int64_t as, int64_t rows, const double* b, int64_t bs,        \
+                                       int64_t cols, int64_t n, double* out, int64_t rs, int64_t cs) {                \
+    multiply_add_body<Pack>(a, as, rows, b, bs, cols, n, out, rs, cs);                                                \
+  }                                                                                                                   \
+  attribute void correlate_##suffix(Correlation kind, const double* points, int64_t stride, int64_t n,                \
+                                    const double* x, const double* weight, int64_t d, double* value, double* slope) { \
+    correlate_body<Pack>(kind, points, stride, n, x, weight, d, value, slope);                                        \
+  }                                                                                                                   \
+  attribute void slope_along_##suffix(const double* slope, const double* p, int64_t n, double u, double* out) {       \
+    slope_along_body<Pack>(slope, p, n, u, out);                                                                      \
+  }                                                                                                                   \
+  attribute double dot_##suffix(const double* a, const double* b, int64_t n) { return dot_body<Pack>(a, b, n); }      \
+  constexpr VectorKernels kVariant_##suffix = {                                                                       \
+      label, exponential_##suffix, multiply_add_##suffix, correlate_##suffix, slope_along_##suffix, dot_##suffix};
 
 ZELOS_VARIANT(portable, simd::Pack2, , "portable")
 ZELOS_VARIANT(avx2, simd::Pack4, ZELOS_TARGET_AVX2, "avx2+fma")

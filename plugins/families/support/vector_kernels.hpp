@@ -26,20 +26,17 @@ struct VectorKernels {
 
   /// out[r * row_stride + c * col_stride] += sum_i a[r * a_stride + i] * b[c * b_stride + i], i <
   /// n_padded.
-  void (*multiply_add)(const double* a, int64_t a_stride, int64_t rows, const double* b,
-                       int64_t b_stride, int64_t cols, int64_t n_padded, double* out,
-                       int64_t row_stride, int64_t col_stride);
+  void (*multiply_add)(const double* a, int64_t a_stride, int64_t rows, const double* b, int64_t b_stride, int64_t cols,
+                       int64_t n_padded, double* out, int64_t row_stride, int64_t col_stride);
 
   /// Correlation of the point x[n_inputs] with points[j * point_stride + i] at the distance r of
   /// r^2 = sum_j weight[j] (x_j - p_ij)^2: value[i] = k(r), and slope[i], if not null, such that
   /// dk/dx_j = slope[i] * weight[j] * (x_j - p_ij).
-  void (*correlate)(Correlation kind, const double* points, int64_t point_stride, int64_t n_padded,
-                    const double* x, const double* weight, int64_t n_inputs, double* value,
-                    double* slope);
+  void (*correlate)(Correlation kind, const double* points, int64_t point_stride, int64_t n_padded, const double* x,
+                    const double* weight, int64_t n_inputs, double* value, double* slope);
 
   /// out[i] = slope[i] * (u - p[i]).
-  void (*slope_along)(const double* slope, const double* p, int64_t n_padded, double u,
-                      double* out);
+  void (*slope_along)(const double* slope, const double* p, int64_t n_padded, double u, double* out);
 
   /// sum_i a[i] * b[i], i < n, any n and alignment.
   double (*dot)(const double* a, const double* b, int64_t n);

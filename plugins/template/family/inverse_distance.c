@@ -35,8 +35,7 @@ static zelos_status fail(zelos_error* error, zelos_status status, const char* me
 static const zelos_array* find_matrix(const zelos_state* state, const char* name) {
   for (uint32_t i = 0; i < state->n_arrays; ++i) {
     const zelos_array* a = &state->arrays[i];
-    if (strcmp(a->name, name) == 0)
-      return a->rank == 2 && a->shape[0] > 0 && a->shape[1] > 0 ? a : NULL;
+    if (strcmp(a->name, name) == 0) return a->rank == 2 && a->shape[0] > 0 && a->shape[1] > 0 ? a : NULL;
   }
   return NULL;
 }
@@ -47,8 +46,7 @@ static zelos_status open_model(const zelos_host* host, const zelos_state* state,
   const zelos_array* x = find_matrix(state, "x");
   const zelos_array* y = find_matrix(state, "y");
   if (x == NULL || y == NULL || x->shape[0] != y->shape[0]) {
-    return fail(error, ZELOS_E_FORMAT,
-                "expected matrices 'x' and 'y' with the same number of rows");
+    return fail(error, ZELOS_E_FORMAT, "expected matrices 'x' and 'y' with the same number of rows");
   }
   zelos_model* model = malloc(sizeof *model);
   if (model == NULL) return fail(error, ZELOS_E_MEMORY, "out of memory");
@@ -93,15 +91,13 @@ static double weighted_mean(const zelos_model* model, const double* x, double* y
     const double d = distance(model, i, x);
     const double weight = 1.0 / (d * d);
     total += weight;
-    for (int64_t j = 0; j < model->n_outputs; ++j)
-      y[j] += weight * model->y[i * model->n_outputs + j];
+    for (int64_t j = 0; j < model->n_outputs; ++j) y[j] += weight * model->y[i * model->n_outputs + j];
   }
   for (int64_t j = 0; j < model->n_outputs; ++j) y[j] /= total;
   return total;
 }
 
-static zelos_status predict(const zelos_model* model, const double* x, double* y, void* workspace,
-                            zelos_error* error) {
+static zelos_status predict(const zelos_model* model, const double* x, double* y, void* workspace, zelos_error* error) {
   (void)workspace;
   (void)error;
   weighted_mean(model, x, y);
@@ -109,8 +105,8 @@ static zelos_status predict(const zelos_model* model, const double* x, double* y
 }
 
 /* 5. Its exact derivatives: dw_i/dx_k = -4 (x_k - x_ik) w_i / (|x - x_i|^2 + s). */
-static zelos_status predict_jacobian(const zelos_model* model, const double* x, double* y,
-                                     double* jacobian, void* workspace, zelos_error* error) {
+static zelos_status predict_jacobian(const zelos_model* model, const double* x, double* y, double* jacobian,
+                                     void* workspace, zelos_error* error) {
   (void)workspace;
   (void)error;
   const double total = weighted_mean(model, x, y);
@@ -131,9 +127,8 @@ static zelos_status predict_jacobian(const zelos_model* model, const double* x, 
 /* 6. Training: here the training set is the model. Long trainings call options->progress and
  * options->checkpoint, and start from options->resume. This family has no params: any key is an
  * error. */
-static zelos_status train(const zelos_host* host, const zelos_training_set* set,
-                          const zelos_train_options* options, zelos_save_state save,
-                          void* save_data, zelos_error* error) {
+static zelos_status train(const zelos_host* host, const zelos_training_set* set, const zelos_train_options* options,
+                          zelos_save_state save, void* save_data, zelos_error* error) {
   (void)host;
   if (options->params_json != NULL && strchr(options->params_json, '"') != NULL) {
     return fail(error, ZELOS_E_ARGUMENT, "emulator_fn params: expected none");
@@ -146,9 +141,7 @@ static zelos_status train(const zelos_host* host, const zelos_training_set* set,
 
 static const zelos_train kTrain = {sizeof(zelos_train), "{}", train};
 
-static const void* get_extension(const char* id) {
-  return strcmp(id, ZELOS_EXT_TRAIN) == 0 ? &kTrain : NULL;
-}
+static const void* get_extension(const char* id) { return strcmp(id, ZELOS_EXT_TRAIN) == 0 ? &kTrain : NULL; }
 
 /* 7. The table. Choose an id under a domain that is yours; the version is that of the stored state.
  */
@@ -173,10 +166,5 @@ static const zelos_family* family(uint32_t index) { return index == 0 ? &kFamily
 /* 8. The one exported symbol. */
 extern ZELOS_EXPORT const zelos_plugin_entry ZELOS_PLUGIN_ENTRY;
 const zelos_plugin_entry ZELOS_PLUGIN_ENTRY = {
-    ZELOS_PLUGIN_ABI_MAJOR,
-    ZELOS_PLUGIN_ABI_MINOR,
-    sizeof(zelos_plugin_entry),
-    "template",
-    count,
-    family,
+    ZELOS_PLUGIN_ABI_MAJOR, ZELOS_PLUGIN_ABI_MINOR, sizeof(zelos_plugin_entry), "template", count, family,
 };

@@ -25,8 +25,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   status = zelos_emulator_open("/no/such/file.h5", NULL, &emulator, &error);
-  if (status != ZELOS_E_IO || emulator != NULL ||
-      strstr(error.message, "/no/such/file.h5") == NULL) {
+  if (status != ZELOS_E_IO || emulator != NULL || strstr(error.message, "/no/such/file.h5") == NULL) {
     return failed("a file that does not exist", status, &error);
   }
   status = zelos_emulator_open(argv[1], NULL, &emulator, &error);

@@ -21,8 +21,7 @@ int main(int argc, char** argv) {
     }
   }
   const zelos::Emulator emulator = zelos::Emulator::open(argv[1]);
-  const zelos::Query query =
-      emulator.query({"ombh2", "omch2", "H0", "tau", "logA", "ns"}, {{"Hubble", {{0}}}});
+  const zelos::Query query = emulator.query({"ombh2", "omch2", "H0", "tau", "logA", "ns"}, {{"Hubble", {{0}}}});
   zelos::Workspace workspace = query.workspace();
   std::vector<double> point{0.0224, 0.12, 68, 0.054, 3.04, 0.965};
   double hubble = 0;

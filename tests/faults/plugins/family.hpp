@@ -6,19 +6,12 @@
 
 namespace {
 
-zelos_status open(const zelos_host*, const zelos_state*, zelos_model**, zelos_error*) {
-  return ZELOS_E_FORMAT;
-}
+zelos_status open(const zelos_host*, const zelos_state*, zelos_model**, zelos_error*) { return ZELOS_E_FORMAT; }
 void close(zelos_model*) {}
-void shape(const zelos_model*, int64_t* n_inputs, int64_t* n_outputs) {
-  *n_inputs = *n_outputs = 1;
-}
+void shape(const zelos_model*, int64_t* n_inputs, int64_t* n_outputs) { *n_inputs = *n_outputs = 1; }
 size_t workspace_bytes(const zelos_model*) { return 0; }
-zelos_status predict(const zelos_model*, const double*, double*, void*, zelos_error*) {
-  return ZELOS_E_NUMERIC;
-}
-zelos_status predict_jacobian(const zelos_model*, const double*, double*, double*, void*,
-                              zelos_error*) {
+zelos_status predict(const zelos_model*, const double*, double*, void*, zelos_error*) { return ZELOS_E_NUMERIC; }
+zelos_status predict_jacobian(const zelos_model*, const double*, double*, double*, void*, zelos_error*) {
   return ZELOS_E_NUMERIC;
 }
 const void* get_extension(const char*) { return nullptr; }
@@ -28,14 +21,8 @@ constexpr zelos_family make_family(const char* id) {
           workspace_bytes,      predict, predict_jacobian, get_extension};
 }
 
-constexpr zelos_plugin_entry make_entry(uint32_t (*count)(),
-                                        const zelos_family* (*family)(uint32_t)) {
-  return {ZELOS_PLUGIN_ABI_MAJOR,
-          ZELOS_PLUGIN_ABI_MINOR,
-          sizeof(zelos_plugin_entry),
-          "test",
-          count,
-          family};
+constexpr zelos_plugin_entry make_entry(uint32_t (*count)(), const zelos_family* (*family)(uint32_t)) {
+  return {ZELOS_PLUGIN_ABI_MAJOR, ZELOS_PLUGIN_ABI_MINOR, sizeof(zelos_plugin_entry), "test", count, family};
 }
 
 [[maybe_unused]] uint32_t one() { return 1; }

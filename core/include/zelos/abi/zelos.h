@@ -4,30 +4,29 @@
  *
  * The objects
  *   zelos_emulator   an opened artifact; immutable
- *   zelos_query      a bound question: which parameters the caller hands over, in which order, and which outputs it wants
- *                    on which axes; immutable; keeps its emulator alive
- *   zelos_workspace  scratch memory of one thread, for one query
+ *   zelos_query      a bound question: which parameters the caller hands over, in which order, and which outputs it
+ * wants on which axes; immutable; keeps its emulator alive zelos_workspace  scratch memory of one thread, for one query
  *
  * A program opens an artifact once, makes one query, makes one workspace for each thread, and then evaluates.
  *
  * Rules
  *   - Every function returns a zelos_status unless said otherwise. On any status but ZELOS_OK the outputs are untouched
  *     and `error`, if given, holds one line that says what was expected and what was found.
- *   - Strings are UTF-8 and zero-terminated. Strings that zelos returns belong to the object they were asked of, and live
- *     as long as it does.
+ *   - Strings are UTF-8 and zero-terminated. Strings that zelos returns belong to the object they were asked of, and
+ * live as long as it does.
  *   - Arrays are double, C order (row-major, the last index runs fastest), owned by the caller.
  *   - No exception, C++ type or memory to be freed crosses this boundary. zelos never prints, aborts or exits.
- *   - Threads: a function on a const handle may be called from any thread at any time, also at once. A workspace belongs
- *     to one thread at a time. Destroying a handle needs that nobody uses it; NULL may be destroyed.
+ *   - Threads: a function on a const handle may be called from any thread at any time, also at once. A workspace
+ * belongs to one thread at a time. Destroying a handle needs that nobody uses it; NULL may be destroyed.
  *   - Structs that the caller fills or passes for filling begin with struct_size: set it to sizeof(the struct) before
  *     the call. zelos uses the members that struct_size covers, so that a program compiled against an older header runs
  *     with a newer library and the other way round.
  *   - Evaluation (zelos_evaluate and what follows it) takes no lock, and allocates nothing for a point inside.
- *   - Functions that return a status answer ZELOS_E_ARGUMENT to a NULL that is not allowed, and to a workspace of another
- *     query. Those that return something else need a handle that is not NULL.
+ *   - Functions that return a status answer ZELOS_E_ARGUMENT to a NULL that is not allowed, and to a workspace of
+ * another query. Those that return something else need a handle that is not NULL.
  *
- * Units are those of the artifact (zelos_output_info.unit). For the emulators that ship with zelos: C_ell in muK^2 without
- * any ell factor (pp: without unit), k in 1/Mpc, P(k) in Mpc^3, H in km/s/Mpc, distances in Mpc.
+ * Units are those of the artifact (zelos_output_info.unit). For the emulators that ship with zelos: C_ell in muK^2
+ * without any ell factor (pp: without unit), k in 1/Mpc, P(k) in Mpc^3, H in km/s/Mpc, distances in Mpc.
  */
 #ifndef ZELOS_ABI_ZELOS_H
 #define ZELOS_ABI_ZELOS_H
@@ -49,13 +48,14 @@ typedef struct zelos_query zelos_query;
 typedef struct zelos_workspace zelos_workspace;
 
 /** Version of the library, "major.minor.patch". Static. */
-ZELOS_EXPORT const char *zelos_version(void);
+ZELOS_EXPORT const char* zelos_version(void);
 /** ABI of the library: compare the major number with ZELOS_ABI_MAJOR. */
-ZELOS_EXPORT void zelos_abi_version(uint32_t *major, uint32_t *minor);
+ZELOS_EXPORT void zelos_abi_version(uint32_t* major, uint32_t* minor);
 /** A short English name of a status, static; never NULL. */
-ZELOS_EXPORT const char *zelos_status_text(zelos_status status);
+ZELOS_EXPORT const char* zelos_status_text(zelos_status status);
 
-/* --- opening -------------------------------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct zelos_open_options {
   uint32_t struct_size;
@@ -64,92 +64,95 @@ typedef struct zelos_open_options {
 
 /** Opens NAME.h5. options may be NULL. ZELOS_E_IO, ZELOS_E_FORMAT (damaged, mislabelled, a newer format),
  *  ZELOS_E_MISSING (a regression family that is not installed). Opening never runs code from the file. */
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_open(const char *path, const zelos_open_options *options,
-                                                               zelos_emulator **emulator, zelos_error *error);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_open(const char* path, const zelos_open_options* options,
+                                                               zelos_emulator** emulator, zelos_error* error);
 /** The same from the bytes of an .h5 file; the bytes may be freed afterwards. `name` is for messages. */
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_open_memory(const void *bytes, size_t size, const char *name,
-                                                                      const zelos_open_options *options,
-                                                                      zelos_emulator **emulator, zelos_error *error);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_open_memory(const void* bytes, size_t size, const char* name,
+                                                                      const zelos_open_options* options,
+                                                                      zelos_emulator** emulator, zelos_error* error);
 /** Closes; queries that were made from it stay usable. */
-ZELOS_EXPORT void zelos_emulator_close(zelos_emulator *emulator);
+ZELOS_EXPORT void zelos_emulator_close(zelos_emulator* emulator);
 
-/* --- what it is ------------------------------------------------------------------------------------------------------- */
+/* --- what it is
+ * ------------------------------------------------------------------------------------------------------- */
 
-ZELOS_EXPORT const char *zelos_emulator_name(const zelos_emulator *emulator);
-ZELOS_EXPORT const char *zelos_emulator_version(const zelos_emulator *emulator);
+ZELOS_EXPORT const char* zelos_emulator_name(const zelos_emulator* emulator);
+ZELOS_EXPORT const char* zelos_emulator_version(const zelos_emulator* emulator);
 /** SHA-256 of the artifact's body, 64 hex digits: names the emulator beyond doubt. */
-ZELOS_EXPORT const char *zelos_emulator_id(const zelos_emulator *emulator);
+ZELOS_EXPORT const char* zelos_emulator_id(const zelos_emulator* emulator);
 /** Everything the artifact says of itself, a JSON object: name, version, author, parameters, outputs, fixed, families,
  *  region, accuracy, provenance (code, version, settings, seeds, training set), spec (the YAML text). */
-ZELOS_EXPORT const char *zelos_emulator_info_json(const zelos_emulator *emulator);
+ZELOS_EXPORT const char* zelos_emulator_info_json(const zelos_emulator* emulator);
 
 typedef struct zelos_parameter_info {
   uint32_t struct_size;
-  const char *name;
-  const char *unit;
-  const char *latex;
-  double min, max;             /**< the box, inclusive */
+  const char* name;
+  const char* unit;
+  const char* latex;
+  double min, max; /**< the box, inclusive */
   int32_t n_synonyms;
-  const char *const *synonyms; /**< other names understood for it, one to one */
+  const char* const* synonyms; /**< other names understood for it, one to one */
 } zelos_parameter_info;
 
-ZELOS_EXPORT int32_t zelos_emulator_n_parameters(const zelos_emulator *emulator);
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_parameter(const zelos_emulator *emulator, int32_t index,
-                                                                    zelos_parameter_info *info, zelos_error *error);
+ZELOS_EXPORT int32_t zelos_emulator_n_parameters(const zelos_emulator* emulator);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_parameter(const zelos_emulator* emulator, int32_t index,
+                                                                    zelos_parameter_info* info, zelos_error* error);
 
 typedef struct zelos_output_info {
   uint32_t struct_size;
-  const char *name;   /**< "Cl.tt", "Pk.linear", "derived" */
-  const char *unit;
-  const char *family; /**< the regression behind it */
+  const char* name; /**< "Cl.tt", "Pk.linear", "derived" */
+  const char* unit;
+  const char* family; /**< the regression behind it */
   int32_t n_axes;     /**< 1 or 2 */
   int64_t shape[4];   /**< length of each native axis */
 } zelos_output_info;
 
 typedef struct zelos_axis_info {
   uint32_t struct_size;
-  const char *name;           /**< "ell", "k", "z", "wavelength", "name" */
-  const char *unit;
+  const char* name; /**< "ell", "k", "z", "wavelength", "name" */
+  const char* unit;
   int64_t size;
-  const double *values;       /**< ascending; 0, 1, 2, ... for a labelled axis */
-  const char *const *labels;  /**< names of a labelled axis ("H0", "sigma8", ...), else NULL */
+  const double* values;      /**< ascending; 0, 1, 2, ... for a labelled axis */
+  const char* const* labels; /**< names of a labelled axis ("H0", "sigma8", ...), else NULL */
 } zelos_axis_info;
 
-ZELOS_EXPORT int32_t zelos_emulator_n_outputs(const zelos_emulator *emulator);
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_output(const zelos_emulator *emulator, int32_t index,
-                                                                 zelos_output_info *info, zelos_error *error);
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_axis(const zelos_emulator *emulator, int32_t output, int32_t axis,
-                                                               zelos_axis_info *info, zelos_error *error);
+ZELOS_EXPORT int32_t zelos_emulator_n_outputs(const zelos_emulator* emulator);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_output(const zelos_emulator* emulator, int32_t index,
+                                                                 zelos_output_info* info, zelos_error* error);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_axis(const zelos_emulator* emulator, int32_t output,
+                                                               int32_t axis, zelos_axis_info* info, zelos_error* error);
 
-/* --- asking ------------------------------------------------------------------------------------------------------------ */
+/* --- asking
+ * ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct zelos_request {
   uint32_t struct_size;
-  const char *output;        /**< name of an output */
-  const int64_t *axis_sizes; /**< per axis of the output: number of points; 0, or a NULL array, for the native axis */
-  const double *const *axis_values; /**< per axis: ascending points inside the native range; read during the call */
+  const char* output;        /**< name of an output */
+  const int64_t* axis_sizes; /**< per axis of the output: number of points; 0, or a NULL array, for the native axis */
+  const double* const* axis_values; /**< per axis: ascending points inside the native range; read during the call */
 } zelos_request;
 
 /** Binds parameter names to positions and requests to blocks of the answer. Names may be canonical or synonyms
  *  ("omega_b", "H0", "h", "logA", "As", "thetastar", "cosmomc_theta", ...), and may include physics that the emulator
- *  holds fixed ("mnu"): such a value must then equal the one it was trained with. Missing, unknown and conflicting names
- *  are ZELOS_E_ARGUMENT, named in the message. */
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_query_create(const zelos_emulator *emulator, int32_t n_parameters,
-                                                              const char *const *parameter_names, int32_t n_requests,
-                                                              const zelos_request *requests, zelos_query **query,
-                                                              zelos_error *error);
-ZELOS_EXPORT void zelos_query_destroy(zelos_query *query);
+ *  holds fixed ("mnu"): such a value must then equal the one it was trained with. Missing, unknown and conflicting
+ * names are ZELOS_E_ARGUMENT, named in the message. */
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_query_create(const zelos_emulator* emulator, int32_t n_parameters,
+                                                              const char* const* parameter_names, int32_t n_requests,
+                                                              const zelos_request* requests, zelos_query** query,
+                                                              zelos_error* error);
+ZELOS_EXPORT void zelos_query_destroy(zelos_query* query);
 /** Length of the answer in doubles. */
-ZELOS_EXPORT int64_t zelos_query_size(const zelos_query *query);
+ZELOS_EXPORT int64_t zelos_query_size(const zelos_query* query);
 /** Where the block of request `index` begins, and its length. */
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_query_block(const zelos_query *query, int32_t index, int64_t *offset,
-                                                             int64_t *size, zelos_error *error);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_query_block(const zelos_query* query, int32_t index, int64_t* offset,
+                                                             int64_t* size, zelos_error* error);
 
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_workspace_create(const zelos_query *query, zelos_workspace **workspace,
-                                                                  zelos_error *error);
-ZELOS_EXPORT void zelos_workspace_destroy(zelos_workspace *workspace);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_workspace_create(const zelos_query* query, zelos_workspace** workspace,
+                                                                  zelos_error* error);
+ZELOS_EXPORT void zelos_workspace_destroy(zelos_workspace* workspace);
 
-/* --- verdicts ---------------------------------------------------------------------------------------------------------- */
+/* --- verdicts
+ * ---------------------------------------------------------------------------------------------------------- */
 
 typedef enum zelos_reason {
   ZELOS_INSIDE = 0,          /**< inside the validated region */
@@ -172,40 +175,43 @@ typedef struct zelos_verdict {
   char message[376];   /**< the same as one sentence */
 } zelos_verdict;
 
-/* --- evaluating -------------------------------------------------------------------------------------------------------- */
+/* --- evaluating
+ * -------------------------------------------------------------------------------------------------------- */
 /* values: one double per bound name, in the order of zelos_query_create. verdict may be NULL.
  * A point outside the region is ZELOS_E_OUTSIDE: nothing is computed, the verdict says why. */
 
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_evaluate(const zelos_query *query, const double *values, double *out,
-                                                          zelos_workspace *workspace, zelos_verdict *verdict,
-                                                          zelos_error *error);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_evaluate(const zelos_query* query, const double* values, double* out,
+                                                          zelos_workspace* workspace, zelos_verdict* verdict,
+                                                          zelos_error* error);
 /** n points: values[n * n_parameters], out[n * size]. inside[n], if given, is 1 or 0; rows outside stay untouched.
  *  ZELOS_OK also if some are outside. On another status the rows before the one that failed have been written. */
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_evaluate_batch(const zelos_query *query, int64_t n, const double *values,
-                                                                double *out, int32_t *inside, zelos_workspace *workspace,
-                                                                zelos_error *error);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_evaluate_batch(const zelos_query* query, int64_t n,
+                                                                const double* values, double* out, int32_t* inside,
+                                                                zelos_workspace* workspace, zelos_error* error);
 /** out[size] and jacobian[size * n_parameters], d out_i / d value_j: exact derivatives along the bound names.
  *  ZELOS_E_ARGUMENT if one of them is of physics that was held fixed in training: there is no such derivative. */
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_jacobian(const zelos_query *query, const double *values, double *out,
-                                                          double *jacobian, zelos_workspace *workspace,
-                                                          zelos_verdict *verdict, zelos_error *error);
-/** out[size], product[size] = J * direction[n_parameters]. ZELOS_E_ARGUMENT if the direction is not 0 along physics that
- *  was held fixed. */
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_jvp(const zelos_query *query, const double *values, const double *direction,
-                                                     double *out, double *product, zelos_workspace *workspace,
-                                                     zelos_verdict *verdict, zelos_error *error);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_jacobian(const zelos_query* query, const double* values, double* out,
+                                                          double* jacobian, zelos_workspace* workspace,
+                                                          zelos_verdict* verdict, zelos_error* error);
+/** out[size], product[size] = J * direction[n_parameters]. ZELOS_E_ARGUMENT if the direction is not 0 along physics
+ * that was held fixed. */
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_jvp(const zelos_query* query, const double* values,
+                                                     const double* direction, double* out, double* product,
+                                                     zelos_workspace* workspace, zelos_verdict* verdict,
+                                                     zelos_error* error);
 /** out[size], product[n_parameters] = J^T * cotangent[size]. ZELOS_E_ARGUMENT as zelos_jacobian. */
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_vjp(const zelos_query *query, const double *values, const double *cotangent,
-                                                     double *out, double *product, zelos_workspace *workspace,
-                                                     zelos_verdict *verdict, zelos_error *error);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_vjp(const zelos_query* query, const double* values,
+                                                     const double* cotangent, double* out, double* product,
+                                                     zelos_workspace* workspace, zelos_verdict* verdict,
+                                                     zelos_error* error);
 /** The verdict alone; ZELOS_OK also for a point outside. */
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_verdict_at(const zelos_query *query, const double *values,
-                                                            zelos_workspace *workspace, zelos_verdict *verdict,
-                                                            zelos_error *error);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_verdict_at(const zelos_query* query, const double* values,
+                                                            zelos_workspace* workspace, zelos_verdict* verdict,
+                                                            zelos_error* error);
 /** Predicted error per request, delta chi^2 of the ideal experiment; NaN where none is predicted. */
-ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_predicted_error(const zelos_query *query, const double *values,
-                                                                 double *errors, zelos_workspace *workspace,
-                                                                 zelos_error *error);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_predicted_error(const zelos_query* query, const double* values,
+                                                                 double* errors, zelos_workspace* workspace,
+                                                                 zelos_error* error);
 
 #ifdef __cplusplus
 }

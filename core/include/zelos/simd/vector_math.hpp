@@ -20,8 +20,7 @@
 
 #define ZELOS_ALWAYS_INLINE inline __attribute__((always_inline))
 #if defined(__x86_64__)
-#define ZELOS_TARGET_AVX512 \
-  __attribute__((target("avx512f,avx512dq,avx2,fma,prefer-vector-width=512")))
+#define ZELOS_TARGET_AVX512 __attribute__((target("avx512f,avx512dq,avx2,fma,prefer-vector-width=512")))
 #define ZELOS_TARGET_AVX2 __attribute__((target("avx2,fma")))
 #else
 #define ZELOS_TARGET_AVX512
@@ -46,8 +45,7 @@ enum class Isa { kBase, kAvx2, kAvx512 };
 inline Isa isa() noexcept {
 #if defined(__x86_64__)
   static const Isa best = [] {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-      return Isa::kAvx512;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return Isa::kAvx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::kAvx2;
     return Isa::kBase;
   }();

@@ -127,8 +127,7 @@ py::tuple jacobian(BoundQuery& self, const Array& values) {
     py::gil_scoped_release release;
     BoundQuery::Lease lease(self);
     for (int64_t i = 0; i < n; ++i) {
-      Verdict verdict =
-          self.query().jacobian(source + i * d, target + i * size, slope + i * size * d, lease.get());
+      Verdict verdict = self.query().jacobian(source + i * d, target + i * size, slope + i * size * d, lease.get());
       if (verdict.inside()) continue;
       std::fill_n(target + i * size, size, kNaN);
       std::fill_n(slope + i * size * d, size * d, kNaN);
@@ -292,8 +291,7 @@ void bind_emulator(py::module_& module) {
       .def(
           "predicted_error",
           [](BoundQuery& self, const Array& values) {
-            return per_point(self, values, &Query::predicted_error,
-                             static_cast<int64_t>(self.query().blocks().size()));
+            return per_point(self, values, &Query::predicted_error, static_cast<int64_t>(self.query().blocks().size()));
           },
           py::arg("values"))
       .def(

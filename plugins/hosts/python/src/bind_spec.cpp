@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "zelos/spec.hpp"
-
 #include "bindings.hpp"
+#include "zelos/spec.hpp"
 
 namespace py = pybind11;
 
@@ -40,8 +39,8 @@ void bind_spec(py::module_& module) {
       },
       py::arg("text"), py::arg("file_name"), py::arg("overrides") = std::vector<std::string>());
   module.def(
-      "read_spec",
-      [](const std::string& path) { return as_spec_failure([&] { return read_spec(path); }); }, py::arg("path"));
+      "read_spec", [](const std::string& path) { return as_spec_failure([&] { return read_spec(path); }); },
+      py::arg("path"));
 }
 
 }  // namespace zelos::python
