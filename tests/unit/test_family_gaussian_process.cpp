@@ -9,6 +9,7 @@ namespace {
 using namespace family_bench;
 using Catch::Matchers::Contains;
 using zelos::family::Correlation;
+using zelos::family::KernelTerms;
 
 const zelos_family* const kFamily = zelos_family_gaussian_process();
 
@@ -55,8 +56,11 @@ struct Dense {
 
   Dense(Correlation kind, const RowMatrix& x, const Eigen::MatrixXd& trend_columns, const Eigen::MatrixXd& y,
         const Eigen::VectorXd& length, double noise)
-      : c(correlations(kind, x, x, length)), h(trend_columns) {
-    c.diagonal().array() += noise;
+      : Dense(correlations(kind, x, x, length) + noise * Eigen::MatrixXd::Identity(x.rows(), x.rows()), trend_columns,
+              y) {}
+
+  Dense(const Eigen::MatrixXd& covariance, const Eigen::MatrixXd& trend_columns, const Eigen::MatrixXd& y)
+      : c(covariance), h(trend_columns) {
     inverse = c.ldlt().solve(Eigen::MatrixXd::Identity(c.rows(), c.rows()));
     normal = h.transpose() * inverse * h;
     trend = normal.ldlt().solve(h.transpose() * inverse * y);
@@ -95,7 +99,7 @@ TEST_CASE("gaussian_process: likelihood and gradient against dense algebra", "[f
     const RowMatrix x = random_points(70, 3, 1);
     const Eigen::MatrixXd y = apply(x, 4, smooth).leftCols(3);
     const Eigen::MatrixXd h = quadratic_trend(x);
-    zelos::family::Likelihood likelihood(kind, x, h, y);
+    zelos::family::Likelihood likelihood(kind, KernelTerms::single(3), x, h, y);
     Eigen::VectorXd theta(4);
     theta << 0.3, -0.2, 0.1, -6.0;
     const auto dense = [&](const Eigen::VectorXd& t) {
@@ -116,11 +120,131 @@ TEST_CASE("gaussian_process: likelihood and gradient against dense algebra", "[f
   }
 }
 
+// An additive function: terms that know of it need fewer points.
+void additive(const Eigen::VectorXd& x, double* y) {
+  y[0] = std::exp(std::sin(3.0 * x[0]) * x[1]) + std::cos(4.0 * x[2] + 2.0 * x[3]);
+  y[1] = std::sin(5.0 * x[0] * x[1]) + std::exp(x[2]) / (1.5 + x[3]) + 1e-3 * x[0] * x[3];
+}
+
+TEST_CASE("gaussian_process: a sum of terms, likelihood and gradient against dense algebra",
+          "[family][gaussian_process]") {
+  const KernelTerms terms({{0, 1}, {3, 2}, {0, 1, 2, 3}});
+  REQUIRE(terms.n_theta() == 2 + 2 + 4 + 2 + 1);
+  for (const Correlation kind : {Correlation::kSquaredExponential, Correlation::kMatern52}) {
+    const RowMatrix x = random_points(60, 4, 1);
+    const Eigen::MatrixXd y = apply(x, 2, additive);
+    const Eigen::MatrixXd h = quadratic_trend(x);
+    zelos::family::Likelihood likelihood(kind, terms, x, h, y);
+    Eigen::VectorXd theta(11);
+    theta << 0.3, -0.2, 0.1, 0.4, 0.8, 0.7, 0.9, 1.1, -0.5, -2.0, -6.0;
+    const auto dense = [&](const Eigen::VectorXd& t) {
+      Eigen::MatrixXd c = Eigen::MatrixXd::Identity(60, 60) * std::exp(t[10]);
+      const double amplitude[] = {1.0, std::exp(t[8]), std::exp(t[9])};
+      const double total = amplitude[0] + amplitude[1] + amplitude[2];
+      const std::vector<std::vector<int>> inputs{{0, 1}, {3, 2}, {0, 1, 2, 3}};
+      for (Eigen::Index k = 0, at = 0; k < 3; ++k) {
+        const auto d = static_cast<Eigen::Index>(inputs[static_cast<size_t>(k)].size());
+        RowMatrix part(60, d);
+        for (Eigen::Index j = 0; j < d; ++j)
+          part.col(j) = x.col(inputs[static_cast<size_t>(k)][static_cast<size_t>(j)]);
+        c += amplitude[k] / total * correlations(kind, part, part, t.segment(at, d).array().exp());
+        at += d;
+      }
+      return Dense(c, h, y).negative_log_likelihood();
+    };
+    Eigen::VectorXd gradient;
+    CHECK(likelihood(theta, gradient) == Approx(dense(theta)).epsilon(1e-10));
+    for (Eigen::Index k = 0; k < theta.size(); ++k) {
+      const auto difference = [&](double step) {
+        Eigen::VectorXd up = theta, down = theta;
+        up[k] += step;
+        down[k] -= step;
+        return (dense(up) - dense(down)) / (2.0 * step);
+      };
+      const double expected = (4.0 * difference(1e-3) - difference(2e-3)) / 3.0;
+      CHECK(gradient[k] == Approx(expected).epsilon(1e-6).margin(1e-9));
+    }
+  }
+}
+
+TEST_CASE("gaussian_process: a sum of terms predicts an additive function better, with exact derivatives and variance",
+          "[family][gaussian_process]") {
+  const RowMatrix x = random_points(200, 4, 21);
+  const RowMatrix y = apply(x, 2, additive);
+  const RowMatrix queries = random_points(60, 4, 22);
+  const RowMatrix expected = apply(queries, 2, additive);
+  const auto rms = [&](Opened& model) {
+    double sum = 0.0;
+    for (Eigen::Index i = 0; i < queries.rows(); ++i) {
+      sum += (model.predict(queries.row(i)).transpose() - expected.row(i)).squaredNorm();
+    }
+    return std::sqrt(sum / static_cast<double>(expected.size()));
+  };
+  const std::string shared = R"("groups": 0, "variance": "posterior", "noise_to_signal_bounds": [1e-6, 1.0])";
+  const Trained plain = train(kFamily, x, y, {"{" + shared + "}"});
+  const Trained sum = train(kFamily, x, y, {R"({"terms": [[0, 1], [2, 3], [0, 1, 2, 3]], )" + shared + "}"});
+  INFO(sum.message);
+  REQUIRE(plain.status == ZELOS_OK);
+  REQUIRE(sum.status == ZELOS_OK);
+  Opened plain_model(kFamily, plain.state), model(kFamily, sum.state);
+  CHECK(rms(model) < 0.3 * rms(plain_model));
+  // The stored hyperparameters, put into the dense equations, give the same mean and variance.
+  const State::Array& length = sum.state.array("length_scales");
+  const State::Array& amplitude = sum.state.array("amplitudes");
+  const auto groups = nlohmann::json::parse(sum.state.settings).at("groups");
+  for (size_t g = 0; g < 2; ++g) {
+    const auto o = groups[g].at("outputs")[0].get<Eigen::Index>();
+    const auto kernel = [&](const RowMatrix& a, const RowMatrix& b) {
+      Eigen::MatrixXd c = Eigen::MatrixXd::Zero(a.rows(), b.rows());
+      const std::vector<std::vector<int>> inputs{{0, 1}, {2, 3}, {0, 1, 2, 3}};
+      for (size_t t = 0; t < 3; ++t) {
+        const auto d = static_cast<Eigen::Index>(inputs[t].size());
+        RowMatrix pa(a.rows(), d), pb(b.rows(), d);
+        Eigen::VectorXd l(d);
+        for (Eigen::Index j = 0; j < d; ++j) {
+          pa.col(j) = a.col(inputs[t][static_cast<size_t>(j)]);
+          pb.col(j) = b.col(inputs[t][static_cast<size_t>(j)]);
+          l[j] = length.data[(3 * g + t) * 4 + static_cast<size_t>(inputs[t][static_cast<size_t>(j)])];
+        }
+        c += amplitude.data[3 * g + t] * correlations(Correlation::kSquaredExponential, pa, pb, l);
+      }
+      return c;
+    };
+    const double noise = groups[g].at("noise_to_signal").get<double>();
+    const Dense dense(kernel(x, x) + noise * Eigen::MatrixXd::Identity(200, 200), quadratic_trend(x), y.col(o));
+    const Eigen::MatrixXd k = kernel(queries, x), own = kernel(queries, queries), h = quadratic_trend(queries);
+    const Eigen::MatrixXd r = h.transpose() - dense.h.transpose() * dense.inverse * k.transpose();
+    const Eigen::VectorXd mean = h * dense.trend + k * dense.weights;
+    for (Eigen::Index i = 0; i < 10; ++i) {
+      CHECK(model.predict(queries.row(i))[o] == Approx(mean[i]).epsilon(1e-6));
+      Eigen::VectorXd variance;
+      REQUIRE(model.variance(queries.row(i), variance) == ZELOS_OK);
+      const double ratio = own(i, i) - k.row(i) * dense.inverse * k.row(i).transpose() +
+                           r.col(i).dot(dense.normal.ldlt().solve(r.col(i)));
+      CHECK(variance[o] == Approx(dense.signal[0] * ratio).epsilon(1e-2).margin(1e-6 * dense.signal[0]));
+    }
+  }
+  for (Eigen::Index i = 0; i < 5; ++i) {
+    const RowMatrix exact = model.jacobian(queries.row(i)), numeric = numeric_jacobian(model, queries.row(i), 1e-3);
+    for (Eigen::Index o = 0; o < 2; ++o) CHECK((exact.row(o) - numeric.row(o)).norm() < 1e-6 * exact.row(o).norm());
+  }
+}
+
+TEST_CASE("gaussian_process: terms that are not lists of inputs are refused", "[family][gaussian_process]") {
+  const RowMatrix x = random_points(40, 2, 23);
+  const RowMatrix y = apply(x, 1, [](const Eigen::VectorXd& p, double* v) { v[0] = p[0]; });
+  for (const char* terms : {"[0, 1]", "[[0], [2]]", "[[0, 0], [1]]", "[[0]]", "[[]]", "[[0.5, 1]]"}) {
+    const Trained refused = train(kFamily, x, y, {std::string(R"({"terms": )") + terms + "}"});
+    CHECK(refused.status == ZELOS_E_ARGUMENT);
+    CHECK_THAT(refused.message, Contains("'terms'"));
+  }
+}
+
 TEST_CASE("gaussian_process: leave-one-out errors against refits", "[family][gaussian_process]") {
   const RowMatrix x = random_points(40, 2, 2);
   const Eigen::MatrixXd y = apply(x, 1, [](const Eigen::VectorXd& p, double* v) { v[0] = std::sin(3 * p[0] + p[1]); });
   Eigen::Vector3d theta(0.0, 0.4, -7.0);
-  zelos::family::Likelihood likelihood(Correlation::kMatern52, x, quadratic_trend(x), y);
+  zelos::family::Likelihood likelihood(Correlation::kMatern52, KernelTerms::single(2), x, quadratic_trend(x), y);
   const Eigen::VectorXd length = theta.head(2).array().exp();
   double sum = 0.0;
   for (Eigen::Index i = 0; i < 40; ++i) {

@@ -201,7 +201,10 @@ TEST_CASE("a spec that can't be trained is refused where it is wrong", "[trainin
       {"replaces: H0", "replaces: H00", {"theta", "H00"}},
       {"gaussian_process, params: {max_iterations: 20",
        "gaussian_process, params: {max_iteration: 20",
-       {"max_iteration"}}};
+       {"max_iteration"}},
+      {"gaussian_process, params: {max_iterations: 20",
+       "gaussian_process, params: {terms: [[ombh], [H0]], max_iterations: 20",
+       {"'ombh'", "none of its features"}}};
   for (const Case& c : cases) {
     CAPTURE(c.from, c.to);
     const std::string message = training_failure(replaced(toy::kSpec, c.from, c.to), [](toy::Runs&) {});
@@ -213,6 +216,29 @@ TEST_CASE("a spec that can't be trained is refused where it is wrong", "[trainin
                        toy::train(replaced(toy::kSmallSpec, "type: polynomial", "type: wavelet"), 40, folder / "a.h5");
                      }),
              Catch::Contains("wavelet"));
+}
+
+TEST_CASE("params that name features are those that give their positions", "[training]") {
+  const std::string spec = replaced(toy::kSmallSpec, "{type: polynomial, params: {degree: 4, variance: posterior}}",
+                                    "{type: gaussian_process, params: {terms: TERMS}}");
+  const toy::TemporaryFolder folder;
+  const zelos::Spec named = zelos::parse_spec(replaced(spec, "TERMS", "[[logA], [omch2]]"), "toy.yaml");
+  const zelos::Spec placed = zelos::parse_spec(replaced(spec, "TERMS", "[[1], [0]]"), "toy.yaml");
+  const toy::Runs runs(named, 40);
+  zelos::train(named, runs.view, folder / "named.h5", {});
+  zelos::train(placed, runs.view, folder / "placed.h5", {});
+  const auto arrays = [&](const char* file) { return zelos::artifact::read(folder / file).contents.arrays; };
+  const auto a = arrays("named.h5"), b = arrays("placed.h5");
+  REQUIRE(a.size() == b.size());
+  int terms = 0;
+  for (const auto& [name, array] : a) {
+    CAPTURE(name);
+    CHECK(std::equal(array.data.begin(), array.data.end(), b.at(name).data.begin()));
+    if (name.find("/model/terms") == std::string::npos) continue;
+    ++terms;
+    CHECK(std::vector<double>(array.data.begin(), array.data.begin() + 4) == std::vector<double>{0, 1, 1, 0});
+  }
+  CHECK(terms == 2);
 }
 
 TEST_CASE("accuracy is attached without changing an answer", "[training]") {

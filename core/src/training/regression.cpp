@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "training/regression.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -114,6 +115,28 @@ Eigen::MatrixXd FeatureTable::columns(const std::vector<std::string>& names) con
   return x;
 }
 
+/// The family's params with names of inputs, which may stand in lists of lists, replaced by their positions.
+json with_positions(const std::string& who, json params, const std::vector<std::string>& inputs) {
+  for (auto& [key, value] : params.items()) {
+    if (!value.is_array()) continue;
+    for (json& list : value) {
+      if (!list.is_array()) continue;
+      for (json& entry : list) {
+        if (!entry.is_string()) continue;
+        const auto name = entry.get<std::string>();
+        const auto at = std::find(inputs.begin(), inputs.end(), name);
+        if (at == inputs.end()) {
+          throw Error(ZELOS_E_ARGUMENT, who + ": emulator_fn params: " + key + ": '" + name +
+                                            "' is none of its features" + did_you_mean(name, inputs) + " (they are " +
+                                            join(inputs, ", ") + ")");
+        }
+        entry = at - inputs.begin();
+      }
+    }
+  }
+  return params;
+}
+
 json RegressionRunner::fit(const std::string& title, const EmulatorFunction& function, const FeatureTable& features,
                            const std::vector<std::string>& inputs, const Eigen::MatrixXd& y,
                            const Eigen::VectorXd& negligible, const std::string& path, artifact::Contents* contents) {
@@ -130,7 +153,7 @@ json RegressionRunner::fit(const std::string& title, const EmulatorFunction& fun
   }
   const RowMatrix x = (raw.rowwise() - center.transpose()) * scale.asDiagonal();
   const RowMatrix targets = y;
-  const std::string params = function.params.dump();
+  const std::string params = with_positions(title, function.params, inputs).dump();
 
   Sha256 digest;
   for (const std::string& text : {std::string(family.id), std::string(family.version), params, std::to_string(seed_)}) {

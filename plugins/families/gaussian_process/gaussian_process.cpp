@@ -17,6 +17,9 @@
 //   points (n, d), length_scales (G, d), group_size (G), order (m), weights (m, N)
 //   trend_index (p, d), trend_coefficients (m, P)
 //   kernel (1): 0 squared exponential, 1 Matern 5/2
+// With T terms in the kernel, T > 1 (version 1.1 of the state)
+//   terms (T, d): 1 where the term has the input, else 0; amplitudes (G, T): they add up to 1
+//   length_scales (G * T, d): 1 where the term lacks the input
 // With variance: leave_one_out those of left_out_variance.hpp; with variance: posterior
 //   signal_variance (m), and for each group factor_<g> (n (n + 1) / 2) rows of L,
 //   whitened_trend_<g> (p, n), trend_factor_<g> (p, p): see likelihood.hpp
@@ -24,6 +27,7 @@ using namespace zelos::family;
 
 namespace {
 
+constexpr double kLogAmplitude = 18.0;  // of a term relative to the first one: the search stays within
 constexpr int64_t kChunk = 256;  // points at a time: the kernel values and their slopes stay in the first-level cache
 
 struct PosteriorFactors {
@@ -32,9 +36,14 @@ struct PosteriorFactors {
   const double* trend_factor;
 };
 
+struct Term {
+  double amplitude;
+  std::vector<double> weight;  // 1 / l^2 of each input, 0 where it has no part
+};
+
 struct Group {
   int64_t first_row, rows;
-  std::vector<double> weight;  // 1 / l^2 of each input
+  std::vector<Term> terms;
 };
 
 struct Model {
@@ -56,7 +65,7 @@ struct Model {
 
 /// The scratch of one prediction, cut from the caller's workspace; cut() without one only counts.
 struct Scratch {
-  double *phi, *phi_slopes, *basis, *value, *slope, *slopes, *rows, *row_slopes, *left_out;
+  double *phi, *phi_slopes, *basis, *value, *term, *slope, *slopes, *rows, *row_slopes, *left_out;
 };
 
 int64_t kernel_length(const Model& model) {
@@ -74,6 +83,7 @@ int64_t cut(const Model& model, double* base, Scratch* out) {
   take(out->phi_slopes, model.trend.padded_terms() * d);
   take(out->basis, model.trend.workspace());
   take(out->value, kernel_length(model));
+  take(out->term, model.groups.front().terms.size() > 1 ? kernel_length(model) : 0);
   take(out->slope, kChunk);
   take(out->slopes, kChunk * d);
   take(out->rows, model.n_outputs);
@@ -84,6 +94,7 @@ int64_t cut(const Model& model, double* base, Scratch* out) {
 
 constexpr const char* kDefaults = R"({
   "kernel": "squared_exponential",
+  "terms": [],
   "trend_degree": 2,
   "groups": 4,
   "group_tolerance": 0.1,
@@ -99,6 +110,7 @@ constexpr const char* kDefaults = R"({
 
 struct Params {
   Correlation kind;
+  KernelTerms terms;
   int trend_degree, groups, hyper_points, starts, max_iterations;
   bool automatic;
   VarianceKind variance;
@@ -107,7 +119,30 @@ struct Params {
   std::string text;
 };
 
-Params parse(const char* params_json, int64_t n_outputs) {
+/// "terms": [[0, 1], [2, 3], [0, 1, 2, 3]]; one over all inputs if empty.
+KernelTerms parse_terms(const nlohmann::json& json, int64_t n_inputs) {
+  constexpr const char* kExpected = "a list of lists of different inputs, each a name or a position, which have a part";
+  if (json.at("terms").empty()) return KernelTerms::single(n_inputs);
+  std::vector<std::vector<int64_t>> terms;
+  std::vector<char> seen(static_cast<size_t>(n_inputs), 0);
+  for (const nlohmann::json& list : json.at("terms")) {
+    require_param(list.is_array() && !list.empty(), json, "terms", kExpected);
+    std::vector<int64_t> term;
+    for (const nlohmann::json& input : list) {
+      require_param(input.is_number_integer(), json, "terms", kExpected);
+      const auto j = input.get<int64_t>();
+      require_param(j >= 0 && j < n_inputs && std::find(term.begin(), term.end(), j) == term.end(), json, "terms",
+                    kExpected);
+      term.push_back(j);
+      seen[static_cast<size_t>(j)] = 1;
+    }
+    terms.push_back(std::move(term));
+  }
+  require_param(std::find(seen.begin(), seen.end(), 0) == seen.end(), json, "terms", kExpected);
+  return KernelTerms(std::move(terms));
+}
+
+Params parse(const char* params_json, int64_t n_inputs, int64_t n_outputs) {
   // "groups" may be "auto" as well as a number: it is taken out before the types are compared.
   nlohmann::json given = nlohmann::json::parse(params_json == nullptr ? "{}" : params_json);
   nlohmann::json groups;
@@ -120,6 +155,7 @@ Params parse(const char* params_json, int64_t n_outputs) {
   if (given_groups) json["groups"] = groups;
   groups = json.at("groups");
   Params p;
+  p.terms = parse_terms(json, n_inputs);
   const std::string kernel = json.at("kernel").get<std::string>();
   require_param(kernel == "squared_exponential" || kernel == "matern52", json, "kernel",
                 "\"squared_exponential\" or \"matern52\"");
@@ -163,7 +199,7 @@ std::vector<int64_t> random_subset(int64_t n, int64_t k, uint64_t seed) {
 class Training {
  public:
   Training(const zelos_training_set& set, const zelos_train_options& options)
-      : set_(set), options_(options), params_(parse(options.params_json, set.n_outputs)) {
+      : set_(set), options_(options), params_(parse(options.params_json, set.n_inputs, set.n_outputs)) {
     const int64_t d = set.n_inputs;
     trend_ = LegendreBasis(index_set(static_cast<int>(d), params_.trend_degree,
                                      std::vector<double>(static_cast<size_t>(d), 1.0), 1.0, 100000));
@@ -186,10 +222,15 @@ class Training {
       y_hyper_.row(row) = y_.row(subset[i]);
       h_hyper_.row(row) = h_.row(subset[i]);
     }
-    lower_.setConstant(d + 1, std::log(params_.length[0]));
-    upper_.setConstant(d + 1, std::log(params_.length[1]));
-    lower_[d] = std::log(params_.noise[0]);
-    upper_[d] = std::log(params_.noise[1]);
+    const KernelTerms& terms = params_.terms;
+    lower_.setConstant(terms.n_theta(), std::log(params_.length[0]));
+    upper_.setConstant(terms.n_theta(), std::log(params_.length[1]));
+    for (int64_t t = 1; t < terms.count(); ++t) {
+      lower_[terms.amplitude(t)] = -kLogAmplitude;
+      upper_[terms.amplitude(t)] = kLogAmplitude;
+    }
+    lower_[terms.noise()] = std::log(params_.noise[0]);
+    upper_[terms.noise()] = std::log(params_.noise[1]);
     mark_ = fingerprint(set, params_.text, options.seed);
   }
 
@@ -197,7 +238,7 @@ class Training {
     const int64_t m = set_.n_outputs;
     // Rows 0 .. m-1: each output on its own (auto only); rows m ..: the groups. done, theta, value,
     // gradient norm, evaluations, converged.
-    search_.setZero(2 * m, set_.n_inputs + 6);
+    search_.setZero(2 * m, params_.terms.n_theta() + 5);
     if (options_.resume != nullptr) resume();
     if (params_.automatic) {
       search_rows(0, m, 0.0, 0.6,
@@ -214,16 +255,21 @@ class Training {
 
  private:
   Eigen::VectorXd starting_point() const {
-    const int64_t d = set_.n_inputs;
-    Eigen::VectorXd start = Eigen::VectorXd::Constant(d + 1, std::log(2.5));
-    start[d] = std::log(1e-6);
+    const KernelTerms& terms = params_.terms;
+    Eigen::VectorXd start = Eigen::VectorXd::Constant(terms.n_theta(), std::log(2.5));
+    for (int64_t t = 1; t < terms.count(); ++t) {
+      // A term over all inputs is what the others leave.
+      const bool all = static_cast<int64_t>(terms.inputs[static_cast<size_t>(t)].size()) == set_.n_inputs;
+      start[terms.amplitude(t)] = all ? -6.0 : 0.0;
+    }
+    start[terms.noise()] = std::log(1e-6);
     return start;
   }
 
-  Eigen::VectorXd theta(int64_t row) const { return search_.row(row).segment(1, set_.n_inputs + 1); }
+  Eigen::VectorXd theta(int64_t row) const { return search_.row(row).segment(1, params_.terms.n_theta()); }
 
   Minimum find(const std::vector<int64_t>& outputs, const Eigen::VectorXd& start, int64_t stream) const {
-    Likelihood likelihood(params_.kind, x_hyper_, h_hyper_, select_columns(y_hyper_, outputs));
+    Likelihood likelihood(params_.kind, params_.terms, x_hyper_, h_hyper_, select_columns(y_hyper_, outputs));
     std::mt19937_64 random(options_.seed + 0x9e3779b97f4a7c15u * static_cast<uint64_t>(stream + 1));
     Minimum best;
     for (int s = 0; s < params_.starts; ++s) {
@@ -243,7 +289,7 @@ class Training {
   }
 
   void store(RowMatrix& found, int64_t row, const Minimum& best) const {
-    found.row(row).segment(1, set_.n_inputs + 1) = best.x;
+    found.row(row).segment(1, params_.terms.n_theta()) = best.x;
     found.row(row).tail(4) << best.value, best.gradient_norm, best.evaluations, best.converged ? 1.0 : 0.0;
   }
 
@@ -260,7 +306,7 @@ class Training {
     // The shared optimum replaces the centre's own values only if it predicts the left-out points
     // better.
     const Minimum shared = find(outputs, theta(centre), g);
-    Likelihood likelihood(params_.kind, x_hyper_, h_hyper_, select_columns(y_hyper_, outputs));
+    Likelihood likelihood(params_.kind, params_.terms, x_hyper_, h_hyper_, select_columns(y_hyper_, outputs));
     const auto loss = [&](const Eigen::VectorXd& t) {
       const Eigen::VectorXd error = likelihood.leave_one_out(t);
       double sum = 0.0;
@@ -286,7 +332,7 @@ class Training {
     run_tasks(
         all, options_.n_threads,
         [&](int64_t c) {
-          Likelihood likelihood(params_.kind, x_hyper_, h_hyper_, y_hyper_);
+          Likelihood likelihood(params_.kind, params_.terms, x_hyper_, h_hyper_, y_hyper_);
           error.col(c) = likelihood.leave_one_out(theta(c));
         },
         [](int64_t) { return true; });
@@ -397,7 +443,7 @@ class Training {
         tasks, options_.n_threads,
         [&](int64_t task) {
           const auto g = static_cast<size_t>(task);
-          Likelihood likelihood(params_.kind, x_, h_, select_columns(y_, groups_[g]));
+          Likelihood likelihood(params_.kind, params_.terms, x_, h_, select_columns(y_, groups_[g]));
           const Likelihood::Fit fit = likelihood.fit(theta(m + task));
           for (size_t i = 0; i < groups_[g].size(); ++i) {
             const auto column = static_cast<Eigen::Index>(i);
@@ -426,26 +472,39 @@ class Training {
     const int64_t m = set_.n_outputs;
     const int64_t d = set_.n_inputs;
     const auto n_groups = static_cast<Eigen::Index>(groups_.size());
-    RowMatrix length_scales(n_groups, d);
+    const KernelTerms& terms = params_.terms;
+    const int64_t n_terms = terms.count(), noise_at = 1 + terms.noise();
+    RowMatrix length_scales = RowMatrix::Ones(n_groups * n_terms, d);
+    RowMatrix amplitudes(n_groups, n_terms), term_inputs = RowMatrix::Zero(n_terms, d);
+    for (int64_t t = 0; t < n_terms; ++t) {
+      for (const int64_t j : terms.inputs[static_cast<size_t>(t)]) term_inputs(t, j) = 1.0;
+    }
     Eigen::VectorXd group_size(n_groups);
     nlohmann::json list = nlohmann::json::array();
     std::vector<nlohmann::json> outputs(static_cast<size_t>(m));
     for (Eigen::Index g = 0; g < n_groups; ++g) {
       const Eigen::VectorXd row = search_.row(m + g);
-      length_scales.row(g) = row.segment(1, d).array().exp();
+      for (int64_t t = 0; t < n_terms; ++t) {
+        const std::vector<int64_t>& inputs = terms.inputs[static_cast<size_t>(t)];
+        for (size_t k = 0; k < inputs.size(); ++k) {
+          length_scales(g * n_terms + t, inputs[k]) =
+              std::exp(row[1 + terms.first_length(t) + static_cast<int64_t>(k)]);
+        }
+      }
+      amplitudes.row(g) = terms.amplitudes(row.segment(1, terms.n_theta())).transpose();
       group_size[g] = static_cast<double>(groups_[static_cast<size_t>(g)].size());
-      const double noise = std::exp(row[d + 1]);
+      const double noise = std::exp(row[noise_at]);
       list.push_back({{"outputs", groups_[static_cast<size_t>(g)]},
                       {"noise_to_signal", noise},
-                      {"negative_log_likelihood", row[d + 2]},
-                      {"gradient_norm", row[d + 3]},
-                      {"evaluations", static_cast<int>(row[d + 4])},
-                      {"converged", row[d + 5] != 0.0}});
+                      {"negative_log_likelihood", row[noise_at + 1]},
+                      {"gradient_norm", row[noise_at + 2]},
+                      {"evaluations", static_cast<int>(row[noise_at + 3])},
+                      {"converged", row[noise_at + 4] != 0.0}});
       for (const int64_t o : groups_[static_cast<size_t>(g)]) {
         outputs[static_cast<size_t>(o)] = {{"group", g},
                                            {"noise_variance", noise * signal_[o]},
-                                           {"gradient_norm", row[d + 3]},
-                                           {"converged", row[d + 5] != 0.0}};
+                                           {"gradient_norm", row[noise_at + 2]},
+                                           {"converged", row[noise_at + 4] != 0.0}};
       }
     }
     const Eigen::VectorXd kernel = Eigen::VectorXd::Constant(1, static_cast<double>(params_.kind));
@@ -459,6 +518,10 @@ class Training {
     builder.add("trend_index", trend_index);
     builder.add("trend_coefficients", trend_coefficients_);
     builder.add("kernel", kernel);
+    if (n_terms > 1) {
+      builder.add("terms", term_inputs);
+      builder.add("amplitudes", amplitudes);
+    }
     LeftOutVariance::Fit left_out;
     if (params_.variance == VarianceKind::kPosterior) builder.add("signal_variance", signal_);
     if (params_.variance == VarianceKind::kLeaveOneOut) {
@@ -518,9 +581,19 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
     const int64_t d = model->n_inputs();
     const int64_t m = model->n_outputs;
     expect(points.cols() == d && points.rows() >= 1, "points", "should have one column per input");
+    RowMatrix terms = RowMatrix::Ones(1, d), amplitudes = RowMatrix::Ones(group_size.size(), 1);
+    if (has_array(*state, "terms")) {
+      terms = matrix(*state, "terms");
+      amplitudes = matrix(*state, "amplitudes");
+    }
+    expect(terms.rows() >= 1 && terms.cols() == d && ((terms.array() == 0.0) || (terms.array() == 1.0)).all(), "terms",
+           "should have one column per input, of 0 and 1");
+    expect(
+        amplitudes.rows() == group_size.size() && amplitudes.cols() == terms.rows() && (amplitudes.array() > 0.0).all(),
+        "amplitudes", "should have one row per group, one column per term, and be positive");
     expect(length_scales.cols() == d && length_scales.rows() >= 1, "length_scales", "should have one column per input");
     expect((length_scales.array() > 0.0).all(), "length_scales", "should be positive");
-    expect(group_size.size() == length_scales.rows(), "group_size", "should have one entry per group");
+    expect(group_size.size() * terms.rows() == length_scales.rows(), "group_size", "should have one entry per group");
     expect(order.size() == m && m >= 1, "order", "should have one entry per output");
     expect(weights.cols() == model->n_padded, "weights", "should have one column per point, padded to 8");
     expect(trend_coefficients.rows() == m && trend_coefficients.cols() == model->trend.padded_terms(),
@@ -543,7 +616,13 @@ zelos_status open(const zelos_host*, const zelos_state* state, zelos_model** out
                         group_size[g] == std::floor(group_size[g]);
       expect(good, "group_size", "should hold positive integers that add up to the number of outputs");
       Group group{row, static_cast<int64_t>(group_size[g]), {}};
-      for (int64_t j = 0; j < d; ++j) group.weight.push_back(std::pow(length_scales(g, j), -2));
+      for (Eigen::Index t = 0; t < terms.rows(); ++t) {
+        Term term{amplitudes(g, t), {}};
+        for (int64_t j = 0; j < d; ++j) {
+          term.weight.push_back(terms(t, j) * std::pow(length_scales(g * terms.rows() + t, j), -2));
+        }
+        group.terms.push_back(std::move(term));
+      }
       row += group.rows;
       model->groups.push_back(std::move(group));
     }
@@ -586,10 +665,29 @@ size_t workspace_bytes(const zelos_model* handle) {
   return sizeof(double) * static_cast<size_t>(cut(*from_handle<Model>(handle), nullptr, &unused));
 }
 
+/// The first term stands in `sum` already.
+void add_scaled(const Term& term, bool first, int64_t n, const double* value, double* sum) {
+  if (!first) {
+    for (int64_t k = 0; k < n; ++k) sum[k] += term.amplitude * value[k];
+  } else if (term.amplitude != 1.0) {
+    for (int64_t k = 0; k < n; ++k) sum[k] *= term.amplitude;
+  }
+}
+
+/// value[n]: the kernel between x and points i .. i + n - 1, summed over the group's terms.
+void correlate(const Model& model, const Group& group, int64_t i, int64_t n, const double* x, double* value,
+               double* term_value) {
+  for (const Term& term : group.terms) {
+    const bool first = &term == &group.terms.front();
+    vector_kernels().correlate(model.kind, model.points.data() + i, model.n_padded, n, x, term.weight.data(),
+                               model.n_inputs(), first ? value : term_value, nullptr);
+    add_scaled(term, first, n, term_value, value);
+  }
+}
+
 zelos_status predict(const zelos_model* handle, const double* x, double* y, void* workspace, zelos_error*) {
   const Model& model = *from_handle<Model>(handle);
   const VectorKernels& kernels = vector_kernels();
-  const int64_t d = model.n_inputs();
   const int64_t terms = model.trend.padded_terms();
   Scratch s;
   cut(model, static_cast<double*>(workspace), &s);
@@ -600,8 +698,7 @@ zelos_status predict(const zelos_model* handle, const double* x, double* y, void
   for (const Group& group : model.groups) {
     for (int64_t i = 0; i < model.n_padded; i += kChunk) {
       const int64_t n = std::min(kChunk, model.n_padded - i);
-      kernels.correlate(model.kind, model.points.data() + i, model.n_padded, n, x, group.weight.data(), d, s.value,
-                        nullptr);
+      correlate(model, group, i, n, x, s.value, s.term);
       kernels.multiply_add(model.weights + group.first_row * model.n_padded + i, model.n_padded, group.rows, s.value,
                            kChunk, 1, n, s.rows + group.first_row, 1, 1);
     }
@@ -631,9 +728,16 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
       const int64_t n = std::min(kChunk, model.n_padded - i);
       const double* points = model.points.data() + i;
       const double* weights = model.weights + group.first_row * model.n_padded + i;
-      kernels.correlate(model.kind, points, model.n_padded, n, x, group.weight.data(), d, s.value, s.slope);
-      for (int64_t j = 0; j < d; ++j) {
-        kernels.slope_along(s.slope, points + j * model.n_padded, n, x[j], s.slopes + j * kChunk);
+      for (const Term& term : group.terms) {
+        const bool first = &term == &group.terms.front();
+        double* value = first ? s.value : s.term;
+        kernels.correlate(model.kind, points, model.n_padded, n, x, term.weight.data(), d, value, s.slope);
+        add_scaled(term, first, n, value, s.value);
+        for (int64_t j = 0; j < d; ++j) {
+          const double factor = term.amplitude * term.weight[static_cast<size_t>(j)];
+          if (factor == 0.0 && !first) continue;
+          kernels.slope_along(s.slope, points + j * model.n_padded, n, x[j], factor, !first, s.slopes + j * kChunk);
+        }
       }
       kernels.multiply_add(weights, model.n_padded, group.rows, s.value, kChunk, 1, n, s.rows + group.first_row, 1, 1);
       kernels.multiply_add(weights, model.n_padded, group.rows, s.slopes, kChunk, d, n,
@@ -643,7 +747,7 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
       const int64_t o = model.order[static_cast<size_t>(r)];
       y[o] += s.rows[r];
       for (int64_t j = 0; j < d; ++j) {
-        jacobian[o * d + j] += s.row_slopes[r * d + j] * group.weight[static_cast<size_t>(j)];
+        jacobian[o * d + j] += s.row_slopes[r * d + j];
       }
     }
   }
@@ -654,14 +758,12 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
 // trend's part included.
 void posterior_variance(const Model& model, const double* x, double* variance, const Scratch& s) {
   const VectorKernels& kernels = vector_kernels();
-  const int64_t d = model.n_inputs();
   const int64_t p = model.trend.terms();
   model.trend.evaluate(x, s.phi, s.basis);
   for (size_t g = 0; g < model.groups.size(); ++g) {
     const Group& group = model.groups[g];
     const PosteriorFactors& stored = model.posterior[g];
-    kernels.correlate(model.kind, model.points.data(), model.n_padded, model.n_padded, x, group.weight.data(), d,
-                      s.value, nullptr);
+    correlate(model, group, 0, model.n_padded, x, s.value, s.term);
     double* v = s.value;
     const double* row = stored.factor;
     for (int64_t i = 0; i < model.n; row += ++i) v[i] = (v[i] - kernels.dot(row, v, i)) / row[i];
@@ -722,7 +824,7 @@ const void* get_extension(const char* id) {
 extern "C" const zelos_family* zelos_family_gaussian_process(void) {
   static const zelos_family kFamily = {sizeof(zelos_family),
                                        "gaussian_process",
-                                       "1.0.0",
+                                       "1.1.0",
                                        "Gaussian processes with a polynomial trend and one length scale per input",
                                        open,
                                        close,

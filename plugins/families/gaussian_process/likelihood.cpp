@@ -2,32 +2,64 @@
 #include "likelihood.hpp"
 
 #include <limits>
+#include <numeric>
 
 namespace zelos::family {
 
-Likelihood::Likelihood(Correlation kind, RowMatrix x, Eigen::MatrixXd trend, Eigen::MatrixXd y)
-    : kind_(kind), x_(std::move(x)), h_(std::move(trend)), y_(std::move(y)) {
-  const Eigen::Index n = x_.rows();
-  const Eigen::Index rows = padded(n);
-  scaled_.setZero(rows, x_.cols());
-  c_.resize(rows, n);
-  slope_.resize(rows, n);
+KernelTerms KernelTerms::single(int64_t d) {
+  std::vector<int64_t> all(static_cast<size_t>(d));
+  std::iota(all.begin(), all.end(), 0);
+  return KernelTerms({all});
+}
+
+int64_t KernelTerms::first_length(int64_t t) const {
+  int64_t at = 0;
+  for (int64_t i = 0; i < t; ++i) at += static_cast<int64_t>(inputs[static_cast<size_t>(i)].size());
+  return at;
+}
+
+Eigen::VectorXd KernelTerms::amplitudes(const Eigen::VectorXd& theta) const {
+  Eigen::VectorXd a = Eigen::VectorXd::Ones(count());
+  for (int64_t t = 1; t < count(); ++t) a[t] = std::exp(theta[amplitude(t)]);
+  return a / a.sum();
+}
+
+Likelihood::Likelihood(Correlation kind, KernelTerms terms, const RowMatrix& x, Eigen::MatrixXd trend,
+                       Eigen::MatrixXd y)
+    : kind_(kind), layout_(std::move(terms)), n_(x.rows()), h_(std::move(trend)), y_(std::move(y)) {
+  const Eigen::Index rows = padded(n_);
+  for (const std::vector<int64_t>& inputs : layout_.inputs) {
+    const auto d = static_cast<Eigen::Index>(inputs.size());
+    Term term{Eigen::MatrixXd(n_, d), Eigen::MatrixXd::Zero(rows, d), Eigen::MatrixXd(rows, n_),
+              Eigen::MatrixXd(rows, n_)};
+    for (Eigen::Index j = 0; j < d; ++j) term.x.col(j) = x.col(inputs[static_cast<size_t>(j)]);
+    terms_.push_back(std::move(term));
+  }
 }
 
 bool Likelihood::factorise(const Eigen::VectorXd& theta) {
-  const Eigen::Index n = x_.rows();
-  const Eigen::Index d = x_.cols();
-  for (Eigen::Index j = 0; j < d; ++j) scaled_.col(j).head(n) = x_.col(j) * std::exp(-theta[j]);
-  const RowMatrix points = scaled_.topRows(n);
-  const Eigen::VectorXd ones = Eigen::VectorXd::Ones(d);
-  for (Eigen::Index i = 0; i < n; ++i) {
-    const Eigen::Index first = i / kLane * kLane;
-    vector_kernels().correlate(kind_, scaled_.data() + first, scaled_.rows(), scaled_.rows() - first,
-                               points.row(i).data(), ones.data(), d, c_.col(i).data() + first,
-                               slope_.col(i).data() + first);
+  const Eigen::Index n = n_;
+  const Eigen::VectorXd amplitudes = layout_.amplitudes(theta);
+  for (int64_t t = 0; t < layout_.count(); ++t) {
+    Term& term = terms_[static_cast<size_t>(t)];
+    const Eigen::Index d = term.x.cols(), first_length = layout_.first_length(t);
+    for (Eigen::Index j = 0; j < d; ++j)
+      term.scaled.col(j).head(n) = term.x.col(j) * std::exp(-theta[first_length + j]);
+    const RowMatrix points = term.scaled.topRows(n);
+    const Eigen::VectorXd ones = Eigen::VectorXd::Ones(d);
+    for (Eigen::Index i = 0; i < n; ++i) {
+      const Eigen::Index first = i / kLane * kLane;
+      vector_kernels().correlate(kind_, term.scaled.data() + first, term.scaled.rows(), term.scaled.rows() - first,
+                                 points.row(i).data(), ones.data(), d, term.value.col(i).data() + first,
+                                 term.slope.col(i).data() + first);
+    }
+    if (t == 0) {
+      factor_ = amplitudes[0] * term.value.topRows(n);
+    } else {
+      factor_.triangularView<Eigen::Lower>() += amplitudes[t] * term.value.topRows(n);
+    }
   }
-  factor_ = c_.topRows(n);
-  factor_.diagonal().array() += std::exp(theta[d]);
+  factor_.diagonal().array() += std::exp(theta[layout_.noise()]);
   Eigen::Ref<Eigen::MatrixXd> in_place(factor_);
   const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> llt(in_place);
   if (llt.info() != Eigen::Success || !(factor_.diagonal().minCoeff() > 0.0)) return false;
@@ -73,8 +105,7 @@ void Likelihood::invert() {
 }
 
 double Likelihood::operator()(const Eigen::VectorXd& theta, Eigen::VectorXd& gradient) {
-  const Eigen::Index n = x_.rows();
-  const Eigen::Index d = x_.cols();
+  const Eigen::Index n = n_;
   const double m = static_cast<double>(y_.cols());
   const double scale = 0.5 / (static_cast<double>(n) * m);
   gradient.setZero(theta.size());
@@ -89,18 +120,32 @@ double Likelihood::operator()(const Eigen::VectorXd& theta, Eigen::VectorXd& gra
   inverse_ *= m;
   const Eigen::MatrixXd unit = weights_ * signal_.cwiseInverse().cwiseSqrt().asDiagonal();
   inverse_.selfadjointView<Eigen::Lower>().rankUpdate(unit, -1.0);
-  gradient[d] = scale * std::exp(theta[d]) * inverse_.trace();
-  // dC_ij / d log l_k = -slope_ij (u_ik - u_jk)^2: with Z = -W * slope, sum_ij Z_ij (u_ik - u_jk)^2
-  // = 2 sum_i u_ik^2 (Z 1)_i - 2 u_k^T Z u_k. The diagonal of Z drops out.
-  inverse_.triangularView<Eigen::StrictlyLower>() = inverse_.cwiseProduct(-slope_.topRows(n));
-  inverse_.diagonal().setZero();
-  Eigen::MatrixXd right(n, d + 1);
-  right.leftCols(d) = scaled_.topRows(n);
-  right.col(d).setOnes();
-  const Eigen::MatrixXd z = inverse_.selfadjointView<Eigen::Lower>() * right;
-  for (Eigen::Index k = 0; k < d; ++k) {
-    gradient[k] = 2.0 * scale * (right.col(k).cwiseAbs2().dot(z.col(d)) - right.col(k).dot(z.col(k)));
+  gradient[layout_.noise()] = scale * std::exp(theta[layout_.noise()]) * inverse_.trace();
+  const Eigen::VectorXd amplitudes = layout_.amplitudes(theta);
+  Eigen::VectorXd sums = Eigen::VectorXd::Zero(layout_.count());  // of W_ij k_ij, term by term
+  for (int64_t t = 0; t < layout_.count(); ++t) {
+    const Term& term = terms_[static_cast<size_t>(t)];
+    if (layout_.count() > 1) {
+      const Eigen::MatrixXd product = inverse_.cwiseProduct(term.value.topRows(n));
+      sums[t] = 2.0 * product.triangularView<Eigen::StrictlyLower>().toDenseMatrix().sum() + product.trace();
+    }
+    // dC_ij / d log l_k = -a slope_ij (u_ik - u_jk)^2: with Z = -a W * slope, sum_ij Z_ij (u_ik - u_jk)^2
+    // = 2 sum_i u_ik^2 (Z 1)_i - 2 u_k^T Z u_k. The diagonal of Z drops out.
+    Eigen::MatrixXd z_lower = Eigen::MatrixXd::Zero(n, n);
+    z_lower.triangularView<Eigen::StrictlyLower>() = inverse_.cwiseProduct(-amplitudes[t] * term.slope.topRows(n));
+    const Eigen::Index d = term.x.cols();
+    Eigen::MatrixXd right(n, d + 1);
+    right.leftCols(d) = term.scaled.topRows(n);
+    right.col(d).setOnes();
+    const Eigen::MatrixXd z = z_lower.selfadjointView<Eigen::Lower>() * right;
+    for (Eigen::Index k = 0; k < d; ++k) {
+      gradient[layout_.first_length(t) + k] =
+          2.0 * scale * (right.col(k).cwiseAbs2().dot(z.col(d)) - right.col(k).dot(z.col(k)));
+    }
   }
+  const double mean = amplitudes.dot(sums);
+  for (int64_t t = 1; t < layout_.count(); ++t)
+    gradient[layout_.amplitude(t)] = scale * amplitudes[t] * (sums[t] - mean);
   if (!gradient.allFinite()) {
     gradient.setZero();
     return 1e6;
@@ -110,7 +155,7 @@ double Likelihood::operator()(const Eigen::VectorXd& theta, Eigen::VectorXd& gra
 
 Eigen::VectorXd Likelihood::leave_one_out(const Eigen::VectorXd& theta) {
   if (!factorise(theta)) return Eigen::VectorXd::Constant(y_.cols(), std::numeric_limits<double>::infinity());
-  return left_out_errors().colwise().squaredNorm().transpose() / static_cast<double>(x_.rows());
+  return left_out_errors().colwise().squaredNorm().transpose() / static_cast<double>(n_);
 }
 
 Eigen::MatrixXd Likelihood::left_out_errors() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <Eigen/Dense>
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -87,6 +88,11 @@ inline const zelos_array& find_array(const zelos_state& state, const char* name,
     return array;
   }
   throw Error(ZELOS_E_FORMAT, std::string("stored state has no array '") + name + "'");
+}
+
+inline bool has_array(const zelos_state& state, const char* name) {
+  return std::any_of(state.arrays, state.arrays + state.n_arrays,
+                     [&](const zelos_array& array) { return std::strcmp(array.name, name) == 0; });
 }
 
 inline ConstRowMap matrix(const zelos_state& state, const char* name) {

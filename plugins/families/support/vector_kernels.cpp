@@ -129,9 +129,11 @@ ZELOS_ALWAYS_INLINE void correlate_body(Correlation kind, const double* points, 
 }
 
 template <class Pack>
-ZELOS_ALWAYS_INLINE void slope_along_body(const double* slope, const double* p, int64_t n, double u, double* out) {
+ZELOS_ALWAYS_INLINE void slope_along_body(const double* slope, const double* p, int64_t n, double u, double factor,
+                                          bool add, double* out) {
   for (int64_t i = 0; i < n; i += lanes<Pack>) {
-    store<Pack>(out + i, load<Pack>(slope + i) * (u - load<Pack>(p + i)));
+    const Pack one = factor * load<Pack>(slope + i) * (u - load<Pack>(p + i));
+    store<Pack>(out + i, add ? load<Pack>(out + i) + one : one);
   }
 }
 
@@ -161,8 +163,9 @@ ZELOS_ALWAYS_INLINE double dot_body(const double* a, const double* b, int64_t n)
                                     const double* x, const double* weight, int64_t d, double* value, double* slope) { \
     correlate_body<Pack>(kind, points, stride, n, x, weight, d, value, slope);                                        \
   }                                                                                                                   \
-  attribute void slope_along_##suffix(const double* slope, const double* p, int64_t n, double u, double* out) {       \
-    slope_along_body<Pack>(slope, p, n, u, out);                                                                      \
+  attribute void slope_along_##suffix(const double* slope, const double* p, int64_t n, double u, double factor,       \
+                                      bool add, double* out) {                                                        \
+    slope_along_body<Pack>(slope, p, n, u, factor, add, out);                                                         \
   }                                                                                                                   \
   attribute double dot_##suffix(const double* a, const double* b, int64_t n) { return dot_body<Pack>(a, b, n); }      \
   constexpr VectorKernels kVariant_##suffix = {                                                                       \

@@ -35,8 +35,9 @@ struct VectorKernels {
   void (*correlate)(Correlation kind, const double* points, int64_t point_stride, int64_t n_padded, const double* x,
                     const double* weight, int64_t n_inputs, double* value, double* slope);
 
-  /// out[i] = slope[i] * (u - p[i]).
-  void (*slope_along)(const double* slope, const double* p, int64_t n_padded, double u, double* out);
+  /// out[i] = factor * slope[i] * (u - p[i]), added to what is there if `add`.
+  void (*slope_along)(const double* slope, const double* p, int64_t n_padded, double u, double factor, bool add,
+                      double* out);
 
   /// sum_i a[i] * b[i], i < n, any n and alignment.
   double (*dot)(const double* a, const double* b, int64_t n);

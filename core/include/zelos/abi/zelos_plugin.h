@@ -125,7 +125,8 @@ typedef zelos_status (*zelos_save_state)(void* data, const zelos_state* state, z
 typedef struct zelos_train_options {
   uint32_t struct_size;
   const char*
-      params_json;   /* the spec's `emulator_fn: params`, JSON object; unknown keys are an error (ZELOS_E_ARGUMENT) */
+      params_json;   /* the spec's `emulator_fn: params`, JSON object; unknown keys are an error (ZELOS_E_ARGUMENT). Names of inputs in
+   * lists of lists have been replaced by their positions in x. */
   uint64_t seed;     /* same seed, same data, same machine, same threads: same bytes */
   int32_t n_threads; /* >= 1 */
   const zelos_state* resume;   /* last checkpoint, or NULL; a resumed training ends in the same state */
