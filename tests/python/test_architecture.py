@@ -23,6 +23,7 @@ CORE = {
     "runtime": {"base", "artifact", "transforms", "registry", "region"},
     "training": {"base", "artifact", "transforms", "registry", "region", "runtime"},
     "spectrum": {"base"},
+    "fallback": {"base", "artifact", "registry", "region", "runtime"},
 }
 #: Public headers that a family may include: the ABI, and vector arithmetic without state or dependencies.
 FAMILY_HEADERS = ("zelos/abi/", "zelos/simd/")
@@ -114,8 +115,9 @@ def test_families_know_the_abi_alone(folder: str) -> None:
         assert not family_problems(folder, path.read_text()), path
 
 
-def test_hosts_use_public_headers() -> None:
-    for path in [*sources("plugins/hosts", ".cpp", ".hpp", ".h", ".c"), *sources("plugins/template", ".c")]:
+def test_hosts_and_fallbacks_use_public_headers() -> None:
+    hosts = sources("plugins/hosts", ".cpp", ".hpp", ".h", ".c")
+    for path in [*hosts, *sources("plugins/template", ".c"), *sources("fallback", ".cpp", ".hpp")]:
         for quoted, header in includes(path.read_text()):
             if quoted and not header.startswith("zelos/"):
                 assert (path.parent / header).is_file(), f"{path}: {header}"

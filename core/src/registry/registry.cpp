@@ -1,22 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "registry/registry.hpp"
 
-#ifndef BOOST_DLL_USE_STD_FS
-#define BOOST_DLL_USE_STD_FS
-#endif
 #include <algorithm>
-#include <boost/dll/runtime_symbol_info.hpp>
-#include <boost/dll/shared_library.hpp>
 #include <cstddef>
-#include <cstdlib>
-#include <map>
 #include <mutex>
 #include <set>
 #include <string_view>
 #include <utility>
 
 #include "base/text.hpp"
-#include "registry/elf_check.hpp"
+#include "registry/library.hpp"
 #include "zelos/error.hpp"
 
 extern "C" {
@@ -40,23 +33,6 @@ struct Known {
   const zelos_family* family;
   std::string source;
 };
-
-[[noreturn]] void refuse(const fs::path& file, const std::string& what, zelos_status status = ZELOS_E_FORMAT) {
-  throw Error(status, "plugin '" + file.string() + "': " + what);
-}
-
-/// What the plugin's own code answers; its exceptions end here.
-template <class Call>
-auto ask(const fs::path& file, const char* what, Call&& call) {
-  try {
-    return call();
-  } catch (const std::exception& e) {
-    refuse(file, std::string(what) + " threw an exception, which no function of a plugin may do: " + e.what(),
-           ZELOS_E_INTERNAL);
-  } catch (...) {
-    refuse(file, std::string(what) + " threw an exception, which no function of a plugin may do", ZELOS_E_INTERNAL);
-  }
-}
 
 void check_entry(const fs::path& file, const zelos_plugin_entry& entry) {
   if (entry.abi_major != ZELOS_PLUGIN_ABI_MAJOR) {
@@ -157,18 +133,10 @@ class Registry {
   }
 
   void load_locked(const fs::path& given) {
-    std::error_code code;
-    const fs::path file = fs::canonical(given, code);
-    if (code) refuse(given, "expected a file, found none (" + code.message() + ")", ZELOS_E_IO);
-    if (!fs::is_regular_file(file, code)) {
-      refuse(file,
-             std::string("expected a regular file, found ") +
-                 (fs::is_directory(file, code) ? "a directory" : "something else"),
-             ZELOS_E_IO);
-    }
+    const fs::path file = library_file(given);
     if (accepted_.count(file) > 0) return;
 
-    const zelos_plugin_entry& entry = open(file);
+    const auto& entry = *static_cast<const zelos_plugin_entry*>(load_symbol(file, ZELOS_PLUGIN_ENTRY_SYMBOL));
     check_entry(file, entry);
     const std::uint32_t n = ask(file, "count", [&] { return entry.count(); });
     if (n == 0 || n > kMaxFamilies) {
@@ -195,46 +163,14 @@ class Registry {
     families_.insert(families_.end(), found.begin(), found.end());
   }
 
-  /// The library is kept also when its tables turn out to be wrong: unloading code is the larger
-  /// risk.
-  const zelos_plugin_entry& open(const fs::path& file) {
-    auto at = libraries_.find(file);
-    if (at == libraries_.end()) {
-      check_shared_library(file, ZELOS_PLUGIN_ENTRY_SYMBOL);
-      try {
-        using boost::dll::load_mode::rtld_local;
-        using boost::dll::load_mode::rtld_now;
-        at = libraries_.emplace(file, boost::dll::shared_library(file, rtld_now | rtld_local)).first;
-      } catch (const std::exception& e) {
-        refuse(file, std::string("the loader refused it: ") + e.what(), ZELOS_E_IO);
-      }
-    }
-    return at->second.get<const zelos_plugin_entry>(ZELOS_PLUGIN_ENTRY_SYMBOL);
-  }
-
   void scan() {
+    SearchPath path = search_path("ZELOS_PLUGIN_PATH", "plugins");
     searched_.clear();
-    problems_.clear();
-    if (const char* path = std::getenv("ZELOS_PLUGIN_PATH")) {
-      std::string_view rest = path;
-      while (!rest.empty()) {
-        const std::size_t end = std::min(rest.find(':'), rest.size());
-        if (end > 0) scan_folder(fs::path(rest.substr(0, end)), true);
-        rest.remove_prefix(std::min(end + 1, rest.size()));
-      }
-    }
-    try {
-      scan_folder(boost::dll::this_line_location().parent_path() / "plugins", false);
-    } catch (const std::exception& e) {
-      problems_.push_back(std::string("the folder of zelos is not known: ") + e.what());
-    }
+    problems_ = std::move(path.problems);
+    for (std::size_t i = 0; i < path.folders.size(); ++i) scan_folder(path.folders[i], i < path.n_named);
   }
 
   void scan_folder(const fs::path& folder, bool named_by_user) {
-    if (!folder.is_absolute()) {
-      problems_.push_back("ZELOS_PLUGIN_PATH: expected absolute folders, found '" + folder.string() + "'");
-      return;
-    }
     searched_.push_back(folder.string());
     std::error_code code;
     std::vector<fs::path> files;
@@ -255,7 +191,6 @@ class Registry {
 
   std::mutex mutex_;
   std::vector<Known> families_;
-  std::map<fs::path, boost::dll::shared_library> libraries_;
   std::set<fs::path> accepted_;
   std::vector<std::string> searched_, problems_;
 };

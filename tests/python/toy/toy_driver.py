@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A code whose answers are formulas: the tests know the truth at every point.
 
-config:  fail_above (runs with A above it raise), die_once (a file: the first
-         run creates it and kills its process), tilt (a setting that changes the answer). The environment's
-         TOY_WAIT: seconds that every run takes.
+config:  fail_above (runs with A above it raise), die_once (a file: the first run creates it and kills its
+         process), wait (seconds that every run takes), print (a line that every run prints), tilt (a
+         setting that changes the answer).
+The environment's TOY_WAIT: seconds that every run takes. TOY_FAULT: die, hang, nan, garble (writes over every
+descriptor that it finds) or raise in every run; with TOY_FAULT_ONCE (a file) only until that exists.
+TOY_RUNS: a file to which every run adds a line.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -58,7 +62,12 @@ class Driver:
         )
 
     def run(self, params: Mapping[str, float]) -> dict[str, np.ndarray]:
-        time.sleep(float(os.environ.get("TOY_WAIT", "0")))
+        time.sleep(self.config.get("wait", float(os.environ.get("TOY_WAIT", "0"))))
+        if "TOY_RUNS" in os.environ:
+            with Path(os.environ["TOY_RUNS"]).open("a") as file:
+                file.write(f"{dict(params)}\n")
+        if "print" in self.config:
+            print(self.config["print"], flush=True)
         if "die_once" in self.config and not Path(self.config["die_once"]).exists():
             Path(self.config["die_once"]).touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -66,6 +75,7 @@ class Driver:
         if amplitude > self.config.get("fail_above", np.inf):
             raise RuntimeError(f"no convergence for A = {amplitude:.3f}")
         result = {}
+        spoilt = misbehave()
         for name, axes in self.outputs.items():
             if name == "Pk.linear":
                 k, z = axes["k"][:, None], axes["z"]
@@ -74,7 +84,28 @@ class Driver:
                 result[name] = np.array([amplitude**2, 13 + tilt])
             else:
                 result[name] = spectrum(name[3:], amplitude, tilt, axes["ell"])
+            result[name] = result[name] * spoilt
         return result
+
+
+def misbehave() -> float:
+    """What the environment asks for. Returns the factor of all numbers."""
+    fault, once = os.environ.get("TOY_FAULT", ""), os.environ.get("TOY_FAULT_ONCE", "")
+    if not fault or (once and Path(once).exists()):
+        return 1.0
+    if once:
+        Path(once).touch()
+    if fault == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fault == "hang":
+        time.sleep(600)
+    if fault == "raise":
+        raise RuntimeError("no convergence")
+    if fault == "garble":
+        for entry in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):
+                os.write(int(entry.name), b"Note: redshift beyond the table\n")
+    return np.nan if fault == "nan" else 1.0
 
 
 def power(amplitude: Any, tilt: Any, k: Any, z: Any) -> Any:
