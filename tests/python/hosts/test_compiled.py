@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""C and Fortran: the examples print what the emulator says, and the same points agree with the C++ API."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zelos
+
+from .conftest import HERE, HOSTS, INCLUDE, LINK, NAMES, TOLERANCE, Reference, need, run
+
+C_FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{INCLUDE}"]
+F_FLAGS = ["-std=f2008", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+SANITIZERS = ["-g", "-fcheck=all", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+MODULE = HOSTS / "fortran/zelos.f90"
+
+
+def compile_module(folder: Path, flags: list[str]) -> Path:
+    need("gfortran")
+    run(["gfortran", *flags, "-J", folder, "-c", MODULE, "-o", folder / "zelos.o"])
+    return folder / "zelos.o"
+
+
+def expected_example(artifact: Path) -> str:
+    """What spectra.c and spectra.f90 print, by the Python package."""
+    emulator = zelos.get_emulator(artifact)
+    point = dict(zip(NAMES, (0.0224, 0.120, 67.4, 0.054, 3.045, 0.965), strict=True))
+    cl = emulator(point, np.array([220.0]), output="Cl.tt")[0]
+    derived = emulator.derived(point)
+    outside = emulator.verdict({**point, "tau": 0.25})
+    return (
+        f"D_220 {220 * 221 / (2 * np.pi) * cl:.4f} muK^2, sigma8 {derived['sigma8']:.6f}, "
+        f"rdrag {derived['rdrag']:.4f} Mpc\noutside: {outside}\n"
+    )
+
+
+def test_c_example(artifact: Path, tmp_path: Path) -> None:
+    need("gcc")
+    run(["gcc", *C_FLAGS, HOSTS / "c/spectra.c", *LINK, "-lm", "-o", tmp_path / "spectra"])
+    assert run([tmp_path / "spectra", artifact]) == expected_example(artifact)
+
+
+def test_fortran_example(artifact: Path, tmp_path: Path) -> None:
+    objects = compile_module(tmp_path, F_FLAGS)
+    source = HOSTS / "fortran/spectra.f90"
+    run(["gfortran", *F_FLAGS, "-I", tmp_path, source, objects, *LINK, "-o", tmp_path / "spectra"])
+    assert run([tmp_path / "spectra", artifact]) == expected_example(artifact)
+
+
+def test_same_points_in_c(reference: Reference, artifact: Path, tmp_path: Path) -> None:
+    need("gcc")
+    run(["gcc", *C_FLAGS, HERE / "compare.c", *LINK, "-lm", "-o", tmp_path / "compare"])
+    assert float(run([tmp_path / "compare", artifact, reference.folder])) <= TOLERANCE
+
+
+@pytest.mark.parametrize("checks", [["-O2"], SANITIZERS], ids=["optimised", "sanitized"])
+def test_same_points_in_fortran(
+    reference: Reference, artifact: Path, tmp_path: Path, checks: list[str]
+) -> None:
+    """The sanitized program sees an access out of bounds, and at its end whatever was not released."""
+    flags = ["-std=f2008", *checks]
+    objects = compile_module(tmp_path, flags)
+    program = tmp_path / "compare"
+    run(["gfortran", *flags, "-I", tmp_path, HERE / "compare.f90", objects, *LINK, "-o", program])
+    assert float(run([program, artifact, reference.folder])) <= TOLERANCE
+
+
+def test_the_module_has_every_status_and_reason() -> None:
+    """Numbers in zelos.f90 are those of the headers."""
+    text = MODULE.read_text()
+    headers = "".join((INCLUDE / f"zelos/abi/{name}").read_text() for name in ("zelos.h", "zelos_status.h"))
+    statuses = re.findall(r"^  (ZELOS_(?:OK|E_\w+)) = (\d+)", headers, re.M)
+    reasons = re.search(r"typedef enum zelos_reason \{(.*?)\}", headers, re.S)
+    assert reasons is not None
+    constants = statuses + re.findall(r"^  (ZELOS_\w+) = (\d+),", reasons[1], re.M)
+    assert len(constants) >= 17
+    for name, value in constants:
+        assert re.search(rf"\b{name} = {value}\b", text), f"{name} = {value}"
