@@ -263,6 +263,57 @@ static void evaluation(const zelos_query* query, zelos_workspace* workspace) {
   free(out), free(again), free(product), free(cotangent), free(jacobian);
 }
 
+/* Found by hand: what differs between the codes' names, what is solved for, what the training held fixed. */
+static void physics(const zelos_emulator* emulator) {
+  const char* names[7] = {"omega_b", "omch2", "100thetastar", "tau", "As", "ns", "mnu"};
+  const double held[7] = {0.0223, 0.12, 1.04, 0.06, 2.1e-9, 0.965, 0.06};
+  const char* expected[7] = {"ombh2", "omch2", "thetastar", "tau", "logA", "ns", "mnu"};
+  const double numbers[7] = {0.0223, 0.12, 0.0104, 0.06, 3.0445224377234217, 0.965, 0.06};
+  zelos_query* query = NULL;
+  zelos_workspace* workspace = NULL;
+  CHECK(zelos_query_create(emulator, 7, names, 0, NULL, &query, NULL) == ZELOS_OK);
+  CHECK(zelos_workspace_create(query, &workspace, NULL) == ZELOS_OK);
+  CHECK(zelos_query_n_physics(query) == 7);
+  zelos_physics_info info = {.struct_size = sizeof info};
+  for (int i = 0; i < 7; ++i) {
+    CHECK(zelos_query_physics(query, i, &info, NULL) == ZELOS_OK);
+    CHECK(!strcmp(info.name, expected[i]));
+    CHECK(info.kind == (i == 2 ? ZELOS_PHYSICS_SOLVED : i == 6 ? ZELOS_PHYSICS_FIXED : ZELOS_PHYSICS_PARAMETER));
+    CHECK(info.held == (i == 6 ? 0.06 : 0));
+  }
+  double found[7], point[7];
+  int32_t told[7];
+  CHECK(zelos_physics(query, held, found, told, workspace, NULL) == ZELOS_OK);
+  for (int i = 0; i < 7; ++i) CHECK(fabs(found[i] - numbers[i]) <= 1e-15 * fabs(numbers[i]) && told[i] == (i < 6));
+  /* Far outside, with other physics than the training's: told all the same. */
+  memcpy(point, held, sizeof point);
+  point[1] = 0.9, point[6] = 0.3;
+  CHECK(zelos_physics(query, point, found, told, workspace, NULL) == ZELOS_OK);
+  CHECK(found[1] == 0.9 && found[6] == 0.3 && told[6] == 1);
+  CHECK(zelos_physics(query, point, found, NULL, workspace, NULL) == ZELOS_OK);
+  point[3] = NAN, found[0] = -77;
+  CHECK_FAILS(zelos_physics(query, point, found, told, workspace, error), ZELOS_E_ARGUMENT, "'tau'");
+  CHECK(found[0] == -77);
+  /* An older, shorter struct; indices and NULL. */
+  memset(&info, 0x5a, sizeof info);
+  info.struct_size = offsetof(zelos_physics_info, name);
+  CHECK(zelos_query_physics(query, 2, &info, NULL) == ZELOS_OK && info.kind == ZELOS_PHYSICS_SOLVED);
+  CHECK(((unsigned char*)&info.name)[0] == 0x5a);
+  CHECK_FAILS(zelos_query_physics(query, 7, &info, error), ZELOS_E_ARGUMENT, "out of range");
+  CHECK_FAILS(zelos_query_physics(query, -1, &info, error), ZELOS_E_ARGUMENT, "out of range");
+  CHECK_FAILS(zelos_query_physics(query, 0, NULL, error), ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_physics(query, held, NULL, told, workspace, error), ZELOS_E_ARGUMENT, "NULL");
+  zelos_workspace_destroy(workspace);
+  zelos_query_destroy(query);
+  double x = -77;
+  CHECK(zelos_convert(3.0445224377234217, "logA", "As", &x, NULL) == ZELOS_OK && fabs(x - 2.1e-9) < 1e-23);
+  CHECK(zelos_convert(0.7, "h", "H0", &x, NULL) == ZELOS_OK && fabs(x - 70) < 1e-12);
+  CHECK(zelos_convert(0.3, "mnu", "mnu", &x, NULL) == ZELOS_OK && x == 0.3);
+  CHECK_FAILS(zelos_convert(1, "omch2", "ombh2", &x, error), ZELOS_E_ARGUMENT, "'omch2'");
+  CHECK_FAILS(zelos_convert(1, "nonsense", "As", &x, error), ZELOS_E_ARGUMENT, "'nonsense'");
+  CHECK_FAILS(zelos_convert(1, "logA", NULL, &x, error), ZELOS_E_ARGUMENT, "NULL");
+}
+
 static void batch(const zelos_query* query, zelos_workspace* workspace) {
   const int64_t n = zelos_query_size(query);
   double points[18], *out = malloc(sizeof(double) * 3 * (size_t)n), *one = malloc(sizeof(double) * (size_t)n);
@@ -306,6 +357,7 @@ int main(int argc, char** argv) {
   zelos_workspace_destroy(foreign);
   zelos_workspace_destroy(NULL);
   zelos_query_destroy(other);
+  physics(emulator);
   /* Queries keep what they need of a closed emulator. */
   zelos_emulator_close(emulator);
   evaluation(query, workspace);

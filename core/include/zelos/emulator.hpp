@@ -61,6 +61,25 @@ struct Verdict {
 /// One sentence for people.
 ZELOS_API std::string to_string(const Verdict& verdict);
 
+/// One number of what a real code is told of a point, so that it computes the physics that was asked for.
+struct Physics {
+  enum class Kind : int32_t {
+    parameter = 0,  ///< a canonical parameter of the emulator
+    solved = 1,     ///< given in place of a canonical parameter ("thetastar"), which is not in the list: the real code
+                    ///< solves for it, with all of its own physics
+    fixed = 2,      ///< was held fixed in training
+  };
+  std::string name;  ///< the emulator's name for it
+  Kind kind = Kind::parameter;
+  double held = 0;  ///< fixed: the value of the training
+};
+
+/// Other names for the same number or for a one-to-one function of it: of "logA" "ln10^{10}A_s", "As", "A_s".
+ZELOS_API std::vector<std::string> synonyms(const std::string& name);
+/// A value of `name` as one of `other`, its synonym: (3.044, "logA", "As") gives 2.0989e-9. Throws
+/// Error(ZELOS_E_ARGUMENT) if they are no synonyms.
+ZELOS_API double convert(double value, const std::string& name, const std::string& other);
+
 /// What a query asks for. Axes are given in the order of the output's axes; an empty axis means the native one.
 struct Request {
   std::string output;
@@ -155,6 +174,13 @@ class ZELOS_API Query {
   /// whitened with (see the artifact's accuracy section), error[n_requests]; NaN where the family predicts none. The
   /// point must be finite and solvable, but may be outside the region.
   Verdict predicted_error(const double* values, double* error, Workspace& workspace) const;
+  /// What a real code is told of a point given by the bound names: the canonical parameters, what is given in place of
+  /// one, and what was held fixed in training as far as its name is bound.
+  const std::vector<Physics>& physics() const;
+  /// numbers[physics().size()], wherever the point lies; told[physics().size()], if not null, is 0 for a fixed
+  /// parameter at the value of the training, which the real code's settings have, and 1 else. Where the verdict is
+  /// not_finite nothing is written; it is inside otherwise, for no region is asked.
+  Verdict physics(const double* values, double* numbers, int32_t* told, Workspace& workspace) const;
   /// Canonical parameter values, in the order of Emulator::parameters(), of a point given by the bound names. They are
   /// given for a point outside as well, but where not_finite or no_solution: look at the verdict. Where it is not
   /// inside and a parameter was solved for, the emulator's physics was used: with fixed_parameter, not that of the

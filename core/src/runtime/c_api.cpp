@@ -377,4 +377,40 @@ zelos_status zelos_predicted_error(const zelos_query* query, const double* value
   });
 }
 
+int32_t zelos_query_n_physics(const zelos_query* query) { return static_cast<int32_t>(query->query.physics().size()); }
+
+zelos_status zelos_query_physics(const zelos_query* query, int32_t index, zelos_physics_info* info,
+                                 zelos_error* error) {
+  return guarded(error, [&] {
+    need(query != nullptr && info != nullptr && info->struct_size >= sizeof(uint32_t),
+         "zelos_query_physics: query and info must not be NULL, and info->struct_size must be set");
+    const auto& list = query->query.physics();
+    need(index >= 0 && index < static_cast<int32_t>(list.size()), "zelos_query_physics: index out of range");
+    zelos_physics_info full{};
+    full.kind = static_cast<zelos_physics_kind>(list[index].kind);
+    full.name = list[index].name.c_str();
+    full.held = list[index].held;
+    give(full, info);
+    return ZELOS_OK;
+  });
+}
+
+zelos_status zelos_physics(const zelos_query* query, const double* values, double* numbers, int32_t* told,
+                           zelos_workspace* workspace, zelos_error* error) {
+  return guarded(error, [&] {
+    check(query, values, workspace);
+    need(numbers != nullptr, "zelos_physics: numbers must not be NULL");
+    const zelos::Verdict verdict = query->query.physics(values, numbers, told, workspace->workspace);
+    return verdict.inside() ? ZELOS_OK : report(error, ZELOS_E_ARGUMENT, to_string(verdict).c_str());
+  });
+}
+
+zelos_status zelos_convert(double value, const char* name, const char* other, double* converted, zelos_error* error) {
+  return guarded(error, [&] {
+    need(name != nullptr && other != nullptr && converted != nullptr, "zelos_convert: an argument is NULL");
+    *converted = zelos::convert(value, name, other);
+    return ZELOS_OK;
+  });
+}
+
 }  // extern "C"

@@ -88,7 +88,7 @@ class Loader {
     Parameter parameter{text(p, "name"),  p.value("unit", ""), p.value("latex", ""),
                         number(p, "min"), number(p, "max"),    {}};
     if (!(parameter.min < parameter.max)) fail("parameter '" + parameter.name + "' has an empty range");
-    parameter.synonyms = synonyms_of(parameter.name);
+    parameter.synonyms = synonyms(parameter.name);
     Feature f;
     f.name = parameter.name;
     m_.features.push_back(std::move(f));

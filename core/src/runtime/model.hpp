@@ -96,8 +96,8 @@ struct OutputModel {
   };
   const Output* description = nullptr;
   std::vector<AxisModel> axes;
-  std::vector<Segment>
-      segments;  ///< ascending along axis 0; a requested point belongs to the last that begins before it
+  /// Ascending along axis 0; a requested point belongs to the last that begins before it.
+  std::vector<Segment> segments;
   std::vector<PointTransform> point_transforms;  ///< in the order of training
   double truncation_error = 0;                   ///< expected delta chi^2 of what the PCA dropped
 

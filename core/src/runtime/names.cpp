@@ -2,7 +2,10 @@
 #include "runtime/names.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 
@@ -96,6 +99,12 @@ std::string base_of(const std::string& name) {
   return s == nullptr ? name : s->base;
 }
 
+NamePlan::Step step_from_base(const Synonym& s, int base, int out) {
+  const bool amplitude = s.to_base == NamePlan::Op::log_amplitude;
+  return {
+      amplitude ? NamePlan::Op::exp_amplitude : NamePlan::Op::affine, base, -1, out, amplitude ? 1 : 1 / s.factor, -1};
+}
+
 class Planner {
  public:
   Planner(const Emulator::Impl& model, const std::vector<std::string>& given) : model_(model), given_(given) {
@@ -114,6 +123,16 @@ class Planner {
       if (found == known_.end()) continue;
       plan_.fixed.push_back({from_base(name), name, value});
       found->second.used = true;
+    }
+    for (size_t i = 0; i < model_.parameters.size(); ++i) {
+      if (static_cast<int>(i) != solved_) {
+        plan_.told.push_back({{model_.parameters[i].name, Physics::Kind::parameter, 0}, plan_.canonical[i]});
+      } else {
+        plan_.told.push_back({{solved_by_, Physics::Kind::solved, 0}, solved_from_});
+      }
+    }
+    for (const NamePlan::Fixed& f : plan_.fixed) {
+      plan_.told.push_back({{f.name, Physics::Kind::fixed, f.value}, f.slot});
     }
     for (const auto& [base, entry] : known_) {
       if (entry.used) continue;
@@ -192,6 +211,9 @@ class Planner {
         plan_.solve_inputs.push_back(static_cast<int>(j) == s.parameter ? -1 : from_base(model_.parameters[j].name));
       }
       const int asked = from_base(s.name);
+      solved_ = s.parameter;
+      solved_by_ = s.name;
+      solved_from_ = asked;
       int out = new_slot();
       plan_.steps.push_back({NamePlan::Op::solve, asked, -1, out, 1, static_cast<int>(i)});
       const Synonym* synonym = find_synonym(model_.parameters[s.parameter].name);
@@ -225,9 +247,7 @@ class Planner {
     const Synonym* s = find_synonym(name);
     if (s == nullptr || (s->to_base == NamePlan::Op::affine && s->factor == 1)) return entry.slot;
     const int out = new_slot();
-    const bool amplitude = s->to_base == NamePlan::Op::log_amplitude;
-    plan_.steps.push_back({amplitude ? NamePlan::Op::exp_amplitude : NamePlan::Op::affine, entry.slot, -1, out,
-                           amplitude ? 1 : 1 / s->factor, -1});
+    plan_.steps.push_back(step_from_base(*s, entry.slot, out));
     return out;
   }
 
@@ -270,18 +290,63 @@ class Planner {
   const std::vector<std::string>& given_;
   std::vector<std::string> targets_;
   std::map<std::string, Entry> known_;
+  int solved_ = -1;  ///< index of the parameter that is solved for; one is at most, for the others must be known
+  std::string solved_by_;
+  int solved_from_ = -1;
   NamePlan plan_;
 };
 
 }  // namespace
 
-std::vector<std::string> synonyms_of(const std::string& name) {
+std::vector<std::string> synonyms(const std::string& name) {
   std::vector<std::string> names;
   const std::string base = base_of(name);
   for (const Synonym& s : kSynonyms) {
     if (base == s.base && name != s.name) names.push_back(s.name);
   }
   return names;
+}
+
+double convert(double value, const std::string& name, const std::string& other) {
+  if (name == other) return value;
+  const Synonym *from = find_synonym(name), *to = find_synonym(other);
+  if (from == nullptr || to == nullptr || std::strcmp(from->base, to->base) != 0) {
+    throw Error(ZELOS_E_ARGUMENT, "'" + name + "' is not a synonym of '" + other + "'");
+  }
+  double unused;
+  const double base = elementary({from->to_base, 0, -1, 0, from->factor, -1}, value, 1, &unused, &unused);
+  return elementary(step_from_base(*to, 0, 0), base, 1, &unused, &unused);
+}
+
+bool holds(double found, double held) { return std::abs(found - held) <= (held == 0 ? 1e-12 : 1e-8 * std::abs(held)); }
+
+double elementary(const NamePlan::Step& step, double a, double b, double* da, double* db) {
+  *da = *db = 0;
+  switch (step.op) {
+    case NamePlan::Op::affine:
+      *da = step.c0;
+      return step.c0 * a;
+    case NamePlan::Op::log_amplitude:
+      *da = 1 / a;
+      return std::log(1e10 * a);
+    case NamePlan::Op::exp_amplitude:
+      return *da = 1e-10 * std::exp(a);
+    case NamePlan::Op::times_h2: {
+      const double h = b / 100;
+      *da = h * h;
+      *db = 2 * a * h / 100;
+      return a * h * h;
+    }
+    case NamePlan::Op::over_h2: {
+      const double h = b / 100, out = a / (h * h);
+      *da = 1 / (h * h);
+      *db = -2 * out / (h * 100);
+      return out;
+    }
+    case NamePlan::Op::solve:
+      break;
+  }
+  return std::numeric_limits<double>::quiet_NaN();
 }
 
 NamePlan plan_names(const Emulator::Impl& model, const std::vector<std::string>& given) {

@@ -11,9 +11,6 @@
 
 namespace zelos {
 
-/// Names that stand for the same number, or for a one-to-one function of it ("h" and "H0", "As" and "logA").
-std::vector<std::string> synonyms_of(const std::string& name);
-
 /// A sequence of steps on slots. Slots 0 .. n_values-1 are the caller's values.
 struct NamePlan {
   enum class Op {
@@ -36,12 +33,25 @@ struct NamePlan {
     std::string name;
     double value;
   };
+  /// A number of what a real code is told of a point.
+  struct Told {
+    Physics physics;
+    int slot;
+  };
   int n_slots = 0;
   std::vector<Step> steps;
   std::vector<int> canonical;     ///< slot of each parameter of the emulator
   std::vector<int> solve_inputs;  ///< slots of the other parameters at the solve step; -1 for the solved one
   std::vector<Fixed> fixed;       ///< slots that must have a certain value
+  std::vector<Told> told;         ///< none of their slots depends on a solve
 };
+
+/// Whether a fixed parameter has the value of the training. What conversions between names lose, and no more: a fixed
+/// value may be as small as A_s.
+bool holds(double found, double held);
+
+/// out of a and b, and its derivatives with respect to them; not for `solve`.
+double elementary(const NamePlan::Step& step, double a, double b, double* da, double* db);
 
 /// Throws Error(ZELOS_E_ARGUMENT) naming what is missing, unknown (with the nearest name), given twice or superfluous.
 NamePlan plan_names(const Emulator::Impl& model, const std::vector<std::string>& given);

@@ -15,42 +15,26 @@ from cobaya.component import get_component_class
 from cobaya.input import update_info
 from cobaya.model import Model
 
+from .. import _core
+
 #: Cobaya's name of a code -> the code's name in the provenance of an artifact.
 CODES = {"camb": "camb", "classy": "classy"}
 
 #: Options of a code that choose how it looks for a solution and cannot change a result.
 HARMLESS = frozenset({"theta_H0_range"})
 
-Translation = tuple[str, Any]
-#: For each code: names that its Cobaya theory does not understand -> (name that it does, function or None).
-TRANSLATIONS: dict[str, dict[str, Translation]] = {
-    "camb": {
-        "logA": ("As", lambda v: 1e-10 * np.exp(v)),
-        "A_s": ("As", None),
-        "n_s": ("ns", None),
-        "tau_reio": ("tau", None),
-        "omega_b": ("ombh2", None),
-        "omega_cdm": ("omch2", None),
-        "h": ("H0", lambda v: 100 * v),
-        "theta_MC_100": ("cosmomc_theta", lambda v: v / 100),
-        "w0": ("w", None),
-        "Omega_k": ("omk", None),
-    },
-    "classy": {
-        "logA": ("A_s", lambda v: 1e-10 * np.exp(v)),
-        "As": ("A_s", None),
-        "ns": ("n_s", None),
-        "tau": ("tau_reio", None),
-        "ombh2": ("omega_b", None),
-        "omch2": ("omega_cdm", None),
-        "omegabh2": ("omega_b", None),
-        "omegach2": ("omega_cdm", None),
-        "mnu": ("m_ncdm", None),
-        "omk": ("Omega_k", None),
-        "w": ("w0_fld", None),
-        "wa": ("wa_fld", None),
-    },
+#: Inputs of codes whose Cobaya theory takes any name and hands it on.
+UNDERSTOOD = {
+    "classy": frozenset(
+        {
+            *("H0", "h", "omega_b", "Omega_b", "omega_cdm", "Omega_cdm", "tau_reio", "A_s", "n_s", "alpha_s"),
+            *("ln10^{10}A_s", "m_ncdm", "N_ur", "Omega_k", "w0_fld", "wa_fld", "YHe", "T_cmb"),
+        }
+    )
 }
+
+#: Names of a code for what is known by no synonym to zelos.
+OTHER_NAMES = {"classy": {"mnu": "m_ncdm"}}
 
 
 class FallbackError(Exception):
@@ -126,29 +110,33 @@ class Fallback:
         """Names of the derived parameters that the code gives."""
         return set(self._theory.get_can_provide_params())
 
-    def model(self, input_params: Iterable[str], required: Sequence[Mapping[str, Any]]) -> FallbackModel:
-        """A private model that computes all that is required from these inputs. Throws FallbackError."""
-        known = self._known_inputs()
-        translations = TRANSLATIONS.get(self._code, {})
-        names: dict[str, Translation] = {}
-        for name in input_params:
-            understood = known is None or name in known
-            names[name] = (name, None) if understood else translations.get(name, (name, None))
-            if known is not None and names[name][0] not in known:
-                raise FallbackError(f"The fallback '{self.name}' does not know the parameter '{name}'.")
+    def model(self, inputs: Iterable[str], required: Sequence[Mapping[str, Any]]) -> FallbackModel:
+        """A private model that computes all that is required. Throws FallbackError.
+
+        inputs: names of what it is told of a point, `Query.physics_names`.
+        """
+        names = {name: self._translated(name) for name in inputs}
         options = deepcopy(self.options)
-        for target, _ in names.values():
+        for target in names.values():
             options["extra_args"].pop(target, None)
         return FallbackModel(self.name, options, names, required, self._packages_path)
 
-    def _known_inputs(self) -> set[str] | None:
-        """None: the theory takes any name."""
-        if self._theory.get_allow_agnostic():
-            return None
+    def _translated(self, name: str) -> str:
+        """The name by which the code's theory knows a parameter."""
+        known = self._known_inputs()
+        other = OTHER_NAMES.get(self._code, {}).get(name)
+        for candidate in (name, *_core.synonyms(name), *([other] if other else [])):
+            if candidate in known:
+                return candidate
+        if not self._theory.get_allow_agnostic():
+            raise FallbackError(f"The fallback '{self.name}' does not know the parameter '{name}'.")
+        return name
+
+    def _known_inputs(self) -> set[str]:
         theories = [self._theory, *self._theory.get_helper_theories().values()]
         known = set().union(*(theory.get_can_support_params() for theory in theories))
         # What the training fixed is not offered as an input, but is one if the user varies it.
-        return known | set(self.options["extra_args"])
+        return known | set(self.options["extra_args"]) | UNDERSTOOD.get(self._code, frozenset())
 
 
 class FallbackModel:
@@ -158,13 +146,13 @@ class FallbackModel:
         self,
         name: str,
         options: Mapping[str, Any],
-        names: Mapping[str, Translation],
+        names: Mapping[str, str],
         required: Sequence[Mapping[str, Any]],
         packages_path: str | None,
     ):
         self._names = dict(names)
         # loglikes() does not evaluate priors: any will do.
-        params = {target: {"prior": [-1e300, 1e300]} for target, _ in names.values()}
+        params = {target: {"prior": [-1e300, 1e300]} for target in names.values()}
         info = {"theory": {name: dict(options)}, "likelihood": {"one": None}, "params": params}
         with _quiet():
             info = update_info(info)
@@ -176,13 +164,17 @@ class FallbackModel:
                 self._model.add_requirements(deepcopy(dict(requirements)))
         self.provider = self._model.provider
 
-    def compute(self, params: Mapping[str, float]) -> bool:
+    def compute(self, physics: Mapping[str, float]) -> bool:
         """Runs the code; False if it failed. What it computed is in `provider` until the next call."""
-        point = {target: float(f(params[n]) if f else params[n]) for n, (target, f) in self._names.items()}
+        point = {target: _as(physics[name], name, target) for name, target in self._names.items()}
         return bool(np.isfinite(self._model.loglikes(point, return_derived=False)).all())
 
     def close(self) -> None:
         self._model.close()
+
+
+def _as(value: float, name: str, target: str) -> float:
+    return _core.convert(value, name, target) if target in _core.synonyms(name) else value
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -218,14 +218,15 @@ class Zelos(BoltzmannBase):
         if "Cl" in required[0]:
             required.append({"Pk_grid": products.training_grid(self._artifact.outputs)})
         try:
-            self._full = self._fallback.model(self._inputs, required)
+            told = self._query.physics_names
+            self._full = self._fallback.model(told, required)
             if missing:
                 self.log.warning(
                     "Not emulated, so computed by %s at every point, which takes its time: %s.",
                     self._fallback.name,
                     ", ".join(map(_label, missing)),
                 )
-                self._supplement = self._fallback.model(self._inputs, [products.requirements(self._missing)])
+                self._supplement = self._fallback.model(told, [products.requirements(self._missing)])
         except FallbackError as error:
             raise LoggedError(self.log, "%s", error) from error
 
@@ -247,7 +248,7 @@ class Zelos(BoltzmannBase):
             verdict = outside[0][1]
             if self._fallback is None or verdict.reason == "not_finite":
                 return self._reject(verdict, params)
-            return self._fall_back(verdict, state, want_derived, params, start)
+            return self._fall_back(verdict, state, want_derived, values, start)
         self._plan.fill(state, answer[0])
         known = params
         if self._plan.needs_canonical:
@@ -257,7 +258,7 @@ class Zelos(BoltzmannBase):
         supplement = 0.0
         if self._supplement:
             begin = self.statistics.now()
-            if not self._supplement.compute(params):
+            if not self._supplement.compute(self._query.physics(values, everything=True)[0]):
                 return False
             derived |= self._plan.copy_from(self._supplement.provider, state, self._missing, resample=False)
             supplement = self.statistics.now() - begin
@@ -283,12 +284,12 @@ class Zelos(BoltzmannBase):
         verdict: Any,
         state: dict[Any, Any],
         want_derived: bool,
-        params: Mapping[str, float],
+        values: np.ndarray,
         start: float,
     ) -> bool:
         self.log.debug("To the fallback: %s", verdict)
         assert self._full is not None
-        succeeded = self._full.compute(params)
+        succeeded = self._full.compute(self._query.physics(values, everything=True)[0])
         if succeeded:
             derived = self._plan.copy_from(self._full.provider, state, self._wanted, resample=True)
             self._store_derived(state, derived, want_derived)

@@ -127,7 +127,19 @@ class Query:
         x = self.solve(dict(zip(self.names, values[0], strict=True)))
         return np.array([[x[p.name] for p in self.emulator.parameters]]), []
 
-    def solve(self, point):
+    @property
+    def physics_names(self):
+        given = [n for n in (*SOLVABLE, *(n for n, _ in self.emulator.fixed)) if n in self.names]
+        solved = any(name in SOLVABLE for name in given)
+        return [p.name for p in self.emulator.parameters if not (solved and p.name == "H0")] + given
+
+    def physics(self, values, everything=False):
+        assert everything
+        point = dict(zip(self.names, values[0], strict=True))
+        known = {**self.canonical_of(point), **point}
+        return [{name: known[name] for name in self.physics_names}]
+
+    def canonical_of(self, point):
         out = {}
         for name, value in point.items():
             for parameter in self.emulator.parameters:
@@ -135,6 +147,10 @@ class Query:
                     out[name] = value
                 elif name in parameter.synonyms:
                     out[parameter.name] = SYNONYMS[parameter.name][name](value)
+        return out
+
+    def solve(self, point):
+        out = self.canonical_of(point)
         for name in SOLVABLE:
             if name in point:
                 known = {k: v for k, v in out.items() if k not in ("logA", "ns")}

@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 #define ZELOS_ABI_MAJOR 1
-#define ZELOS_ABI_MINOR 0
+#define ZELOS_ABI_MINOR 1
 
 typedef struct zelos_emulator zelos_emulator;
 typedef struct zelos_query zelos_query;
@@ -54,8 +54,7 @@ ZELOS_EXPORT void zelos_abi_version(uint32_t* major, uint32_t* minor);
 /** A short English name of a status, static; never NULL. */
 ZELOS_EXPORT const char* zelos_status_text(zelos_status status);
 
-/* --- opening --------------------------------------------------------------------------------------------------------
- */
+/* --- opening --------------------------------------------------------------------------------------------------- */
 
 typedef struct zelos_open_options {
   uint32_t struct_size;
@@ -73,8 +72,7 @@ ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_open_memory(const void
 /** Closes; queries that were made from it stay usable. */
 ZELOS_EXPORT void zelos_emulator_close(zelos_emulator* emulator);
 
-/* --- what it is
- * ------------------------------------------------------------------------------------------------------- */
+/* --- what it is ------------------------------------------------------------------------------------------------ */
 
 ZELOS_EXPORT const char* zelos_emulator_name(const zelos_emulator* emulator);
 ZELOS_EXPORT const char* zelos_emulator_version(const zelos_emulator* emulator);
@@ -122,8 +120,7 @@ ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_output(const zelos_emu
 ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_emulator_axis(const zelos_emulator* emulator, int32_t output,
                                                                int32_t axis, zelos_axis_info* info, zelos_error* error);
 
-/* --- asking
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- asking ---------------------------------------------------------------------------------------------------- */
 
 typedef struct zelos_request {
   uint32_t struct_size;
@@ -151,8 +148,7 @@ ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_workspace_create(const zelos_qu
                                                                   zelos_error* error);
 ZELOS_EXPORT void zelos_workspace_destroy(zelos_workspace* workspace);
 
-/* --- verdicts
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- verdicts -------------------------------------------------------------------------------------------------- */
 
 typedef enum zelos_reason {
   ZELOS_INSIDE = 0,          /**< inside the validated region */
@@ -175,8 +171,7 @@ typedef struct zelos_verdict {
   char message[376];   /**< the same as one sentence */
 } zelos_verdict;
 
-/* --- evaluating
- * -------------------------------------------------------------------------------------------------------- */
+/* --- evaluating ------------------------------------------------------------------------------------------------ */
 /* values: one double per bound name, in the order of zelos_query_create. verdict may be NULL.
  * A point outside the region is ZELOS_E_OUTSIDE: nothing is computed, the verdict says why. */
 
@@ -212,6 +207,42 @@ ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_verdict_at(const zelos_query* q
 ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_predicted_error(const zelos_query* query, const double* values,
                                                                  double* errors, zelos_workspace* workspace,
                                                                  zelos_error* error);
+
+/* --- the real code in the emulator's place ----------------------------------------------------------------------- */
+/* Since ABI 1.1. A host whose point is outside runs the real code. What it tells it so that it computes the physics
+ * that was asked for, under the emulator's names: each canonical parameter, or what is given in place of it; and what
+ * was held fixed in training, as far as its name is bound. Settings that the training held (provenance in
+ * zelos_emulator_info_json) come on top. */
+
+typedef enum zelos_physics_kind {
+  ZELOS_PHYSICS_PARAMETER = 0, /**< a canonical parameter */
+  ZELOS_PHYSICS_SOLVED = 1,    /**< given in place of a canonical parameter (thetastar in place of H0), which is then
+                                    not in the list: the real code solves for it, with all of its own physics */
+  ZELOS_PHYSICS_FIXED = 2,     /**< held fixed in training */
+  ZELOS_PHYSICS_FORCE32 = 0x7fffffff
+} zelos_physics_kind;
+
+typedef struct zelos_physics_info {
+  uint32_t struct_size;
+  zelos_physics_kind kind;
+  const char* name;
+  double held; /**< FIXED: the value of the training; else 0 */
+} zelos_physics_info;
+
+/** How many numbers a real code is told of a point of this query. */
+ZELOS_EXPORT int32_t zelos_query_n_physics(const zelos_query* query);
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_query_physics(const zelos_query* query, int32_t index,
+                                                               zelos_physics_info* info, zelos_error* error);
+/** numbers[n_physics] of a point, wherever it lies. told[n_physics], if given: 0 for a fixed parameter that has the
+ *  value of the training, which the real code's settings have already, 1 for the others. ZELOS_E_ARGUMENT names a value
+ *  that is NaN or infinite. */
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_physics(const zelos_query* query, const double* values,
+                                                         double* numbers, int32_t* told, zelos_workspace* workspace,
+                                                         zelos_error* error);
+/** A value of the parameter `name` as one of its synonym `other`, the name that a code knows: (3.044, "logA", "As")
+ *  gives 2.0989e-9. ZELOS_E_ARGUMENT if they do not stand for the same quantity. */
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_convert(double value, const char* name, const char* other,
+                                                         double* converted, zelos_error* error);
 
 #ifdef __cplusplus
 }

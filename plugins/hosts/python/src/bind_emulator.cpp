@@ -194,6 +194,26 @@ py::tuple per_point(BoundQuery& self, const Array& values, Method method, int64_
   return py::make_tuple(std::move(out), std::move(result));
 }
 
+// One dict for each point: what the real code is told under the emulator's names; everything: also what its settings say.
+py::list physics(BoundQuery& self, const Array& values, bool everything) {
+  const int64_t n = point_rows(self, values), d = self.query().n_parameters();
+  const std::vector<Physics>& entries = self.query().physics();
+  std::vector<double> numbers(entries.size());
+  std::vector<int32_t> told(entries.size());
+  BoundQuery::Lease lease(self);
+  py::list points;
+  for (int64_t i = 0; i < n; ++i) {
+    const Verdict verdict = self.query().physics(values.data() + i * d, numbers.data(), told.data(), lease.get());
+    if (!verdict.inside()) throw Error(ZELOS_E_ARGUMENT, to_string(verdict));
+    py::dict point;
+    for (size_t j = 0; j < entries.size(); ++j) {
+      if (everything || told[j] != 0) point[py::str(entries[j].name)] = numbers[j];
+    }
+    points.append(std::move(point));
+  }
+  return points;
+}
+
 Emulator open_bytes(const py::bytes& data, const std::string& name, bool verify_probes) {
   char* bytes = nullptr;
   py::ssize_t size = 0;
@@ -294,6 +314,20 @@ void bind_emulator(py::module_& module) {
             return per_point(self, values, &Query::predicted_error, static_cast<int64_t>(self.query().blocks().size()));
           },
           py::arg("values"))
+      .def_property_readonly("physics_names",
+                             [](const BoundQuery& self) {
+                               std::vector<std::string> names;
+                               for (const Physics& entry : self.query().physics()) names.push_back(entry.name);
+                               return names;
+                             })
+      .def_property_readonly("solves",
+                             [](const BoundQuery& self) {
+                               const auto& entries = self.query().physics();
+                               return std::any_of(entries.begin(), entries.end(), [](const Physics& entry) {
+                                 return entry.kind == Physics::Kind::solved;
+                               });
+                             })
+      .def("physics", &physics, py::arg("values"), py::arg("everything") = false)
       .def(
           "canonical",
           [](BoundQuery& self, const Array& values, int64_t n_canonical) {
@@ -312,6 +346,8 @@ void bind_emulator(py::module_& module) {
       .def("info_json", [](const Emulator& self) { return self.info().dump(); })
       .def("query", &bind_query, py::arg("names"), py::arg("requests"));
 
+  module.def("synonyms", &synonyms, py::arg("name"));
+  module.def("convert", &convert, py::arg("value"), py::arg("name"), py::arg("other"));
   module.def("open", &open_path, py::arg("path"), py::arg("verify_probes") = true);
   module.def("open_bytes", &open_bytes, py::arg("data"), py::arg("name"), py::arg("verify_probes") = true);
 }

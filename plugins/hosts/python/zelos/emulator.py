@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -30,23 +30,6 @@ OUTPUT_SYNONYMS = {
     "linear": "Pk.linear",
     "nonlinear": "Pk.nonlinear",
 }
-
-#: Other names of parameters that may be solved for -> (name that codes know, factor).
-_SOLVED_SYNONYMS = {
-    "100thetastar": ("thetastar", 0.01),
-    "theta_MC_100": ("cosmomc_theta", 0.01),
-    "100theta_MC": ("cosmomc_theta", 0.01),
-    "h": ("H0", 100.0),
-}
-
-#: Names that physical densities and density parameters are computed from.
-_DENSITIES = frozenset(
-    {
-        *("H0", "h"),
-        *("ombh2", "omegabh2", "omega_b", "Omega_b", "omegab"),
-        *("omch2", "omegach2", "omega_cdm", "Omega_cdm", "Omega_c"),
-    }
-)
 
 _Request = tuple[str, tuple[Array, ...]]
 _Order = list[Any] | None
@@ -231,7 +214,7 @@ class Emulator:
         """
         names, points, batch = self._points(params)
         bound = self._bind(names, outputs, axes)
-        values = self._answer(bound, names, points)
+        values = self._answer(bound, points)
         n = len(points)
         result: dict[str, Array] = {}
         for part in bound.parts:
@@ -299,10 +282,10 @@ class Emulator:
         Raises OutsideRegion where they are not known: outside the region, if one had to be solved for.
         """
         names, points, batch = self._points(params)
-        values, verdicts = self._bind(names, None, None).query.canonical(points, len(self._names))
-        solved = self._solved(names)
+        query = self._bind(names, None, None).query
+        values, verdicts = query.canonical(points, len(self._names))
         for row, verdict in enumerate(verdicts):
-            if not np.isfinite(values[row]).all() or (solved and not verdict):
+            if not np.isfinite(values[row]).all() or (query.solves and not verdict):
                 raise self._outside((row, verdict))
         return {name: values[:, i] if batch else float(values[0, i]) for i, name in enumerate(self._names)}
 
@@ -444,7 +427,7 @@ class Emulator:
         row, verdict = entry
         return OutsideRegion(f"{self.name}: {verdict}", verdict, row)
 
-    def _answer(self, bound: _Bound, names: tuple[str, ...], points: Array) -> Array:
+    def _answer(self, bound: _Bound, points: Array) -> Array:
         values, outside = bound.query.evaluate(points)
         if not outside:
             with self._lock:
@@ -460,7 +443,7 @@ class Emulator:
             raise self._outside(outside[0])
         begin = time.perf_counter()
         for row, verdict in outside:
-            values[row] = self._real(bound, names, points[row], verdict, row)
+            values[row] = self._real(bound, points[row], verdict, row)
         with self._lock:
             self.statistics["emulated"] += len(points) - len(outside)
             self.statistics["fallback"] += len(outside)
@@ -468,62 +451,13 @@ class Emulator:
             self.last_source = "fallback" if len(outside) == len(points) else "mixed"
         return values
 
-    def _real(
-        self, bound: _Bound, names: tuple[str, ...], point: Array, verdict: _core.Verdict, row: int
-    ) -> Array:
+    def _real(self, bound: _Bound, point: Array, verdict: _core.Verdict, row: int) -> Array:
         assert self._fallback is not None
         if verdict.reason == "not_finite" and not np.isfinite(point).all():
             raise self._outside((row, verdict))
-        params = self._real_parameters(dict(zip(names, point.tolist(), strict=True)))
-        if params is None:
-            raise self._outside((row, verdict))
+        params = bound.query.physics(point[None])[0]
         answers = self._fallback.evaluate(params, bound.requests)
         return np.concatenate([np.ravel(answer) for answer in answers])
-
-    def _real_parameters(self, point: Mapping[str, float]) -> dict[str, float] | None:
-        """What the real code is given: canonical parameters, what differs from the fixed physics, and what
-        the emulator would solve for as it is: the code solves for it with all of them. None if a name has
-        no place among these."""
-        solved = self._solved(point)
-        middle = {name: 0.5 * (low + high) for name, (low, high) in self.ranges.items()}
-        plain = {name: value for name, value in point.items() if name not in solved}
-        plain.update({target: middle[target] for _, _, target in solved.values()})
-        query = self._core.query(tuple(plain), [])
-        canonical, _ = query.canonical(np.array([list(plain.values())]), len(self._names))
-        if not np.isfinite(canonical).all():
-            return None
-        params = dict(zip(self._names, canonical[0].tolist(), strict=True))
-        for name, (base, factor, target) in solved.items():
-            del params[target]
-            params[base] = factor * point[name]
-        for name in set(plain) - self._direct:
-            try:
-                query = self._core.query((*self._names, name), [])
-            except ArgumentError:
-                if name not in _DENSITIES:
-                    return None
-                continue
-            # In the middle of the box only the fixed physics can be amiss.
-            found = query.verdict(np.array([[*middle.values(), point[name]]]))[0]
-            if found.reason == "fixed_parameter":
-                params[found.parameter] = found.value
-        return params
-
-    @functools.cached_property
-    def _direct(self) -> frozenset[str]:
-        """Names of the canonical parameters, with their synonyms."""
-        return frozenset(self._names).union(*self.synonyms.values())
-
-    def _solved(self, names: Iterable[str]) -> dict[str, tuple[str, float, str]]:
-        """Names by which a canonical parameter is solved for -> (name that codes know, factor, canonical
-        parameter)."""
-        solvable, fixed = self.solvable, self.fixed
-        found = {}
-        for name in names:
-            base, factor = _SOLVED_SYNONYMS.get(name, (name, 1.0))
-            if base in solvable and name not in self._direct and base not in fixed:
-                found[name] = (base, factor, solvable[base])
-        return found
 
 
 def _native(output: _core.Output) -> tuple[_Axis, ...]:
