@@ -36,11 +36,11 @@ DERIVED = {
     "Y_p": "",
     "DHBBN": "",
     "kd": "1/Mpc",
-    "thetad": "",
+    "thetad": "0.01 rad",
     "zeq": "",
     "keq": "1/Mpc",
-    "thetaeq": "",
-    "thetarseq": "",
+    "thetaeq": "0.01 rad",
+    "thetarseq": "0.01 rad",
 }
 
 #: Arguments of which one at most may be given.
