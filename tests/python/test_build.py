@@ -280,7 +280,10 @@ def test_unknown_target_is_refused_before_anything_runs(
         ("A: [1, 2]", "A: [2, 1]", r"toy\.yaml:7:\d+: parameters\.A"),
         ("code: toy", "code: toyy", r"toy\.yaml:4: config\.code: .*did you mean 'toy'"),
         ("Cl.ee:", "Cl.eee:", r"toy\.yaml:\d+: outputs: .*Cl\.eee.*did you mean 'Cl\.ee'"),
-        ("polynomial", "polynomal", r"toy\.yaml:\d+: emulator_fn\.type: .*did you mean 'polynomial'"),
+        ("polynomial", "polynomal", r"toy\.yaml:\d+: .*emulator_fn\.type: .*did you mean 'polynomial'"),
+        ("type: polynomial", "type: polynomial\n  params: {degre: 2}", r"toy.*yaml:\d+: .*'degre'"),
+        ("[log]}", "[lgo]}", r"toy\.yaml:\d+: output Cl\.tt: unknown transform 'lgo'.*did you mean 'log'"),
+        ("Cl.te: {ell: [2, 120]}", "Cl.te: {ell: [2, 120], features: [B]}", r"toy\.yaml:\d+: .*Cl\.te.*'B'"),
         (
             "training:",
             "accuracy: {Pk.linear.p96: 1}\ntraining:",

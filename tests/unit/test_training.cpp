@@ -29,6 +29,14 @@ std::string training_failure(const std::string& spec, const std::function<void(t
   return message;
 }
 
+/// What is said of the spec before there is a run.
+std::string failure_without_runs(const std::string& spec) {
+  const zelos::Spec parsed = zelos::parse_spec(spec, "toy.yaml");
+  toy::Runs runs(parsed, 4);
+  for (RunOutput& o : runs.view.outputs) o.values = nullptr;
+  return failure(ZELOS_E_ARGUMENT, [&] { zelos::check_training(parsed, runs.view.outputs); });
+}
+
 RunOutput& output(toy::Runs& runs, const std::string& name) {
   for (RunOutput& o : runs.view.outputs) {
     if (o.name == name) return o;
@@ -176,8 +184,8 @@ TEST_CASE("a spec that can't be trained is refused where it is wrong", "[trainin
       {"ratio: {with: Pk.linear}", "ratio: {with: Hubble}", {"Pk.nonlinear", "Hubble", "before"}},
       {"correlation: {with: [Cl.tt, Cl.ee]}", "correlation: {with: [Cl.tt, Cl.te]}", {"Cl.te", "before"}},
       {"correlation: {with: [Cl.tt, Cl.ee]}", "correlation: {with: [Cl.tt]}", {"Cl.te", "two outputs"}},
-      {"range: [30, 150]", "range: [31, 150]", {"Cl.tt", "segment1"}},
-      {"range: [30, 150]", "range: [29, 150]", {"Cl.tt", "segment1"}},
+      {"range: [30, 150]", "range: [31, 150]", {"Cl.tt", "pca 2"}},
+      {"range: [30, 150]", "range: [29, 150]", {"Cl.tt", "pca 2"}},
       {"range: [30, 150]", "range: [30, 149]", {"Cl.tt", "148 of 149"}},
       {", knots: [[30, 4]]", "", {"Cl.tt", "stretch", "knots"}},
       {"knots: [[30, 4]]", "knots: [[31, 4]]", {"Cl.tt", "knots", "30"}},
@@ -199,16 +207,29 @@ TEST_CASE("a spec that can't be trained is refused where it is wrong", "[trainin
       {"coefficients: [1, -2]", "coefficients: [1]", {"amplitude", "coefficients"}},
       {"emulated: zrei", "emulated: zreion", {"zre", "zreion", "zrei"}},
       {"replaces: H0", "replaces: H00", {"theta", "H00"}},
+      {"knots: [[30, 4]]", "knots: [[30, -4]]", {"Cl.tt", "knots", "-4"}},
+      {"knots: [[30, 4]]", "knots: 30", {"Cl.tt", "knots", "[[start, spacing], ...]"}},
+      {"weights: 8, whiten", "weights: many, whiten", {"Cl.tt", "weights", "many"}},
+      {"features: [log_omch2, logA, ns]", "features: [log_omch2, logA, n_s]", {"Pk.nonlinear", "'n_s'", "'ns'"}},
       {"gaussian_process, params: {max_iterations: 20",
        "gaussian_process, params: {max_iteration: 20",
-       {"max_iteration"}},
+       {"Pk.nonlinear", "max_iteration"}},
+      {"groups: 1}", "groups: many}", {"Pk.nonlinear", "'groups'", "many"}},
+      {"{degree: 4}", "{degree: -4}", {"zre", "'degree'", "-4"}},
+      {"{degree: 4}", "{degree: 4, degree_weights: [1, 2, 3]}", {"zre", "'degree_weights'", "2 numbers"}},
+      {"activation: tanh", "activation: than", {"signal", "activation", "than"}},
       {"gaussian_process, params: {max_iterations: 20",
        "gaussian_process, params: {terms: [[ombh], [H0]], max_iterations: 20",
-       {"'ombh'", "none of its features"}}};
+       {"'ombh'", "none of its features"}},
+      {"gaussian_process, params: {max_iterations: 20",
+       "gaussian_process, params: {terms: [[logA, ns]], max_iterations: 20",
+       {"Pk.nonlinear", "'terms'"}}};
   for (const Case& c : cases) {
     CAPTURE(c.from, c.to);
-    const std::string message = training_failure(replaced(toy::kSpec, c.from, c.to), [](toy::Runs&) {});
+    const std::string text = replaced(toy::kSpec, c.from, c.to);
+    const std::string message = training_failure(text, [](toy::Runs&) {});
     for (const char* part : c.in_message) CHECK_THAT(message, Catch::Contains(part));
+    if (message.find("monotone") == std::string::npos) CHECK(failure_without_runs(text) == message);
   }
   CHECK_THAT(failure(ZELOS_E_MISSING,
                      [] {
@@ -216,6 +237,18 @@ TEST_CASE("a spec that can't be trained is refused where it is wrong", "[trainin
                        toy::train(replaced(toy::kSmallSpec, "type: polynomial", "type: wavelet"), 40, folder / "a.h5");
                      }),
              Catch::Contains("wavelet"));
+}
+
+TEST_CASE("a spec that can be trained is not refused before the runs", "[training]") {
+  for (const char* text : {toy::kSpec, toy::kSmallSpec}) {
+    const zelos::Spec spec = zelos::parse_spec(text, "toy.yaml");
+    toy::Runs runs(spec, 4);
+    for (RunOutput& o : runs.view.outputs) o.values = nullptr;
+    CHECK_NOTHROW(zelos::check_training(spec, runs.view.outputs));
+    runs.view.outputs[0].axes.clear();
+    CHECK_THAT(failure(ZELOS_E_ARGUMENT, [&] { zelos::check_training(spec, runs.view.outputs); }),
+               Catch::Contains("1 or 2 axes"));
+  }
 }
 
 TEST_CASE("params that name features are those that give their positions", "[training]") {

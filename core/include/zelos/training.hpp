@@ -42,6 +42,11 @@ struct TrainOptions {
   std::function<bool(const std::string&, double, const std::string&)> progress;
 };
 
+/// Whether the spec can be trained from such runs, as far as that can be said without one: names and options of
+/// features, transforms and families. outputs: all that the runs will hold, without values. Throws
+/// Error(ZELOS_E_ARGUMENT) as train would, which makes the same checks.
+ZELOS_API void check_training(const Spec& spec, const std::vector<RunOutput>& outputs);
+
 /// Trains every output and writes the artifact (atomically). Held-out accuracy is added later by attach_accuracy.
 /// The same spec, runs, seed and machine give the same bytes, also when resumed from checkpoints.
 /// Throws Error: ZELOS_E_ARGUMENT (spec and runs do not fit, a run is not finite: both are named), ZELOS_E_NUMERIC,

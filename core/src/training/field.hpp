@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/model.hpp"
+#include "training/plan.hpp"
 #include "training/regression.hpp"
 #include "zelos/training.hpp"
 
@@ -28,25 +28,18 @@ class Field {
  public:
   Field(const RunOutput& run, int64_t n_points);
 
-  const std::vector<AxisModel>& axes() const { return axes_; }
-
   /// Applies a point transform to all values; returns its description for the artifact.
-  nlohmann::json apply(const TransformSpec& transform, const FeatureTable& features, bool after_log,
+  nlohmann::json apply(const PointPlan& plan, const FeatureTable& features,
                        const std::function<const RunOutput&(const std::string&)>& find_output);
 
-  /// Options of `pca`: range [first, last]; weights (how many; default: as many as leave a mean squared whitened
-  /// residual of 0.01); rotate (false: every value is its own weight); whiten ("cosmic_variance", {cosmic_variance:
-  /// last useful multipole}, "none", "standardise", {sigma: s} or {relative: r}, r times the mean); stretch {feature,
-  /// reference, full}; knots [[start, spacing], ...].
-  SegmentFit fit_segment(const nlohmann::json& options, const FeatureTable& features, const std::string& name) const;
+  SegmentFit fit_segment(const SegmentPlan& plan, const FeatureTable& features) const;
 
  private:
+  std::vector<double> log_axis(const PointTransform& tilt) const;
+
   std::string name_;
-  std::vector<AxisModel> axes_;
+  std::vector<std::vector<double>> axes_;
   Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> values_;  ///< points x native
 };
-
-/// Throws Error(ZELOS_E_ARGUMENT) at a key that is not known, with the nearest that is.
-void check_keys(const nlohmann::json& options, const std::vector<std::string>& known, const std::string& where);
 
 }  // namespace zelos

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "training/runs.hpp"
+#include "training/plan.hpp"
 
 namespace zelos {
 namespace {
@@ -23,7 +23,8 @@ struct Probe {
   std::vector<int64_t> run_indices;  ///< of the answer's values
   double worst = 0;                  ///< largest difference between code and emulator, relative
 
-  Probe(const Output& output, const TrainingRuns& runs) : request{output.name, {}}, run(&find_run(runs, output.name)) {
+  Probe(const Output& output, const TrainingRuns& runs)
+      : request{output.name, {}}, run(&find_run(runs.outputs, output.name)) {
     for (const auto& axis : run->axes) run_size *= static_cast<int64_t>(axis.size());
     run_indices = {0};
     for (size_t a = 0; a < output.axes.size(); ++a) {

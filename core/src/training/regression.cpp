@@ -2,6 +2,7 @@
 #include "training/regression.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -56,6 +57,12 @@ struct State {
 
 zelos_host empty_host() {
   return {sizeof(zelos_host), nullptr, [](const zelos_host*, const char*) -> const void* { return nullptr; }};
+}
+
+const zelos_train& trainer_of(const zelos_family& family) {
+  const auto* trainer = static_cast<const zelos_train*>(family.get_extension(ZELOS_EXT_TRAIN));
+  if (trainer == nullptr) throw Error(ZELOS_E_MISSING, std::string("family '") + family.id + "' can't be trained");
+  return *trainer;
 }
 
 /// Checkpoints: one artifact-format file per fit; its key says what it belongs to.
@@ -137,12 +144,36 @@ json with_positions(const std::string& who, json params, const std::vector<std::
   return params;
 }
 
+void check_family(const std::string& who, const EmulatorFunction& function, const std::vector<std::string>& inputs) {
+  const zelos_family* family = nullptr;
+  try {
+    family = &registry::find(function.type);
+  } catch (const Error& e) {
+    throw Error(e.status(), who + ": emulator_fn.type: " + e.what());
+  }
+  const zelos_train& trainer = trainer_of(*family);
+  const json params = with_positions(who, function.params, inputs);
+  if (trainer.struct_size >= offsetof(zelos_train, check) + sizeof(trainer.check) && trainer.check != nullptr) {
+    zelos_error error{sizeof error, 0, {}};
+    const zelos_status status = trainer.check(params.dump().c_str(), static_cast<int64_t>(inputs.size()), &error);
+    if (status != ZELOS_OK) throw Error(status, who + ": " + error.message);
+    return;
+  }
+  std::vector<std::string> known;
+  const json defaults = json::parse(trainer.defaults_json);
+  for (const auto& item : defaults.items()) known.push_back(item.key());
+  for (const auto& item : function.params.items()) {
+    if (std::find(known.begin(), known.end(), item.key()) != known.end()) continue;
+    throw Error(ZELOS_E_ARGUMENT, who + ": emulator_fn params: unknown key '" + item.key() + "'" +
+                                      did_you_mean(item.key(), known) + " (known: " + join(known, ", ") + ")");
+  }
+}
+
 json RegressionRunner::fit(const std::string& title, const EmulatorFunction& function, const FeatureTable& features,
                            const std::vector<std::string>& inputs, const Eigen::MatrixXd& y,
                            const Eigen::VectorXd& negligible, const std::string& path, artifact::Contents* contents) {
   const zelos_family& family = registry::find(function.type);
-  const auto* trainer = static_cast<const zelos_train*>(family.get_extension(ZELOS_EXT_TRAIN));
-  if (trainer == nullptr) throw Error(ZELOS_E_MISSING, "family '" + function.type + "' can't be trained");
+  const zelos_train& trainer = trainer_of(family);
   const Eigen::MatrixXd raw = features.columns(inputs);
   const Eigen::VectorXd center = 0.5 * (raw.colwise().maxCoeff() + raw.colwise().minCoeff()).transpose();
   Eigen::VectorXd scale(center.size());
@@ -201,7 +232,7 @@ json RegressionRunner::fit(const std::string& title, const EmulatorFunction& fun
     State result;
     const zelos_host host = empty_host();
     zelos_error error{sizeof error, 0, {}};
-    const zelos_status status = trainer->train(
+    const zelos_status status = trainer.train(
         &host, &set, &options,
         [](void* data, const zelos_state* state, zelos_error*) -> zelos_status {
           try {

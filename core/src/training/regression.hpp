@@ -28,6 +28,10 @@ class FeatureTable {
   std::map<std::string, Eigen::VectorXd> columns_;
 };
 
+/// Throws Error(ZELOS_E_ARGUMENT) if the family's params are not what it understands, ZELOS_E_MISSING if there is no
+/// such family or it can't be trained. who: what is to be fitted, for messages.
+void check_family(const std::string& who, const EmulatorFunction& function, const std::vector<std::string>& inputs);
+
 class RegressionRunner {
  public:
   RegressionRunner(const TrainOptions& options, int64_t seed) : options_(options), seed_(seed) {}

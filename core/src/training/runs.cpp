@@ -24,28 +24,6 @@ std::string position(const RunOutput& run, int64_t index) {
   return text;
 }
 
-void check_shape(const RunOutput& run) {
-  const std::string where = "output " + run.name + ": ";
-  if (run.axes.empty() || run.axes.size() > 2)
-    fail(where + "expected 1 or 2 axes, found " + std::to_string(run.axes.size()));
-  if (run.axis_names.size() != run.axes.size()) {
-    fail(where + "expected " + std::to_string(run.axes.size()) + " names of axes, found " +
-         std::to_string(run.axis_names.size()));
-  }
-  if (!run.labels.empty() && (run.axes.size() != 1 || run.labels.size() != run.axes[0].size())) {
-    fail(where + "expected one axis with " + std::to_string(run.labels.size()) + " points for its labels, found " +
-         std::to_string(run.axes.size()) + " with " + std::to_string(run.axes[0].size()));
-  }
-  for (size_t a = 0; a < run.axes.size(); ++a) {
-    const std::vector<double>& x = run.axes[a];
-    const bool finite = std::all_of(x.begin(), x.end(), [](double v) { return std::isfinite(v); });
-    if (x.empty() || !finite || std::adjacent_find(x.begin(), x.end(), std::greater_equal<>()) != x.end()) {
-      fail(where + "axis '" + run.axis_names[a] + "': expected at least one value, finite and ascending");
-    }
-  }
-  if (run.values == nullptr) fail(where + "no values");
-}
-
 void check_values(const Spec& spec, const TrainingRuns& runs, const RunOutput& run) {
   int64_t size = 1;
   for (const auto& axis : run.axes) size *= static_cast<int64_t>(axis.size());
@@ -68,6 +46,27 @@ void check_values(const Spec& spec, const TrainingRuns& runs, const RunOutput& r
 
 }  // namespace
 
+void check_shape(const RunOutput& run) {
+  const std::string where = "output " + run.name + ": ";
+  if (run.axes.empty() || run.axes.size() > 2)
+    fail(where + "expected 1 or 2 axes, found " + std::to_string(run.axes.size()));
+  if (run.axis_names.size() != run.axes.size()) {
+    fail(where + "expected " + std::to_string(run.axes.size()) + " names of axes, found " +
+         std::to_string(run.axis_names.size()));
+  }
+  if (!run.labels.empty() && (run.axes.size() != 1 || run.labels.size() != run.axes[0].size())) {
+    fail(where + "expected one axis with " + std::to_string(run.labels.size()) + " points for its labels, found " +
+         std::to_string(run.axes.size()) + " with " + std::to_string(run.axes[0].size()));
+  }
+  for (size_t a = 0; a < run.axes.size(); ++a) {
+    const std::vector<double>& x = run.axes[a];
+    const bool finite = std::all_of(x.begin(), x.end(), [](double v) { return std::isfinite(v); });
+    if (x.empty() || !finite || std::adjacent_find(x.begin(), x.end(), std::greater_equal<>()) != x.end()) {
+      fail(where + "axis '" + run.axis_names[a] + "': expected at least one value, finite and ascending");
+    }
+  }
+}
+
 void check_runs(const Spec& spec, const TrainingRuns& runs) {
   if (runs.n_points < 4) fail("expected at least 4 points, found " + std::to_string(runs.n_points));
   if (runs.parameters == nullptr) fail("no parameters");
@@ -83,19 +82,11 @@ void check_runs(const Spec& spec, const TrainingRuns& runs) {
       if (runs.outputs[j].name == run.name) fail("output " + run.name + " is there twice");
     }
     check_shape(run);
+    if (run.values == nullptr) fail("output " + run.name + ": no values");
     const bool trained = run.name == "derived" || std::any_of(spec.outputs.begin(), spec.outputs.end(),
                                                               [&](const OutputSpec& o) { return o.name == run.name; });
     if (trained) check_values(spec, runs, run);
   }
-}
-
-const RunOutput& find_run(const TrainingRuns& runs, const std::string& name) {
-  std::vector<std::string> names;
-  for (const RunOutput& output : runs.outputs) {
-    if (output.name == name) return output;
-    names.push_back(output.name);
-  }
-  fail("the runs hold no output '" + name + "'" + did_you_mean(name, names) + " They hold: " + join(names, ", "));
 }
 
 }  // namespace zelos

@@ -6,15 +6,14 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "artifact/container.hpp"
 #include "base/text.hpp"
 #include "region/region.hpp"
 #include "runtime/model.hpp"
 #include "training/field.hpp"
+#include "training/plan.hpp"
 #include "training/probes.hpp"
 #include "training/regression.hpp"
 #include "training/runs.hpp"
@@ -27,6 +26,20 @@ using Eigen::MatrixXd;
 using Eigen::VectorXd;
 using nlohmann::json;
 
+const char* to_string(Coordinate coordinate) {
+  switch (coordinate) {
+    case Coordinate::log:
+      return "log";
+    case Coordinate::log1p:
+      return "log1p";
+    case Coordinate::label:
+      return "label";
+    case Coordinate::linear:
+      break;
+  }
+  return "linear";
+}
+
 class Trainer {
  public:
   Trainer(const Spec& spec, const TrainingRuns& runs, const TrainOptions& options)
@@ -34,15 +47,18 @@ class Trainer {
 
   artifact::Contents run() {
     check_runs(spec_, runs_);
+    const TrainingPlan plan = plan_training(spec_, runs_.outputs);
     describe();
     add_parameters();
-    plan_progress();
-    for (const auto& [name, options] : spec_.features) pending_features_[name] = options;
-    while (!pending_features_.empty()) add_ready_features();
-    for (const OutputSpec& output : spec_.outputs) {
-      if (output.name != "derived") add_output(output);
+    regression_.expect(count_regressions(plan));
+    for (const FeaturePlan& feature : plan.features) add_feature(feature);
+    for (const OutputPlan& output : plan.outputs) {
+      if (output.run.name == "derived") {
+        add_derived(output);
+      } else {
+        add_output(output);
+      }
     }
-    if (!spec_.derived.empty()) add_derived();
     add_region();
     return std::move(contents_);
   }
@@ -72,235 +88,130 @@ class Trainer {
     }
   }
 
-  void plan_progress() { regression_.expect(count_regressions()); }
-
-  int64_t count_regressions() const {
-    int64_t n = spec_.derived.empty() ? 0 : 1;
-    for (const auto& feature : spec_.features) n += feature.second.contains("emulated") ? 1 : 0;
-    for (const OutputSpec& output : spec_.outputs) {
-      n += std::max<int64_t>(1, std::count_if(output.transforms.begin(), output.transforms.end(),
-                                              [](const TransformSpec& t) { return t.name == "pca"; }));
-    }
+  static int64_t count_regressions(const TrainingPlan& plan) {
+    int64_t n = 0;
+    for (const FeaturePlan& feature : plan.features) n += feature.kind == FeaturePlan::Kind::emulated ? 1 : 0;
+    for (const OutputPlan& output : plan.outputs) n += static_cast<int64_t>(output.segments.size());
     return n;
   }
 
-  // --- features
-  // ---------------------------------------------------------------------------------------------------------
+  // --- features ----------------------------------------------------------------------------------------------------
 
-  void add_ready_features() {
-    for (auto it = pending_features_.begin(); it != pending_features_.end(); ++it) {
-      const auto of = it->second.value("of", std::vector<std::string>{});
-      const bool ready = std::all_of(of.begin(), of.end(), [&](const auto& name) { return features_.has(name); });
-      if (!ready) continue;
-      add_feature(it->first, it->second, of);
-      pending_features_.erase(it);
-      return;
-    }
-    throw Error(ZELOS_E_ARGUMENT, "feature '" + pending_features_.begin()->first +
-                                      "': it needs a parameter or feature that is not defined (or needs itself)");
-  }
-
-  void add_feature(const std::string& name, const json& options, const std::vector<std::string>& of) {
-    json description{{"name", name}, {"of", of}};
-    const std::string where = "feature '" + name + "'";
-    if (options.contains("log") && !options["log"].is_boolean()) {
-      throw Error(ZELOS_E_ARGUMENT, where + ": log: expected true or false, found " + options["log"].dump());
-    }
-    if (options.value("log", false)) {
-      check_keys(options, {"log", "of"}, where);
-      if (of.size() != 1) throw Error(ZELOS_E_ARGUMENT, "feature '" + name + "': log expects one name in 'of'");
-      description["type"] = "log";
-      const VectorXd x = features_.column(of[0]);
-      if (!(x.minCoeff() > 0))
-        throw Error(ZELOS_E_NUMERIC, "feature '" + name + "': log of a value that is not positive");
-      features_.add(name, x.array().log().matrix());
-    } else if (options.contains("coefficients")) {
-      check_keys(options, {"coefficients", "constant", "of"}, where);
-      const auto coefficients = options["coefficients"].get<std::vector<double>>();
-      const double constant = options.value("constant", 0.0);
-      if (coefficients.size() != of.size()) {
-        throw Error(ZELOS_E_ARGUMENT, "feature '" + name + "': expected as many coefficients as names in 'of'");
+  void add_feature(const FeaturePlan& plan) {
+    json description{{"name", plan.name}, {"of", plan.of}};
+    switch (plan.kind) {
+      case FeaturePlan::Kind::logarithm: {
+        description["type"] = "log";
+        const VectorXd x = features_.column(plan.of[0]);
+        if (!(x.minCoeff() > 0)) {
+          throw Error(ZELOS_E_NUMERIC, "feature '" + plan.name + "': log of a value that is not positive");
+        }
+        features_.add(plan.name, x.array().log().matrix());
+        break;
       }
-      description["type"] = "linear";
-      description["coefficients"] = coefficients;
-      description["constant"] = constant;
-      VectorXd sum = VectorXd::Constant(runs_.n_points, constant);
-      for (size_t i = 0; i < of.size(); ++i) sum += coefficients[i] * features_.column(of[i]);
-      features_.add(name, sum);
-    } else if (options.contains("emulated")) {
-      check_keys(options, {"emulated", "of", "logarithmic", "type", "params", "replaces"}, where);
-      add_emulated_feature(name, options, of, &description);
-    } else {
-      throw Error(ZELOS_E_ARGUMENT,
-                  "feature '" + name + "': expected one of the keys log (true), coefficients, emulated");
+      case FeaturePlan::Kind::linear: {
+        description["type"] = "linear";
+        description["coefficients"] = plan.coefficients;
+        description["constant"] = plan.constant;
+        VectorXd sum = VectorXd::Constant(runs_.n_points, plan.constant);
+        for (size_t i = 0; i < plan.of.size(); ++i) sum += plan.coefficients[i] * features_.column(plan.of[i]);
+        features_.add(plan.name, sum);
+        break;
+      }
+      case FeaturePlan::Kind::emulated:
+        add_emulated_feature(plan, &description);
+        break;
     }
     document()["features"].push_back(description);
   }
 
-  void add_emulated_feature(const std::string& name, const json& options, const std::vector<std::string>& of,
-                            json* description) {
-    const std::string quantity = options["emulated"].get<std::string>();
-    const VectorXd truth = derived_column(quantity, "feature '" + name + "'");
-    const bool logarithmic = options.value("logarithmic", true);
-    if (logarithmic && !(truth.minCoeff() > 0)) {
-      throw Error(ZELOS_E_NUMERIC, "feature '" + name + "': " + quantity + " is not positive; set logarithmic: false");
+  void add_emulated_feature(const FeaturePlan& plan, json* description) {
+    const VectorXd truth = derived_column(plan.quantity, "feature '" + plan.name + "'");
+    if (plan.logarithmic && !(truth.minCoeff() > 0)) {
+      throw Error(ZELOS_E_NUMERIC,
+                  "feature '" + plan.name + "': " + plan.quantity + " is not positive; set logarithmic: false");
     }
-    const MatrixXd y = logarithmic ? MatrixXd(truth.array().log().matrix()) : MatrixXd(truth);
-    EmulatorFunction function{options.value("type", "polynomial"), options.value("params", json::object())};
+    const MatrixXd y = plan.logarithmic ? MatrixXd(truth.array().log().matrix()) : MatrixXd(truth);
     // Errors of a scalar feature count relative to its own spread.
     const double spread = std::sqrt((y.array() - y.mean()).square().mean());
-    const json block = regression_.fit("feature " + name, function, features_, of, y,
-                                       VectorXd::Constant(1, 1e-6 * spread), "features/" + name, &contents_);
-    VectorXd emulated = regression_.predict(block, "features/" + name, features_, contents_).col(0);
-    if (logarithmic) emulated = emulated.array().exp().matrix();
+    const std::string path = "features/" + plan.name;
+    const json block = regression_.fit("feature " + plan.name, plan.function, features_, plan.of, y,
+                                       VectorXd::Constant(1, 1e-6 * spread), path, &contents_);
+    VectorXd emulated = regression_.predict(block, path, features_, contents_).col(0);
+    if (plan.logarithmic) emulated = emulated.array().exp().matrix();
     (*description)["type"] = "emulated";
-    (*description)["log"] = logarithmic;
-    (*description)["quantity"] = quantity;
+    (*description)["log"] = plan.logarithmic;
+    (*description)["quantity"] = plan.quantity;
     (*description)["block"] = block;
     (*description)["largest_relative_error"] = ((emulated - truth).array() / truth.array()).abs().maxCoeff();
-    features_.add(name, emulated);
-    if (options.contains("replaces")) add_solvable(quantity, name, options["replaces"].get<std::string>());
+    features_.add(plan.name, emulated);
+    if (!plan.replaces.empty()) add_solvable(plan);
   }
 
-  void add_solvable(const std::string& quantity, const std::string& feature, const std::string& parameter) {
+  void add_solvable(const FeaturePlan& plan) {
     for (const ParameterSpec& p : spec_.parameters) {
-      if (p.name != parameter) continue;
+      if (p.name != plan.replaces) continue;
       // The box, widened as the design was: the verdict, not the solver, says what lies outside.
       const double margin = spec_.training.margin * (p.hi - p.lo);
-      document()["solvable"].push_back({{"name", quantity},
-                                        {"feature", feature},
-                                        {"parameter", parameter},
+      document()["solvable"].push_back({{"name", plan.quantity},
+                                        {"feature", plan.name},
+                                        {"parameter", p.name},
                                         {"min", p.lo - margin},
                                         {"max", p.hi + margin}});
-      return;
     }
-    throw Error(ZELOS_E_ARGUMENT,
-                "feature '" + feature + "': it replaces '" + parameter + "', which is not a parameter");
   }
 
-  const RunOutput& run_output(const std::string& name) const { return find_run(runs_, name); }
+  const RunOutput& run_output(const std::string& name) const { return find_run(runs_.outputs, name); }
 
   VectorXd derived_column(const std::string& label, const std::string& who) const {
     const RunOutput& derived = run_output("derived");
-    const auto found = std::find(derived.labels.begin(), derived.labels.end(), label);
-    if (found == derived.labels.end()) {
-      throw Error(ZELOS_E_ARGUMENT,
-                  who + ": the code gives no derived quantity '" + label + "'" + did_you_mean(label, derived.labels));
-    }
     const int64_t n = runs_.n_points, m = static_cast<int64_t>(derived.labels.size());
     const Eigen::Map<const Eigen::Matrix<double, -1, -1, Eigen::RowMajor>> values(derived.values, n, m);
-    return values.col(found - derived.labels.begin());
+    return values.col(derived_index(derived, label, who));
   }
 
-  // --- outputs
-  // ----------------------------------------------------------------------------------------------------------
+  // --- outputs -----------------------------------------------------------------------------------------------------
 
-  void add_output(const OutputSpec& output) {
-    const RunOutput& run = run_output(output.name);
-    if (!output.unit.empty() && output.unit != run.unit) {
-      throw Error(ZELOS_E_ARGUMENT, "output " + output.name + ": unit: the runs are in '" + run.unit + "', found '" +
-                                        output.unit + "'; nothing is converted");
+  void add_derived(const OutputPlan& plan) {
+    OutputPlan filled = plan;
+    derived_values_.resize(runs_.n_points, static_cast<int64_t>(plan.run.labels.size()));
+    for (size_t i = 0; i < plan.run.labels.size(); ++i) {
+      derived_values_.col(i) = derived_column(plan.run.labels[i], "derived");
     }
-    add(run, run.unit, output.transforms, output.features, output.emulator_fn ? *output.emulator_fn : spec_.emulator_fn,
-        output.n_weights);
+    filled.run.values = derived_values_.data();
+    if (plan.log_if_positive && derived_values_.minCoeff() > 0) {
+      PointPlan log;
+      log.transform.kind = PointTransform::Kind::log;
+      log.description = {{"type", "log"}};
+      filled.points.push_back(std::move(log));
+    }
+    add_output(filled);
   }
 
-  void add_derived() {
-    const RunOutput& all = run_output("derived");
-    RunOutput chosen = all;
-    chosen.labels.clear();
-    chosen.label_units.clear();
-    chosen.axes = {{}};
-    derived_values_.resize(runs_.n_points, static_cast<int64_t>(spec_.derived.size()));
-    for (size_t i = 0; i < spec_.derived.size(); ++i) {
-      derived_values_.col(i) = derived_column(spec_.derived[i], "derived");
-      const auto at = std::find(all.labels.begin(), all.labels.end(), spec_.derived[i]) - all.labels.begin();
-      chosen.labels.push_back(spec_.derived[i]);
-      chosen.label_units.push_back(at < static_cast<int64_t>(all.label_units.size()) ? all.label_units[at] : "");
-      chosen.axes[0].push_back(static_cast<double>(i));
-    }
-    chosen.values = derived_values_.data();
-    std::vector<TransformSpec> transforms;
-    EmulatorFunction function = spec_.emulator_fn;
-    std::vector<std::string> inputs;
-    for (const OutputSpec& output : spec_.outputs) {
-      if (output.name != "derived") continue;
-      transforms = output.transforms;
-      inputs = output.features;
-      if (output.emulator_fn) function = *output.emulator_fn;
-    }
-    if (transforms.empty()) {
-      if (derived_values_.minCoeff() > 0) transforms.push_back({"log", json::object()});
-      transforms.push_back({"pca", json{{"whiten", json{{"sigma", 1e-5}}}, {"rotate", false}}});
-    }
-    add(chosen, "", transforms, inputs, function, 0);
-  }
-
-  void add(const RunOutput& run, const std::string& unit, const std::vector<TransformSpec>& transforms,
-           const std::vector<std::string>& inputs, const EmulatorFunction& function, int64_t n_weights) {
-    json description{{"name", run.name},          {"unit", unit},
-                     {"units", run.label_units},  {"axes", json::array()},
-                     {"segments", json::array()}, {"point_transforms", json::array()}};
+  void add_output(const OutputPlan& plan) {
+    const RunOutput& run = plan.run;
+    json description{{"name", run.name},      {"unit", plan.unit},         {"units", run.label_units},
+                     {"axes", json::array()}, {"segments", json::array()}, {"point_transforms", json::array()}};
     const std::string path = "outputs/" + run.name;
-    Field field(run, runs_.n_points);
-    for (size_t a = 0; a < run.axes.size(); ++a) {
-      const Coordinate coordinate = field.axes()[a].coordinate;
-      const char* text = coordinate == Coordinate::log     ? "log"
-                         : coordinate == Coordinate::log1p ? "log1p"
-                         : coordinate == Coordinate::label ? "label"
-                                                           : "linear";
-      json axis{{"name", run.axis_names[a]},
-                {"unit", a < run.axis_units.size() ? run.axis_units[a] : ""},
-                {"coordinate", text}};
-      if (coordinate == Coordinate::label) axis["labels"] = run.labels;
+    for (const AxisModel& model : plan.axes) {
+      const Output::Axis& a = model.axis;
+      json axis{{"name", a.name}, {"unit", a.unit}, {"coordinate", to_string(model.coordinate)}};
+      if (model.coordinate == Coordinate::label) axis["labels"] = a.labels;
       description["axes"].push_back(axis);
-      put_vector(path + "/axis/" + run.axis_names[a],
-                 Eigen::Map<const VectorXd>(run.axes[a].data(), run.axes[a].size()));
+      put_vector(path + "/axis/" + a.name, Eigen::Map<const VectorXd>(a.values.data(), a.values.size()));
     }
-    std::vector<TransformSpec> segments;
-    bool after_log = false;
-    for (const TransformSpec& t : transforms) {
-      if (t.name == "pca") {
-        segments.push_back(t);
-        continue;
-      }
-      if (!segments.empty())
-        throw Error(ZELOS_E_ARGUMENT, path + ": transform '" + t.name + "' stands after pca; pca is last");
-      description["point_transforms"].push_back(
-          field.apply(t, features_, after_log, [&](const std::string& other) -> const RunOutput& {
-            if (trained_.count(other) == 0) {
-              throw Error(ZELOS_E_ARGUMENT, path + ": transform '" + t.name + "' refers to output '" + other +
-                                                "', which does not stand before it in the spec");
-            }
-            return run_output(other);
-          }));
-      after_log = after_log || t.name == "log";
+    Field field(run, runs_.n_points);
+    for (const PointPlan& point : plan.points) {
+      description["point_transforms"].push_back(field.apply(
+          point, features_, [&](const std::string& other) -> const RunOutput& { return run_output(other); }));
     }
-    if (segments.empty()) segments.push_back({"pca", json::object()});
     double truncation = 0;
-    int64_t covered = 0;
-    for (size_t i = 0; i < segments.size(); ++i) {
+    for (size_t i = 0; i < plan.segments.size(); ++i) {
+      const SegmentPlan& segment = plan.segments[i];
       const std::string segment_path = path + "/segment" + std::to_string(i);
-      json options = segments[i].options;
-      if (n_weights > 0 && !options.contains("weights")) options["weights"] = n_weights;
-      SegmentFit fit = field.fit_segment(options, features_, segment_path);
-      if (fit.description["first"] != covered) {
-        throw Error(ZELOS_E_ARGUMENT, segment_path + ": its range should begin with point " + std::to_string(covered) +
-                                          " of the axis, found " + fit.description["first"].dump() +
-                                          ": segments follow each other without gap or overlap");
-      }
-      covered += fit.description["size"].get<int64_t>();
-      std::vector<std::string> names = options.value("features", inputs);
-      if (names.empty()) {
-        for (const ParameterSpec& p : spec_.parameters) names.push_back(p.name);
-      }
-      EmulatorFunction segment_function = function;
-      if (options.contains("emulator_fn")) {
-        segment_function.type = options["emulator_fn"].value("type", function.type);
-        segment_function.params = options["emulator_fn"].value("params", json::object());
-      }
-      const json block = regression_.fit(run.name + (segments.size() > 1 ? " " + std::to_string(i + 1) : ""),
-                                         segment_function, features_, names, fit.weights,
+      SegmentFit fit = field.fit_segment(segment, features_);
+      const json block = regression_.fit(run.name + (plan.segments.size() > 1 ? " " + std::to_string(i + 1) : ""),
+                                         segment.function, features_, segment.inputs, fit.weights,
                                          VectorXd::Ones(fit.weights.cols()), segment_path + "/block0", &contents_);
       fit.description["blocks"] = json::array({block});
       put_vector(segment_path + "/mean", fit.mean);
@@ -309,12 +220,7 @@ class Trainer {
       truncation += fit.truncation_error;
       description["segments"].push_back(fit.description);
     }
-    if (covered != static_cast<int64_t>(run.axes[0].size())) {
-      throw Error(ZELOS_E_ARGUMENT, path + ": the ranges of its pca cover " + std::to_string(covered) + " of " +
-                                        std::to_string(run.axes[0].size()) + " points of the axis");
-    }
     description["truncation_error"] = truncation;
-    trained_.insert(run.name);
     document()["outputs"].push_back(description);
   }
 
@@ -365,8 +271,6 @@ class Trainer {
   const TrainOptions& options_;
   RegressionRunner regression_;
   FeatureTable features_;
-  std::map<std::string, json> pending_features_;
-  std::set<std::string> trained_;
   Eigen::Matrix<double, -1, -1, Eigen::RowMajor> derived_values_;
   artifact::Contents contents_;
 };
@@ -401,6 +305,11 @@ void check_tolerance(const Emulator& emulator) {
 }
 
 }  // namespace
+
+void check_training(const Spec& spec, const std::vector<RunOutput>& outputs) {
+  for (const RunOutput& output : outputs) check_shape(output);
+  plan_training(spec, outputs);
+}
 
 void train(const Spec& spec, const TrainingRuns& runs, const std::filesystem::path& artifact_path,
            const TrainOptions& options) {

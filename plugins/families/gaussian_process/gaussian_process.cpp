@@ -811,8 +811,12 @@ zelos_status train(const zelos_host*, const zelos_training_set* set, const zelos
   });
 }
 
+zelos_status check(const char* params_json, int64_t n_inputs, zelos_error* error) {
+  return guard(error, [&] { parse(params_json, n_inputs, 1); });
+}
+
 const void* get_extension(const char* id) {
-  static const zelos_train kTrain = {sizeof(zelos_train), kDefaults, train};
+  static const zelos_train kTrain = {sizeof(zelos_train), kDefaults, train, check};
   static const zelos_uncertainty kUncertainty = {sizeof(zelos_uncertainty), variance};
   if (std::strcmp(id, ZELOS_EXT_TRAIN) == 0) return &kTrain;
   if (std::strcmp(id, ZELOS_EXT_UNCERTAINTY) == 0) return &kUncertainty;

@@ -196,8 +196,12 @@ zelos_status train(const zelos_host*, const zelos_training_set* set, const zelos
   return guard(error, [&] { zelos::nn::train(*set, *options, save, save_data); });
 }
 
+zelos_status check(const char* params_json, std::int64_t, zelos_error* error) {
+  return guard(error, [&] { zelos::nn::parse_params(params_json); });
+}
+
 const void* get_extension(const char* id) {
-  static const zelos_train train_extension = {sizeof(zelos_train), zelos::nn::kDefaultsJson, train};
+  static const zelos_train train_extension = {sizeof(zelos_train), zelos::nn::kDefaultsJson, train, check};
   return std::string_view(id) == ZELOS_EXT_TRAIN ? &train_extension : nullptr;
 }
 

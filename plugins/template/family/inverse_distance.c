@@ -139,7 +139,7 @@ static zelos_status train(const zelos_host* host, const zelos_training_set* set,
   return save(save_data, &state, error);
 }
 
-static const zelos_train kTrain = {sizeof(zelos_train), "{}", train};
+static const zelos_train kTrain = {sizeof(zelos_train), "{}", train, NULL};
 
 static const void* get_extension(const char* id) { return strcmp(id, ZELOS_EXT_TRAIN) == 0 ? &kTrain : NULL; }
 

@@ -36,7 +36,7 @@ extern "C" {
 #endif
 
 #define ZELOS_PLUGIN_ABI_MAJOR 1u
-#define ZELOS_PLUGIN_ABI_MINOR 0u
+#define ZELOS_PLUGIN_ABI_MINOR 1u
 /* The one exported symbol of a plugin: `const zelos_plugin_entry zelos_plugin_entry_v1`. */
 #define ZELOS_PLUGIN_ENTRY zelos_plugin_entry_v1
 #define ZELOS_PLUGIN_ENTRY_SYMBOL "zelos_plugin_entry_v1"
@@ -102,8 +102,7 @@ typedef struct zelos_uncertainty {
                            zelos_error* error);
 } zelos_uncertainty;
 
-/* --- capability: training -------------------------------------------------------------------------------------------
- */
+/* --- capability: training -------------------------------------------------------------------------------------- */
 #define ZELOS_EXT_TRAIN "zelos.train/1"
 
 /* The training set: x[n * n_inputs], y[n * n_outputs], row-major. y_scale[n_outputs] > 0 gives for each output the
@@ -124,11 +123,11 @@ typedef zelos_status (*zelos_save_state)(void* data, const zelos_state* state, z
 
 typedef struct zelos_train_options {
   uint32_t struct_size;
-  const char*
-      params_json;   /* the spec's `emulator_fn: params`, JSON object; unknown keys are an error (ZELOS_E_ARGUMENT). Names of inputs in
-   * lists of lists have been replaced by their positions in x. */
-  uint64_t seed;     /* same seed, same data, same machine, same threads: same bytes */
-  int32_t n_threads; /* >= 1 */
+  /* the spec's `emulator_fn: params`, JSON object; unknown keys are an error (ZELOS_E_ARGUMENT). Names of
+   * inputs in lists of lists have been replaced by their positions in x. */
+  const char* params_json;
+  uint64_t seed;               /* same seed, same data, same machine, same threads: same bytes */
+  int32_t n_threads;           /* >= 1 */
   const zelos_state* resume;   /* last checkpoint, or NULL; a resumed training ends in the same state */
   void* data;                  /* passed to the callbacks */
   zelos_progress progress;     /* may be NULL */
@@ -142,10 +141,12 @@ typedef struct zelos_train {
   /* [any] Trains, and hands the final state to `save`. Long-running. */
   zelos_status (*train)(const zelos_host* host, const zelos_training_set* set, const zelos_train_options* options,
                         zelos_save_state save, void* save_data, zelos_error* error);
+  /* [any] Since ABI 1.1, may be NULL: whether `train` would understand params_json for so many inputs. Asked before the
+   * training set is made, which may take days. Without it zelos compares the keys with those of defaults_json. */
+  zelos_status (*check)(const char* params_json, int64_t n_inputs, zelos_error* error);
 } zelos_train;
 
-/* --- entry ----------------------------------------------------------------------------------------------------------
- */
+/* --- entry ----------------------------------------------------------------------------------------------------- */
 typedef struct zelos_plugin_entry {
   uint32_t abi_major, abi_minor;
   uint32_t struct_size;

@@ -30,6 +30,7 @@ Output read_output(const py::dict& entry, int64_t n_points) {
   output.run.axes = entry["axes"].cast<std::vector<std::vector<double>>>();
   output.run.labels = entry["labels"].cast<std::vector<std::string>>();
   output.run.label_units = entry["label_units"].cast<std::vector<std::string>>();
+  if (!entry.contains("values")) return output;
   output.values = entry["values"].cast<Array>();
   const int64_t expected = n_points * product(output.run.axes);
   if (output.values.size() != expected) {
@@ -110,6 +111,14 @@ void train_from_arrays(const Spec& spec, const Array& parameters, const std::vec
 
 void bind_training(py::module_& module) {
   module.def("families", &families);
+  module.def(
+      "check_training",
+      [](const Spec& spec, const std::vector<py::dict>& outputs) {
+        std::vector<RunOutput> runs;
+        for (const py::dict& entry : outputs) runs.push_back(read_output(entry, 0).run);
+        check_training(spec, runs);
+      },
+      py::arg("spec"), py::arg("outputs"));
   module.def("train", &train_from_arrays, py::arg("spec"), py::arg("parameters"), py::arg("outputs"),
              py::arg("artifact"), py::arg("checkpoint_folder") = "", py::arg("provenance") = "{}",
              py::arg("n_threads") = 1, py::arg("progress") = py::none());

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..errors import ArgumentError, FileError, MissingError, SpecError, did_you_mean
+from ..errors import ArgumentError, FileError, MissingError, SpecError
 from ..fallback import driver as drivers
 from .design import VALIDATION_SEED_OFFSET, Design
 
@@ -76,6 +76,42 @@ class Plan:
         """Numbers in the result of one run."""
         sizes = [int(np.prod([len(axis) for axis in output.axes.values()])) for output in self.outputs]
         return sum(sizes) + len(self.driver_class.derived)
+
+    @property
+    def derived_labels(self) -> list[str]:
+        """All scalars of the driver, since features may need them, then the spec's synonyms of them."""
+        known = list(self.driver_class.derived)
+        return [*known, *(name for name, canonical in self.derived if name != canonical)]
+
+    def described_outputs(self) -> list[dict[str, Any]]:
+        """What the runs will hold, in the form of `_core.train` but for the values."""
+        entries: list[dict[str, Any]] = [
+            {
+                "name": output.name,
+                "unit": output.kind.unit,
+                "axis_names": list(output.axes),
+                "axis_units": [unit for _, unit in output.kind.axes],
+                "axes": [axis.tolist() for axis in output.axes.values()],
+                "labels": [],
+                "label_units": [],
+            }
+            for output in self.outputs
+        ]
+        labels = self.derived_labels
+        if labels:
+            units, synonyms = self.driver_class.derived, dict(self.derived)
+            entries.append(
+                {
+                    "name": "derived",
+                    "unit": "",
+                    "axis_names": ["name"],
+                    "axis_units": [""],
+                    "axes": [[float(i) for i in range(len(labels))]],
+                    "labels": labels,
+                    "label_units": [units[synonyms.get(label, label)] for label in labels],
+                }
+            )
+        return entries
 
     def place(self, word: str) -> str:
         """``file:line`` of the first line of the spec that has the word."""
@@ -162,7 +198,6 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         driver_class = drivers.load(code)
     except MissingError as error:
         raise SpecError(f"{_place(spec, code)}: config.code: {error}") from None
-    _check_families(spec, data)
     outputs, derived = [], []
     for entry in data["outputs"]:
         if entry["name"] != "derived":
@@ -185,28 +220,31 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         named = _place(spec, Path(data["config"]["ini"]).name)
         raise SpecError(f"{named}: config.ini: there is no file {plan._ini_path()}")
     plan.design("training")
+    try:
+        _core.check_training(spec, plan.described_outputs())
+    except (ArgumentError, MissingError) as error:
+        raise SpecError(f"{_place_of(spec, str(error))}: {error}") from None
     return plan
 
 
-def _check_families(spec: _core.Spec, data: dict[str, Any]) -> None:
-    """A misspelt family is found now, and not after the runs."""
-    known = _core.families()
-    for function in [data["emulator_fn"], *(output.get("emulator_fn") for output in data["outputs"])]:
-        if function and function["type"] not in known:
-            hint = did_you_mean(function["type"], known)
-            raise SpecError(
-                f"{_place(spec, function['type'])}: emulator_fn.type: no family '{function['type']}': "
-                f"expected one of {', '.join(known)}{hint}"
-            )
+def _word(word: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w.]){re.escape(word)}(?![\w.])")
 
 
 def _place(spec: _core.Spec, word: str) -> str:
     """``file:line`` of the first line that has the word; the file alone if an override brought it."""
-    found = re.compile(rf"(?<![\w.]){re.escape(word)}(?![\w.])")
+    found = _word(word)
     for number, line in enumerate(spec.text.splitlines(), start=1):
         if found.search(line.partition("#")[0]):
             return f"{spec.file_name}:{number}"
     return spec.file_name
+
+
+def _place_of(spec: _core.Spec, message: str) -> str:
+    """The place of the word that a message quotes: of several the one that the spec has least often."""
+    words = {word: len(_word(word).findall(spec.text)) for word in re.findall(r"'([^']+)'", message)}
+    there = {word: count for word, count in words.items() if count}
+    return _place(spec, min(there, key=lambda word: there[word])) if there else spec.file_name
 
 
 @contextlib.contextmanager

@@ -17,47 +17,19 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def core_outputs(plan: Plan, arrays: dict[str, Array]) -> list[dict[str, Any]]:
-    """The outputs in the form of `_core.train`; all scalars of the driver are there, since features may
-    need them."""
-    entries = []
-    for output in plan.outputs:
-        entries.append(
-            {
-                "name": output.name,
-                "unit": output.kind.unit,
-                "axis_names": list(output.axes),
-                "axis_units": [unit for _, unit in output.kind.axes],
-                "axes": [axis.tolist() for axis in output.axes.values()],
-                "labels": [],
-                "label_units": [],
-                "values": arrays[output.canonical],
-            }
-        )
+    """The outputs in the form of `_core.train`."""
+    values = {output.name: arrays[output.canonical] for output in plan.outputs}
     if "derived" in arrays:
-        labels, values = _all_derived(plan, arrays["derived"])
-        units = plan.driver_class.derived
-        synonyms = dict(plan.derived)
-        entries.append(
-            {
-                "name": "derived",
-                "unit": "",
-                "axis_names": ["name"],
-                "axis_units": [""],
-                "axes": [[float(i) for i in range(len(labels))]],
-                "labels": labels,
-                "label_units": [units[synonyms.get(label, label)] for label in labels],
-                "values": values,
-            }
-        )
-    return entries
+        values["derived"] = _all_derived(plan, arrays["derived"])
+    return [{**entry, "values": values[entry["name"]]} for entry in plan.described_outputs()]
 
 
-def _all_derived(plan: Plan, values: Array) -> tuple[list[str], Array]:
-    """Labels and columns under the driver's names, then under the spec's where these are synonyms."""
+def _all_derived(plan: Plan, values: Array) -> Array:
+    """Columns of `Plan.derived_labels`."""
     known = list(plan.driver_class.derived)
-    extra = [(name, canonical) for name, canonical in plan.derived if name != canonical]
-    columns = [*range(len(known)), *(known.index(canonical) for _, canonical in extra)]
-    return [*known, *(name for name, _ in extra)], np.ascontiguousarray(values[:, columns])
+    synonyms = dict(plan.derived)
+    columns = [known.index(synonyms.get(label, label)) for label in plan.derived_labels]
+    return np.ascontiguousarray(values[:, columns])
 
 
 def chosen_derived(plan: Plan, values: Array) -> Array:
