@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""CAMB_linear_matter_power, which ships, against CAMB called here without zelos."""
+
+import numpy as np
+import pytest
+
+import zelos
+
+camb = pytest.importorskip("camb")
+pytestmark = [pytest.mark.camb]
+
+HUB = "hub:CAMB_linear_matter_power"
+K, Z = np.geomspace(1e-4, 9.9, 60), np.array([0.0, 0.7, 3.0, 10.0])
+
+
+def run(Omega_b, Omega_cdm, H0, logA, ns, w0):
+    h2 = (H0 / 100) ** 2
+    parameters = camb.set_params(
+        WantCls=False, H0=H0, ombh2=Omega_b * h2, omch2=Omega_cdm * h2, As=1e-10 * np.exp(logA), ns=ns,
+        mnu=0.06, nnu=3.044, num_massive_neutrinos=1, w=w0, dark_energy_model="ppf",
+        redshifts=Z[::-1].tolist(), kmax=10,
+    )  # fmt: skip
+    parameters.NonLinear = camb.model.NonLinear_none
+    return camb.get_results(parameters)
+
+
+def power(results):
+    return results.get_matter_power_interpolator(nonlinear=False, hubble_units=False, k_hunit=False).P(Z, K)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        (0.049, 0.262, 67.4, 3.05, 0.966, -1.0),
+        (0.02, 0.21, 76.0, 2.8, 1.0, -0.5),
+        (0.04, 0.32, 63.0, 3.3, 0.92, -2.5),
+    ],
+)
+def test_linear_power_and_derived(point):
+    names = ("Omega_b", "Omega_cdm", "H0", "logA", "ns", "w0")
+    params = dict(zip(names, point, strict=True))
+    emulator, results = zelos.get_emulator(HUB), run(**params)
+    np.testing.assert_allclose(emulator(params, K, Z).T, power(results), rtol=1e-3)
+    derived, expected = emulator.derived(params), results.get_derived_params()
+    assert derived["sigma8"] == pytest.approx(results.get_sigma8_0(), rel=5e-4)
+    for name in ("age", "rdrag", "zdrag"):
+        assert derived[name] == pytest.approx(expected[name], rel=1e-4), name
+
+
+def test_fallback_beyond_w0():
+    params = {"Omega_b": 0.049, "Omega_cdm": 0.262, "H0": 67.4, "logA": 3.05, "ns": 0.966, "w0": -0.2}
+    with pytest.raises(zelos.OutsideRegion, match="w0"):
+        zelos.get_emulator(HUB)(params, K, Z)
+    emulator = zelos.get_emulator(HUB, fallback="camb")
+    np.testing.assert_allclose(emulator(params, K, Z).T, power(run(**params)), rtol=1e-4)
+    assert emulator.last_source == "fallback"
