@@ -1,108 +1,38 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // c_api.cpp: zelos.h on top of emulator.hpp. Exceptions end here.
-#include <cstddef>
-#include <cstdio>
-#include <cstring>
+#include "runtime/c_api.hpp"
+
 #include <initializer_list>
-#include <new>
 #include <nlohmann/json.hpp>
 
 #include "base/version.hpp"
-#include "zelos/abi/zelos.h"
-#include "zelos/emulator.hpp"
-
-struct zelos_emulator {
-  explicit zelos_emulator(zelos::Emulator e) : emulator(std::move(e)), info(emulator.info().dump()) {
-    for (const auto& p : emulator.parameters()) synonyms.push_back(pointers(p.synonyms));
-    for (const auto& o : emulator.outputs()) {
-      labels.emplace_back();
-      for (const auto& a : o.axes) labels.back().push_back(pointers(a.labels));
-    }
-  }
-  static std::vector<const char*> pointers(const std::vector<std::string>& texts) {
-    std::vector<const char*> list;
-    for (const std::string& text : texts) list.push_back(text.c_str());
-    return list;
-  }
-  zelos::Emulator emulator;
-  std::string info;
-  std::vector<std::vector<const char*>> synonyms;
-  std::vector<std::vector<std::vector<const char*>>> labels;
-};
-
-struct zelos_query {
-  zelos::Query query;
-};
-
-struct zelos_workspace {
-  zelos::Workspace workspace;
-  const zelos::Query::Impl* owner;  ///< the question it was made for
-};
 
 namespace {
 
-using zelos::Error;
-
-zelos_status report(zelos_error* error, zelos_status status, const char* message) noexcept {
-  if (error == nullptr) return status;
-  const size_t header = offsetof(zelos_error, message);
-  if (error->struct_size <= header) return status;
-  error->code = status;
-  std::snprintf(error->message, error->struct_size - header, "%s", message);
-  return status;
+std::vector<const char*> pointers(const std::vector<std::string>& texts) {
+  std::vector<const char*> list;
+  for (const std::string& text : texts) list.push_back(text.c_str());
+  return list;
 }
 
-template <class Body>
-zelos_status guarded(zelos_error* error, Body&& body) noexcept {
-  try {
-    return body();
-  } catch (const Error& e) {
-    return report(error, e.status(), e.what());
-  } catch (const std::bad_alloc&) {
-    return report(error, ZELOS_E_MEMORY, "out of memory");
-  } catch (const std::exception& e) {
-    return report(error, ZELOS_E_INTERNAL, e.what());
-  } catch (...) {
-    return report(error, ZELOS_E_INTERNAL, "unknown exception");
+}  // namespace
+
+zelos_emulator::zelos_emulator(zelos::Emulator e) : emulator(std::move(e)), info(emulator.info().dump()) {
+  for (const auto& p : emulator.parameters()) synonyms.push_back(pointers(p.synonyms));
+  for (const auto& o : emulator.outputs()) {
+    labels.emplace_back();
+    for (const auto& a : o.axes) labels.back().push_back(pointers(a.labels));
   }
 }
 
-void need(bool condition, const char* what) {
-  if (!condition) throw Error(ZELOS_E_ARGUMENT, what);
-}
+namespace {
 
-/// What every evaluation needs; a workspace of another query has another size.
-void check(const zelos_query* query, const void* values, const zelos_workspace* workspace) {
-  need(query != nullptr && workspace != nullptr, "evaluation: query and workspace must not be NULL");
-  need(values != nullptr || query->query.n_parameters() == 0, "evaluation: values must not be NULL");
-  need(workspace->owner == &query->query.impl(), "evaluation: the workspace was made for another query");
-}
+using namespace zelos::c_api;
 
 /// The arrays of an answer; an empty answer needs none.
 void check_out(const zelos_query* query, std::initializer_list<const void*> arrays) {
   if (query->query.size() == 0) return;
   for (const void* array : arrays) need(array != nullptr, "evaluation: an array is NULL");
-}
-
-/// Copies what the caller's struct_size covers, and leaves its struct_size.
-template <class T>
-void give(const T& source, T* target) {
-  const uint32_t size = target->struct_size;
-  std::memcpy(reinterpret_cast<char*>(target) + sizeof size, reinterpret_cast<const char*>(&source) + sizeof size,
-              std::min<size_t>(size, sizeof(T)) - sizeof size);
-}
-
-void fill(const zelos::Verdict& verdict, zelos_verdict* out) {
-  if (out == nullptr || out->struct_size < sizeof(uint32_t)) return;
-  zelos_verdict full{};
-  full.reason = static_cast<zelos_reason>(verdict.reason);
-  std::snprintf(full.parameter, sizeof full.parameter, "%s", verdict.parameter.c_str());
-  full.value = verdict.value;
-  full.lower = verdict.lower;
-  full.upper = verdict.upper;
-  full.excess = verdict.excess;
-  if (!verdict.inside()) std::snprintf(full.message, sizeof full.message, "%s", to_string(verdict).c_str());
-  give(full, out);
 }
 
 zelos_status answer(const zelos::Verdict& verdict, zelos_verdict* out, zelos_error* error) {

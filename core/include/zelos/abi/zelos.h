@@ -244,6 +244,79 @@ ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_physics(const zelos_query* quer
 ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_convert(double value, const char* name, const char* other,
                                                          double* converted, zelos_error* error);
 
+/* --- the real code, outside ------------------------------------------------------------------------------------ */
+/* Since ABI 1.1. A fallback answers the queries of one emulator by a real code, which a plugin runs
+ * (zelos_fallback.h); "python" ships with zelos and runs CAMB, CLASS and what else has a driver, in processes of their
+ * own. It may be used from any number of threads at once; it takes locks and allocates, as a run costs seconds anyway.
+ */
+
+typedef struct zelos_fallback zelos_fallback;
+
+typedef struct zelos_fallback_options {
+  uint32_t struct_size;
+  int32_t any_version;       /**< nonzero: take a code whose version or settings are not those of the training */
+  const char* settings_json; /**< JSON object for the plugin (workers, timeout, retries, ...); NULL: its defaults */
+  const char* cache;         /**< folder in which answers are kept and looked for; NULL: none */
+} zelos_fallback_options;
+
+/** `name`: the path of a plugin (it has a '/' or ends in ".so"); or NAME of a plugin zelos_fallback_NAME.so in a folder
+ *  of the environment variable ZELOS_FALLBACK_PATH (absolute, separated by colons) or in zelos_fallbacks beside the
+ *  library; else the name of a code ("camb", "classy") for the plugin "python". The code gets the settings of the
+ *  training runs, and has to report the code, the version and the settings of the artifact's provenance: if it does
+ *  not, ZELOS_E_ARGUMENT says what differs. ZELOS_E_MISSING: no such plugin or code, or a library that is no plugin;
+ *  ZELOS_E_FORMAT: a plugin of another ABI version, or damaged; ZELOS_E_IO. options may be NULL. */
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_fallback_open(const zelos_emulator* emulator, const char* name,
+                                                               const zelos_fallback_options* options,
+                                                               zelos_fallback** fallback, zelos_error* error);
+/** Ends its workers, too. */
+ZELOS_EXPORT void zelos_fallback_close(zelos_fallback* fallback);
+ZELOS_EXPORT const char* zelos_fallback_code(const zelos_fallback* fallback);
+ZELOS_EXPORT const char* zelos_fallback_version(const zelos_fallback* fallback);
+/** What differs from the training where any_version let it pass, one line; "" if nothing does. */
+ZELOS_EXPORT const char* zelos_fallback_differences(const zelos_fallback* fallback);
+
+/** out[zelos_query_size]: what the real code computes at the physics of a point. `why`, which may be NULL, is the
+ *  emulator's verdict, for the statistics. ZELOS_E_OUTSIDE: a value is not finite, or the point is outside what this
+ *  fallback covers; ZELOS_E_NUMERIC: the code failed, or gave what is not finite; ZELOS_E_CANCELLED: it took too long;
+ *  ZELOS_E_IO: it died; ZELOS_E_ARGUMENT: it does not know a parameter, or the query is of another emulator. */
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_fallback_evaluate(const zelos_fallback* fallback,
+                                                                   const zelos_query* query, const double* values,
+                                                                   double* out, const zelos_verdict* why,
+                                                                   zelos_error* error);
+
+typedef enum zelos_source {
+  ZELOS_SOURCE_NONE = 0, /**< nobody answered */
+  ZELOS_SOURCE_EMULATOR = 1,
+  ZELOS_SOURCE_FALLBACK = 2,
+  ZELOS_SOURCE_FORCE32 = 0x7fffffff
+} zelos_source;
+
+/** The whole switch: inside the region the emulator answers, as zelos_evaluate does; outside, the fallback, as
+ *  zelos_fallback_evaluate does (with fallback NULL: ZELOS_E_OUTSIDE). verdict and source may be NULL. A status other
+ *  than ZELOS_OK leaves `out` untouched: a point that the real code fails at is answered by nobody. */
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_answer(const zelos_query* query, const zelos_fallback* fallback,
+                                                        const double* values, double* out, zelos_workspace* workspace,
+                                                        zelos_verdict* verdict, zelos_source* source,
+                                                        zelos_error* error);
+
+/** What a fallback did since it was opened. */
+typedef struct zelos_fallback_statistics {
+  uint32_t struct_size;
+  int64_t points;     /**< asked for, those that failed included */
+  int64_t runs;       /**< answered by a run of the code */
+  int64_t from_cache; /**< answered by the cache */
+  int64_t repeated;   /**< answered by a run that was just made for the same point */
+  int64_t failed;
+  double seconds; /**< in all of them together */
+} zelos_fallback_statistics;
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_fallback_count(const zelos_fallback* fallback,
+                                                                zelos_fallback_statistics* statistics,
+                                                                zelos_error* error);
+/** The same as a JSON object with, besides, "reasons" (what left the region -> points), "last_failure" and
+ *  "cache_failure" (why an answer could not be kept). Writes at most `size` bytes, the final zero included, and returns
+ *  how many the whole text needs; buffer may be NULL if size is 0. */
+ZELOS_EXPORT size_t zelos_fallback_report_json(const zelos_fallback* fallback, char* buffer, size_t size);
+
 #ifdef __cplusplus
 }
 #endif

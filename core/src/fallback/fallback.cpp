@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "zelos/fallback.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+
+#include "base/sha256.hpp"
+#include "base/text.hpp"
+#include "fallback/cache.hpp"
+#include "fallback/plugin.hpp"
+#include "runtime/bound_query.hpp"
+
+namespace zelos {
+namespace {
+
+using fallback::Cache;
+using fallback::Code;
+using fallback::CodeSettings;
+using fallback::Plugin;
+using fallback::Point;
+using nlohmann::json;
+
+using Values = std::vector<std::vector<double>>;
+using Axes = std::vector<std::vector<double>>;
+
+/// Outputs of one point are often asked for one after the other.
+constexpr std::size_t kKeptRuns = 4;
+
+std::string trim(std::string line) {
+  line.erase(0, line.find_first_not_of(" \t\r"));
+  line.erase(line.find_last_not_of(" \t\r") + 1);
+  return line;
+}
+
+std::string first_difference(const std::string& trained, const std::string& here) {
+  std::istringstream before(trained), now(here);
+  std::string a, b;
+  while (true) {
+    const bool more_before = static_cast<bool>(std::getline(before, a));
+    const bool more_now = static_cast<bool>(std::getline(now, b));
+    if (!more_before && !more_now) return "the same lines with other ends";
+    if (!more_before) return "'" + trim(b) + "' here, nothing in training";
+    if (!more_now) return "nothing here, '" + trim(a) + "' in training";
+    if (a != b) return "'" + trim(b) + "' here, '" + trim(a) + "' in training";
+  }
+}
+
+const char* reason_name(Verdict::Reason reason) {
+  switch (reason) {
+    case Verdict::Reason::inside:
+      return "inside";
+    case Verdict::Reason::not_finite:
+      return "not_finite";
+    case Verdict::Reason::fixed_parameter:
+      return "fixed_parameter";
+    case Verdict::Reason::box:
+      return "box";
+    case Verdict::Reason::hull:
+      return "hull";
+    case Verdict::Reason::error_bound:
+      return "error_bound";
+    case Verdict::Reason::no_solution:
+      return "no_solution";
+  }
+  return "unknown";
+}
+
+std::string text_of(const json& object, const char* key) {
+  const auto at = object.find(key);
+  return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+/// A request of a query: which output of the emulator, on which axes.
+struct Wanted {
+  std::size_t output;
+  const Axes* axes;
+};
+
+std::vector<Wanted> wanted_of(const Query& query) {
+  std::vector<Wanted> all;
+  for (const int node : query.impl().request_node) {
+    const Node& n = query.impl().nodes[static_cast<std::size_t>(node)];
+    all.push_back({static_cast<std::size_t>(n.output), &n.axes});
+  }
+  return all;
+}
+
+bool covers(const std::vector<Output>& outputs, const std::vector<Wanted>& wanted) {
+  for (const Wanted& w : wanted) {
+    for (std::size_t a = 0; a < w.axes->size(); ++a) {
+      const std::vector<double>&have = outputs[w.output].axes[a].values, &want = (*w.axes)[a];
+      if (!std::includes(have.begin(), have.end(), want.begin(), want.end())) return false;
+    }
+  }
+  return true;
+}
+
+/// Rows of the answer on the axes of `output` at the wanted points, which are among them.
+double* extract(const Output& output, const std::vector<double>& values, const Axes& wanted, double* out) {
+  std::vector<std::vector<std::size_t>> index;
+  for (std::size_t a = 0; a < wanted.size(); ++a) {
+    const std::vector<double>& have = output.axes[a].values;
+    index.emplace_back();
+    for (const double x : wanted[a]) {
+      index.back().push_back(static_cast<std::size_t>(std::lower_bound(have.begin(), have.end(), x) - have.begin()));
+    }
+  }
+  if (index.size() == 1) {
+    for (const std::size_t i : index[0]) *out++ = values[i];
+    return out;
+  }
+  const std::size_t stride = output.axes[1].values.size();
+  for (const std::size_t i : index[0]) {
+    for (const std::size_t j : index[1]) *out++ = values[i * stride + j];
+  }
+  return out;
+}
+
+}  // namespace
+
+struct Fallback::Impl {
+  Impl(const Emulator& e, const std::string& name, const Options& options)
+      : emulator(e), plugin(fallback::find_plugin(name)) {
+    if (!options.cache.empty()) cache.emplace(options.cache);
+    const json& info = emulator.info();
+    const json provenance = info.value("provenance", json::object());
+    const std::string trained_on = text_of(provenance, "code");
+    if (!plugin.code.empty() && plugin.code != trained_on) refuse_code(plugin.code, trained_on);
+    settings.code = plugin.code.empty() ? trained_on : plugin.code;
+    settings.config_json = provenance.value("config", json::object()).dump();
+    settings.options_json = options.settings;
+    settings.has_ini = provenance.contains("ini");
+    settings.ini = text_of(provenance, "ini");
+    native = std::make_shared<Code>(plugin, settings, emulator.outputs());
+    if (native->name() != trained_on) refuse_code(native->name(), trained_on);
+    compare(provenance);
+    if (!differences.empty() && !options.any_version) {
+      throw Error(ZELOS_E_ARGUMENT, "fallback '" + native->name() + "' is not the code that " + emulator.name() +
+                                        " emulates: " + join(differences, "; "));
+    }
+  }
+
+  [[noreturn]] void refuse_code(const std::string& code, const std::string& trained_on) const {
+    throw Error(ZELOS_E_ARGUMENT, "fallback '" + code + "': the emulator " + emulator.name() + " was trained on " +
+                                      (trained_on.empty() ? "an unknown code" : "'" + trained_on + "'"));
+  }
+
+  void compare(const json& provenance) {
+    const std::string trained = text_of(provenance, "code_version");
+    if (native->version() != trained) {
+      differences.push_back("version " + native->version() + " here, " + (trained.empty() ? "unknown" : trained) +
+                            " in training");
+    }
+    const json centre = provenance.value("settings_at", json());
+    const std::string digest = text_of(provenance, "settings_sha256");
+    Point at;
+    if (centre.is_object()) {
+      for (const auto& [name, value] : centre.items()) {
+        if (value.is_number()) at.emplace_back(name, value.get<double>());
+      }
+    }
+    if (at.empty() || digest.empty()) {
+      const std::string all = settings.config_json + settings.ini;
+      settings_sha256 = sha256_hex(all.data(), all.size());
+      return;
+    }
+    const std::string here = native->settings(at);
+    settings_sha256 = sha256_hex(here.data(), here.size());
+    if (settings_sha256 != digest) {
+      differences.push_back("settings: " + first_difference(text_of(provenance, "settings"), here));
+    }
+  }
+
+  /// The code on the native axes, so that its settings are those of the training, with what is wanted besides.
+  std::shared_ptr<const Code> code_for(const std::vector<Wanted>& wanted) {
+    if (covers(native->outputs(), wanted)) return native;
+    std::vector<Output> outputs = native->outputs();
+    for (const Wanted& w : wanted) {
+      for (std::size_t a = 0; a < w.axes->size(); ++a) {
+        std::vector<double>& have = outputs[w.output].axes[a].values;
+        std::vector<double> both;
+        std::set_union(have.begin(), have.end(), (*w.axes)[a].begin(), (*w.axes)[a].end(), std::back_inserter(both));
+        have = std::move(both);
+      }
+    }
+    Axes key;
+    for (const Output& output : outputs) {
+      for (const Output::Axis& axis : output.axes) key.push_back(axis.values);
+    }
+    const std::lock_guard lock(mutex);
+    std::shared_ptr<const Code>& code = others[key];
+    if (code == nullptr) code = std::make_shared<Code>(plugin, settings, std::move(outputs));
+    return code;
+  }
+
+  Point physics(const Query& query, const double* values) const {
+    Workspace workspace = query.workspace();
+    const std::vector<Physics>& told_of = query.physics();
+    std::vector<double> numbers(told_of.size());
+    std::vector<int32_t> told(told_of.size());
+    const Verdict verdict = query.physics(values, numbers.data(), told.data(), workspace);
+    if (!verdict.inside()) throw Error(ZELOS_E_OUTSIDE, to_string(verdict));
+    Point point;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      if (told[i] != 0) point.emplace_back(told_of[i].name, numbers[i]);
+    }
+    return point;
+  }
+
+  /// The answer is right whether or not it can be kept.
+  void keep_on_disk(const Cache::Question& question, const Values& values) {
+    try {
+      cache->store(question, values);
+    } catch (const Error& e) {
+      const std::lock_guard lock(mutex);
+      statistics.cache_failure = e.what();
+    }
+  }
+
+  struct Run {
+    Point point;
+    std::shared_ptr<const Code> code;
+    std::shared_ptr<const Values> values;
+  };
+
+  Run answer(const Point& point, const std::vector<Wanted>& wanted) {
+    {
+      const std::lock_guard lock(mutex);
+      for (const Run& run : kept) {
+        if (run.point != point || !covers(run.code->outputs(), wanted)) continue;
+        ++statistics.repeated;
+        return run;
+      }
+    }
+    Run run{point, code_for(wanted), nullptr};
+    const Cache::Question question{run.code->name(), run.code->version(), settings_sha256, &run.code->outputs(),
+                                   &point};
+    std::optional<Values> known;
+    if (cache) known = cache->look_up(question);
+    const bool is_new = !known;
+    if (is_new) known = run.code->evaluate(point);
+    if (is_new && cache) keep_on_disk(question, *known);
+    run.values = std::make_shared<Values>(std::move(*known));
+    const std::lock_guard lock(mutex);
+    ++(is_new ? statistics.runs : statistics.from_cache);
+    kept.push_back(run);
+    if (kept.size() > kKeptRuns) kept.pop_front();
+    return run;
+  }
+
+  const Emulator emulator;
+  const Plugin plugin;
+  CodeSettings settings;
+  std::string settings_sha256;
+  std::shared_ptr<const Code> native;
+  std::vector<std::string> differences;
+  std::optional<Cache> cache;
+
+  std::mutex mutex;
+  std::map<Axes, std::shared_ptr<const Code>> others;
+  std::deque<Run> kept;
+  Statistics statistics;
+};
+
+Fallback Fallback::open(const Emulator& emulator, const std::string& name, const Options& options) {
+  return Fallback(std::make_shared<Impl>(emulator, name, options));
+}
+
+const std::string& Fallback::code() const { return impl_->native->name(); }
+const std::string& Fallback::version() const { return impl_->native->version(); }
+const std::vector<std::string>& Fallback::differences() const { return impl_->differences; }
+
+void Fallback::evaluate(const Query& query, const double* values, double* out, const Verdict& why) const {
+  Impl& impl = *impl_;
+  if (query.impl().model.get() != &impl.emulator.impl()) {
+    throw Error(ZELOS_E_ARGUMENT, "fallback '" + code() + "': the query is of another emulator than " +
+                                      impl.emulator.name() + ", for which it was opened");
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  const auto count = [&](const std::string& failure) {
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    const std::lock_guard lock(impl.mutex);
+    ++impl.statistics.points;
+    impl.statistics.seconds += took.count();
+    if (!why.inside()) ++impl.statistics.reasons[why.parameter.empty() ? reason_name(why.reason) : why.parameter];
+    if (failure.empty()) return;
+    ++impl.statistics.failed;
+    impl.statistics.last_failure = failure;
+  };
+  try {
+    const std::vector<Wanted> wanted = wanted_of(query);
+    const Impl::Run run = impl.answer(impl.physics(query, values), wanted);
+    double* at = out;
+    for (const Wanted& w : wanted) at = extract(run.code->outputs()[w.output], (*run.values)[w.output], *w.axes, at);
+  } catch (const std::exception& e) {
+    count(e.what());
+    throw;
+  }
+  count("");
+}
+
+Fallback::Statistics Fallback::statistics() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->statistics;
+}
+
+}  // namespace zelos
