@@ -15,17 +15,19 @@ from ..driver import Kind
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-#: Scalars, with their units -> name and factor in `get_current_derived_parameters`.
+#: Scalars, with their units -> name and factor in `get_current_derived_parameters`. CLASS's z_star, rs_star and
+#: 100*theta_star are not CAMB's zstar, rstar and thetastar: their optical depth includes reionisation (z_star is
+#: lower by 5). Those of the maximum of the visibility have names of their own.
 _SCALARS = {
     "H0": ("km/s/Mpc", "H0", 1.0),
-    "thetastar": ("", "100*theta_star", 0.01),
+    "theta_s_100": ("", "100*theta_s", 1.0),
     "omegam": ("", "Omega_m", 1.0),
     "omegal": ("", "Omega_Lambda", 1.0),
     "sigma8": ("", "sigma8", 1.0),
     "rdrag": ("Mpc", "rs_d", 1.0),
     "zdrag": ("", "z_d", 1.0),
-    "rstar": ("Mpc", "rs_star", 1.0),
-    "zstar": ("", "z_star", 1.0),
+    "rs_rec": ("Mpc", "rs_rec", 1.0),
+    "z_rec": ("", "z_rec", 1.0),
     "age": ("Gyr", "age", 1.0),
     "zrei": ("", "z_reio", 1.0),
     "YHe": ("", "YHe", 1.0),
@@ -46,6 +48,8 @@ _RENAME = {
 }
 #: Parameters of other codes that CLASS can not begin with: its own 100*theta_s is another angle.
 _REFUSED = ("thetastar", "cosmomc_theta")
+#: Lensed spectra draw on multipoles beyond their own: without them BB at ell = 2 is low by half.
+_LENSING_MARGIN = 1500
 _SPEED_OF_LIGHT = 299792.458  # km/s
 _MATTER = ("Pk.linear", "Pk.nonlinear", "sigma8_z", "fsigma8")
 
@@ -106,7 +110,8 @@ class Driver:
         ells = [axes["ell"][-1] for axes in self.outputs.values() if "ell" in axes]
         if ells:
             wanted += ["tCl", "pCl", "lCl"]
-            settings.update({"l_max_scalars": int(max(ells)), "lensing": "yes"})
+            l_max = max(int(max(ells)) + _LENSING_MARGIN, int(settings.get("l_max_scalars", 0)))
+            settings.update({"l_max_scalars": l_max, "lensing": "yes"})
         matter = [self.outputs[name] for name in _MATTER if name in self.outputs]
         if matter or "derived" in self.outputs:
             wanted.append("mPk")

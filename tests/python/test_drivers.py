@@ -126,7 +126,7 @@ def test_classy_driver_against_classy_itself() -> None:
     code = classy.Class()
     code.set({"omega_b": 0.0224, "omega_cdm": 0.12, "H0": 67.0, "A_s": 1e-10 * np.exp(3.05), "n_s": 0.965})
     code.set({"N_ur": 3.044, "tau_reio": 0.055, "output": "tCl,pCl,lCl,mPk", "lensing": "yes"})
-    code.set({"l_max_scalars": 500, "z_max_pk": 1, "P_k_max_1/Mpc": 1.02})
+    code.set({"l_max_scalars": 2000, "z_max_pk": 1, "P_k_max_1/Mpc": 1.02})
     code.compute()
     np.testing.assert_allclose(found["Pk.linear"][:, 1], [code.pk_lin(value, 1.0) for value in k], rtol=1e-9)
     np.testing.assert_allclose(found["Cl.tt"], code.lensed_cl(500)["tt"][2:] * 2.7255e6**2, rtol=1e-9)
@@ -134,6 +134,50 @@ def test_classy_driver_against_classy_itself() -> None:
     derived = dict(zip(driver_class.derived, found["derived"], strict=True))
     assert derived["sigma8"] == pytest.approx(code.sigma8(), rel=1e-9)
     assert derived["rdrag"] == pytest.approx(code.rs_drag(), rel=1e-9)
+
+
+def test_camb_and_classy_agree_on_every_product() -> None:
+    pytest.importorskip("classy", reason="NOT TESTED: CAMB against CLASS, since classy is not installed")
+    pytest.importorskip("camb")
+    ell, z = np.arange(2.0, 801), np.array([0, 0.5, 2.0])
+    axes = {"Cl": {"ell": ell}, "Pk": {"k": np.geomspace(1e-3, 1, 20), "z": z}, "derived": {}}
+    tolerances = {
+        "Cl.tt": 4e-3, "Cl.te": 4e-3, "Cl.ee": 6e-3, "Cl.bb": 8e-3, "Cl.pp": 1.5e-2, "Pk.linear": 2e-3,
+        "sigma8_z": 1e-3, "fsigma8": 1e-2, "Hubble": 1e-5, "angular_diameter_distance": 1e-5,
+        "comoving_radial_distance": 1e-5, "derived": 1e-3,
+    }  # fmt: skip
+    point = {"ombh2": 0.0224, "omch2": 0.12, "H0": 67.0, "logA": 3.05, "ns": 0.965, "tau": 0.055}
+    neutrino = {"N_ur": 2.0308, "N_ncdm": 1, "m_ncdm": 0.06, "T_ncdm": 0.71611}
+    configs = {
+        "camb": {
+            "num_massive_neutrinos": 1,
+            "mnu": 0.06,
+            "nnu": 3.044,
+            "lmax": 2500,
+            "lens_potential_accuracy": 1,
+        },
+        "classy": {**neutrino, "non linear": "hmcode", "YHe": 0.2454},
+    }
+    answers = {}
+    for code, config in configs.items():
+        outputs = {name: axes.get(name.partition(".")[0], {"z": z}) for name in tolerances}
+        answers[code] = drivers.load(code)(config, outputs).run(point)
+    found, expected = answers["classy"], answers["camb"]
+    for name, tolerance in tolerances.items():
+        if name == "derived":
+            scalars = [
+                dict(zip(drivers.load(code).derived, answers[code][name], strict=True)) for code in configs
+            ]
+            shared = sorted(set(scalars[0]) & set(scalars[1]) - {"YHe"})
+            assert {"sigma8", "S8", "rdrag", "zdrag", "age", "zrei", "omegam", "omegal"} <= set(shared)
+            for scalar in shared:
+                assert scalars[1][scalar] == pytest.approx(scalars[0][scalar], rel=tolerance), scalar
+            continue
+        scale = np.abs(expected[name])
+        if name == "Cl.te":
+            scale = np.sqrt(expected["Cl.tt"] * expected["Cl.ee"])
+        difference = np.abs(found[name] - expected[name])
+        assert np.all(difference <= tolerance * scale), (name, np.nanmax(difference / scale))
 
 
 @pytest.mark.parametrize("name", ["thetastar", "cosmomc_theta"])
