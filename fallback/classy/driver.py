@@ -15,9 +15,9 @@ from ..driver import Kind
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-#: Scalars, with their units -> name and factor in `get_current_derived_parameters`. CLASS's z_star, rs_star and
-#: 100*theta_star are not CAMB's zstar, rstar and thetastar: their optical depth includes reionisation (z_star is
-#: lower by 5). Those of the maximum of the visibility have names of their own.
+#: Scalars, with their units -> name and factor in `get_current_derived_parameters`. CLASS's z_star, rs_star
+#: and 100*theta_star are not CAMB's zstar, rstar and thetastar: their optical depth includes reionisation,
+#: z_star is lower by 5. Those of the maximum of the visibility have names of their own.
 _SCALARS = {
     "H0": ("km/s/Mpc", "H0", 1.0),
     "theta_s_100": ("", "100*theta_s", 1.0),
