@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Sets everything up and runs all tests, C++ (ctest) and Python (pytest). Exit status 0 only if both pass.
 # Likelihood data are looked for in ZELOS_SHARED (default: the folder shared beside the checkout); without them the tests that
-# need them are skipped.
+# need them are skipped. So are those of hosts that .ci/hosts can not get.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -27,6 +27,7 @@ build_cpp() {
     { cat "$results/cmake"; return 1; }
   ninja -C "$build" --quiet
 }
+get_hosts() { .ci/hosts camb julia; }
 # Fallbacks in C++ run the codes of the environment that was set up, with the zelos that is installed there.
 test_cpp() { ZELOS_PYTHON="$venv/bin/python" ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" 2>&1 | tee "$results/ctest"; }
 test_python() { "$venv/bin/python" -m pytest tests/python 2>&1 | tee "$results/pytest"; }
@@ -34,6 +35,7 @@ test_python() { "$venv/bin/python" -m pytest tests/python 2>&1 | tee "$results/p
 step "set-up" set_up
 [ ${#failed[@]} -eq 0 ] || exit 1
 step "C++ build" build_cpp
+step "hosts" get_hosts
 step "C++ tests" test_cpp
 step "Python tests" test_python
 

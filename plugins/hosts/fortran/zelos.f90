@@ -74,6 +74,7 @@ module zelos
     procedure :: version => emulator_version
     procedure :: id => emulator_id
     procedure :: info_json => emulator_info_json
+    procedure :: info => emulator_info
     procedure :: is_open => emulator_is_open
     procedure :: parameters => emulator_parameters
     procedure :: outputs => emulator_outputs
@@ -462,6 +463,96 @@ contains
     character(len=:), allocatable :: text
     text = ''
     if (this%is_open()) text = from_c(c_info_json(this%handle))
+  end function
+
+  !> What info_json says under keys separated by '/', as 'provenance/config/lmax': the text of a string, without its quotes
+  !> but with its escapes, else the value as it is written. An empty string if there is no such value.
+  function emulator_info(this, path) result(text)
+    class(zelos_emulator_t), intent(in) :: this
+    character(len=*), intent(in) :: path
+    character(len=:), allocatable :: text
+    character(len=:), allocatable :: json
+    integer :: at, first, last
+
+    json = this%info_json()
+    text = ''
+    at = 1
+    first = 1
+    do while (first <= len(path))
+      last = index(path(first:), '/')
+      last = merge(len(path), first + last - 2, last == 0)
+      at = json_member(json, at, path(first:last))
+      if (at == 0) return
+      first = last + 2
+    end do
+    last = json_end(json, at)
+    if (last < at) return
+    text = json(at:last)
+    if (json(at:at) == '"') text = json(at + 1:last - 1)
+  end function
+
+  !> Where the value of `key` begins in the object that begins at `at` of valid JSON without white space; 0 if it is no
+  !> object or has no such key.
+  pure integer function json_member(json, at, key)
+    character(len=*), intent(in) :: json, key
+    integer, intent(in) :: at
+    integer :: i, last
+
+    json_member = 0
+    if (json(at:min(at, len(json))) /= '{') return
+    i = at + 1
+    do while (i < len(json))
+      if (json(i:i) /= '"') return
+      last = json_end(json, i)
+      json_member = last + 2
+      if (json(i + 1:last - 1) == key .and. last - i - 1 == len(key)) return
+      json_member = 0
+      i = json_end(json, last + 2) + 2
+    end do
+  end function
+
+  !> Where the value that begins at `at` ends.
+  pure integer function json_end(json, at)
+    character(len=*), intent(in) :: json
+    integer, intent(in) :: at
+    integer :: depth, i
+    logical :: in_string
+
+    json_end = len(json)
+    depth = 0
+    in_string = .false.
+    i = at
+    do while (i <= len(json))
+      if (in_string) then
+        if (json(i:i) == '\') then
+          i = i + 1
+        else if (json(i:i) == '"') then
+          in_string = .false.
+          if (depth == 0) exit
+        end if
+      else
+        select case (json(i:i))
+        case ('"')
+          in_string = .true.
+        case ('{', '[')
+          depth = depth + 1
+        case ('}', ']')
+          if (depth == 0) then
+            i = i - 1
+            exit
+          end if
+          depth = depth - 1
+          if (depth == 0) exit
+        case (',')
+          if (depth == 0) then
+            i = i - 1
+            exit
+          end if
+        end select
+      end if
+      i = i + 1
+    end do
+    json_end = min(i, len(json))
   end function
 
   !> The inputs, in canonical order.

@@ -178,6 +178,12 @@ contains
     call fine(error)
     call expect(len(emulator%id()) == 64 .and. len(emulator%version()) > 0, 'id and version')
     call expect(index(emulator%info_json(), '"'//emulator%name()//'"') > 0, 'the JSON holds the name')
+    call expect(emulator%info('name') == emulator%name() .and. emulator%info('id') == emulator%id(), 'info: strings')
+    call expect(emulator%info('fixed/nnu') == '3.044' .and. emulator%info('provenance/config/lmax') == '4400', 'info: numbers')
+    call expect(emulator%info('provenance/code') == 'camb' .and. emulator%info('provenance/container') == 'null', 'info: deep')
+    call expect(emulator%info('fixed/nn') == '' .and. emulator%info('no/such') == '' .and. emulator%info('name/x') == '', &
+                'info: what is not there')
+    call expect(index(emulator%info('fixed'), '{"mnu":') == 1 .and. index(emulator%info('spec'), 'CAMB_lcdm') > 0, 'info: whole')
     call emulator%parameters(parameters, error)
     call fine(error)
     do i = 1, n_parameters

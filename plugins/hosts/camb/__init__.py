@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What likelihoods use of CAMB's Python module, answered by an emulator::
+
+    from zelos import camb
+
+    params = camb.set_params(H0=67.4, ombh2=0.0224, omch2=0.12, tau=0.054, As=2.1e-9, ns=0.965)
+    powers = camb.get_results(params).get_cmb_power_spectra(CMB_unit="muK")
+
+Names, units and shapes are CAMB's. Outside the emulator's region CAMB itself answers, with the settings of
+the training (`use` says otherwise). What is not emulated raises `zelos.ArgumentError`. A
+`camb.CAMBparams` is no input here: its settings could not be told from its physics.
+"""
+
+from .results import Params, PowerInterpolator, Results, get_background, get_results, set_params, use
+
+__all__ = ["Params", "PowerInterpolator", "Results", "get_background", "get_results", "set_params", "use"]

@@ -1,0 +1,475 @@
+! SPDX-License-Identifier: BSD-3-Clause
+!> Calculator_Zelos.f90: CosmoMC's calculator with an emulator of zelos in CAMB's place, and CAMB for what it does not answer.
+!>
+!>   cosmology_calculator = zelos
+!>   zelos_emulator = CAMB_lcdm.h5   an artifact
+!>   zelos_tolerance = 0             predicted delta chi^2 above which CAMB answers; 0: as the artifact says
+!>   zelos_fallback = camb           camb | reject (the point has zero likelihood) | error (stop)
+!>   zelos_fallback_version = exact  exact: stop if CAMB here differs from the training's; any: take it
+!>
+!> docs/hosts.md says what is to be changed in CosmoMC, and what to check afterwards.
+module Calculator_Zelos
+  use, intrinsic :: iso_c_binding, only: c_funptr, c_funloc, c_int
+  use zelos, only: zelos_error_t, ZELOS_OK
+  use zelos_cosmomc
+  use CosmologyTypes
+  use CosmoTheory
+  use Calculator_CAMB
+  use config, only: global_error_flag, camb_version => version
+  use settings
+  use GeneralTypes
+  implicit none
+  private
+
+  !> What a point of CosmoMC has besides zelos_cosmomc's BASE, and where the physics of each is absent.
+  character(len=8), parameter :: FURTHER(9) = [character(len=8) :: 'mnu', 'nnu', 'omk', 'w', 'wa', 'nrun', 'nrunrun', 'r', 'Alens']
+  real(mcp), parameter :: NEUTRAL(9) = [0.06_mcp, 3.044_mcp, 0._mcp, -1._mcp, 0._mcp, 0._mcp, 0._mcp, 0._mcp, 1._mcp]
+  integer, parameter :: N_OTHERS = 3 + size(FURTHER), CAMB_HALOFIT_DEFAULT = 9
+  !> P(k, z) is continued in a power law to this k/h, as CosmoMC does from where CAMB ends.
+  real(mcp), parameter :: EXTRAP_KMAX = 700
+  !> BBN tables of different years give YHe that differ by less.
+  real(mcp), parameter :: YHE_TOLERANCE = 3e-4_mcp
+  integer, parameter :: TRANSFERS_KEPT = 64
+
+  type, extends(CAMB_Calculator), public :: Zelos_Calculator
+    type(zelos_theory_t), pointer :: emulated => null()
+    character(len=:), allocatable :: fallback
+    logical :: use_emulator = .false., exact = .true.
+    integer :: halofit = 0
+    !> Addresses of the caches that hold CAMB's transfer functions; other caches are of emulated slow steps.
+    integer(8) :: with_transfers(TRANSFERS_KEPT) = 0
+    integer :: next_slot = 1
+    class(TTheoryIntermediateCache), pointer :: importance => null()
+    real(mcp) :: theta_ratio = 0, theta_ratio_at(N_OTHERS) = -1, zre_ratio = 0
+  contains
+    procedure :: ReadParams => Zelos_ReadParams
+    procedure :: InitForLikelihoods => Zelos_InitForLikelihoods
+    procedure :: VersionTraceOutput => Zelos_VersionTraceOutput
+    procedure :: GetNewTransferData => Zelos_GetNewTransferData
+    procedure :: GetNewPowerData => Zelos_GetNewPowerData
+    procedure :: GetCosmoTheoryForImportance => Zelos_GetTheoryForImportance
+    procedure :: CMBToTheta => Zelos_CMBToTheta
+    procedure :: GetZreFromTau => Zelos_GetZreFromTau
+    procedure, private :: Emulates
+    procedure, private :: Fill
+    procedure, private :: FillPower
+    procedure, private :: Refuse
+    procedure, private :: EmulatedBackground
+  end type
+
+  interface
+    function atexit(procedure) bind(C, name="atexit") result(status)
+      import :: c_funptr, c_int
+      type(c_funptr), value :: procedure
+      integer(c_int) :: status
+    end function
+  end interface
+
+  !> What is reported when the program ends.
+  type(zelos_theory_t), pointer, save :: reported => null()
+
+contains
+
+  subroutine Zelos_ReadParams(this, Ini)
+    class(Zelos_Calculator) :: this
+    class(TSettingIni) :: Ini
+    type(zelos_error_t) :: error
+    character(LEN=:), allocatable :: file, policy
+    real(mcp) :: tolerance
+
+    call this%CAMB_Calculator%ReadParams(Ini)
+    this%calcName = 'zelos'
+    file = Ini%Read_String_Default('zelos_emulator', '')
+    if (file == '') call MpiStop('zelos: cosmology_calculator = zelos needs zelos_emulator = FILE.h5')
+    tolerance = Ini%Read_Double('zelos_tolerance', 0._mcp)
+    this%fallback = Ini%Read_String_Default('zelos_fallback', 'camb')
+    if (all(this%fallback /= ['camb  ', 'reject', 'error '])) &
+      call MpiStop('zelos: zelos_fallback = '//this%fallback//': expected camb, reject or error')
+    policy = Ini%Read_String_Default('zelos_fallback_version', 'exact')
+    if (all(policy /= ['exact', 'any  '])) &
+      call MpiStop('zelos: zelos_fallback_version = '//policy//': expected exact or any')
+
+    allocate (this%emulated)
+    call this%emulated%open(file, FURTHER, NEUTRAL, tolerance, error)
+    if (error%status /= ZELOS_OK) call MpiStop('zelos: '//error%message)
+    this%exact = policy == 'exact'
+    this%halofit = Ini%Read_Int('halofit_version', CAMB_HALOFIT_DEFAULT)
+    if (MpiRank == 0) write (*, '(a)') 'zelos: '//this%emulated%emulator%name()//' '//this%emulated%emulator%version()//' '// &
+      this%emulated%emulator%id()
+    this%use_emulator = .true.
+    if (.not. associated(reported)) then
+      if (atexit(c_funloc(Report_At_Exit)) /= 0) call MpiStop('zelos: atexit')
+    end if
+    reported => this%emulated
+  end subroutine
+
+  !> Now the data sets have said what they want.
+  subroutine Zelos_InitForLikelihoods(this)
+    class(Zelos_Calculator) :: this
+    type(zelos_error_t) :: error
+    character(LEN=:), allocatable :: lacking, different
+
+    call this%CAMB_Calculator%InitForLikelihoods()
+    different = this%emulated%differences(camb_version, this%halofit, merge(CosmoSettings%num_massive_neutrinos, 0, &
+      CosmoSettings%neutrino_hierarchy == neutrino_hierarchy_degenerate), CosmoSettings%pivot_k)
+    if (different /= '' .and. this%fallback == 'camb') then
+      if (this%exact) call MpiStop('zelos: CAMB here is not what the emulator was trained on: '//different// &
+        '. The likelihood would jump at the edge of the region; zelos_fallback_version = any takes that')
+      if (MpiRank == 0) write (*, '(a)') 'zelos: at the edge of the region the likelihood may jump: '//different
+    end if
+    lacking = Lacking_Setting()
+    if (lacking == '') then
+      call this%emulated%bind(Needs(), error)
+      if (error%status /= ZELOS_OK) lacking = error%message
+    end if
+    if (lacking == '') return
+    if (this%fallback /= 'camb') call MpiStop('zelos: not emulated: '//lacking)
+    this%use_emulator = .false.
+    if (MpiRank == 0) write (*, '(a)') 'zelos: CAMB answers everything, for the emulator does not have: '//lacking
+  end subroutine
+
+  !> A setting of the run for which there is no emulator; empty if there is none.
+  function Lacking_Setting() result(text)
+    character(LEN=:), allocatable :: text
+    integer :: i, j
+
+    text = ''
+    if (.not. CosmoSettings%use_CMB) text = 'a run without CMB'
+    if (.not. CosmoSettings%CMB_lensing) text = 'CMB_lensing = F'
+    if (.not. CosmoSettings%use_nonlinear_lensing) text = 'use_nonlinear_lensing = F'
+    if (CosmoSettings%compute_tensors) text = 'compute_tensors = T'
+    if (CosmoSettings%use_sigmaR) text = 'sigma_R'
+    if (CosmoSettings%use_Weylpower) text = 'the power spectrum of the Weyl potential'
+    if (CosmoSettings%num_cls > 4) text = 'more than four fields'
+    do i = 1, CosmoSettings%num_cls
+      do j = 1, i - 1
+        if (CosmoSettings%cl_lmax(i, j) > 0 .and. .not. (i == CL_E .and. j == CL_T)) text = 'a cross-spectrum other than TE'
+      end do
+    end do
+  end function
+
+  function Needs()
+    type(zelos_needs_t) :: Needs
+
+    Needs%lmax(SPEC_TT) = Computed(CL_T, CL_T)
+    Needs%lmax(SPEC_EE) = Computed(CL_E, CL_E)
+    Needs%lmax(SPEC_BB) = Computed(CL_B, CL_B)
+    Needs%lmax(SPEC_TE) = Computed(CL_E, CL_T)
+    if (CosmoSettings%use_lensing_potential) Needs%lmax(SPEC_PP) = Computed(CL_Phi, CL_Phi)
+    Needs%rms_deflect = CosmoSettings%lmax_computed_cl >= 2000
+    allocate (Needs%z_derived, source=CosmoSettings%z_outputs)
+    if (CosmoSettings%use_LSS) allocate (Needs%z_growth, source=Redshifts())
+    if (CosmoSettings%use_matterpower) then
+      allocate (Needs%z_power, source=Redshifts())
+      Needs%nonlinear_power = CosmoSettings%use_nonlinear
+      Needs%k_max = CosmoSettings%power_kmax
+    end if
+  end function
+
+  integer function Computed(i, j)
+    integer, intent(in) :: i, j
+    Computed = 0
+    if (max(i, j) <= CosmoSettings%num_cls) Computed = min(CosmoSettings%lmax_computed_cl, CosmoSettings%cl_lmax(i, j))
+  end function
+
+  function Redshifts()
+    real(mcp), allocatable :: Redshifts(:)
+    allocate (Redshifts, source=CosmoSettings%power_redshifts(1:CosmoSettings%num_power_redshifts))
+  end function
+
+  !> The point by zelos's names. H0 is what CAMB gets: theta would be the one before the bisection.
+  function Values(CMB)
+    class(CMBParams) :: CMB
+    real(mcp) :: Values(N_BASE + size(FURTHER))
+
+    Values(1:N_BASE) = [CMB%ombh2, CMB%omch2, CMB%H0, CMB%tau, log(CMB%InitPower(As_index)), CMB%InitPower(ns_index)]
+    Values(N_BASE + 1:) = [CMB%sum_mnu_standard, CMB%nnu, CMB%omk, CMB%w, CMB%wa, CMB%InitPower(nrun_index), &
+                           CMB%InitPower(nrunrun_index), CMB%InitPower(amp_ratio_index), CMB%ALens]
+  end function
+
+  !> Whether the emulator answers for a point; else `why`. Physics that no emulator knows by a name is looked at here.
+  logical function Emulates(this, CMB, why)
+    class(Zelos_Calculator) :: this
+    class(CMBParams) :: CMB
+    character(LEN=:), allocatable, intent(out) :: why
+
+    Emulates = .false.
+    why = ''
+    if (.not. this%use_emulator) why = 'settings of the run'
+    if (abs(CMB%omnuh2_sterile) > 0) why = 'sterile neutrinos'
+    if (abs(CMB%iso_cdm_correlated) > 0) why = 'isocurvature'
+    if (abs(CMB%zre_delta - 0.5_mcp) > 0) why = 'zre_delta'
+    if (abs(CMB%ALensf + 1) > 0) why = 'ALensf'
+    if (abs(CMB%fdm) > 0) why = 'fdm'
+    if (any(abs(CMB%InitPower(nt_index:ntrun_index)) > 0) .and. abs(CMB%InitPower(amp_ratio_index)) > 0) why = 'tensors'
+    if (abs(CMB%InitPower(Aphiphi_index) - 1) > 0) why = 'Aphiphi'
+    if (why /= '') return
+    Emulates = this%emulated%evaluate(Values(CMB), why)
+    if (.not. Emulates) return
+    if (this%emulated%yhe > 0) then
+      Emulates = abs(CMB%YHe - this%emulated%yhe) < YHE_TOLERANCE
+    else
+      Emulates = CosmoSettings%bbn_consistency
+    end if
+    if (.not. Emulates) why = 'YHe not from BBN'
+  end function
+
+  subroutine Zelos_GetNewTransferData(this, CMB, Info, Theory, error)
+    class(Zelos_Calculator) :: this
+    class(CMBParams) CMB
+    class(TTheoryIntermediateCache), pointer :: Info
+    class(TCosmoTheoryPredictions) :: Theory
+    integer error
+    character(LEN=:), allocatable :: why
+
+    if (this%Emulates(CMB, why)) then
+      call this%EmulatedBackground(CMB, Info, error)
+    else if (this%fallback == 'camb') then
+      call this%CAMB_Calculator%GetNewTransferData(CMB, Info, Theory, error)
+      if (error == 0) call Remember(this, Info)
+    else
+      call this%Refuse(why, error)
+    end if
+  end subroutine
+
+  !> A new cache, always: the incoming one is the chain's current point's. It holds CAMB's background, which BAO, supernovae
+  !> and the like ask; its transfer functions are not computed.
+  subroutine EmulatedBackground(this, CMB, Info, error)
+    class(Zelos_Calculator) :: this
+    class(CMBParams) CMB
+    class(TTheoryIntermediateCache), pointer :: Info
+    integer error
+
+    allocate (Info, source=this%DefaultInstance)
+    call Forget(this, Info)
+    call this%SetParamsForBackground(CMB, Info)
+    error = global_error_flag
+  end subroutine
+
+  subroutine Zelos_GetNewPowerData(this, CMB, Info, Theory, error)
+    class(Zelos_Calculator) :: this
+    class(CMBParams) :: CMB
+    class(TTheoryIntermediateCache), pointer :: Info
+    class(TCosmoTheoryPredictions) :: Theory
+    integer error
+    character(LEN=:), allocatable :: why
+
+    if (this%Emulates(CMB, why)) then
+      call this%emulated%count('')
+      call this%Fill(CMB, Theory)
+      return
+    end if
+    if (this%fallback /= 'camb') then
+      call this%Refuse(why, error)
+      return
+    end if
+    call this%emulated%count(why)
+    if (.not. any(this%with_transfers == loc(Info))) then
+      ! The slow step was emulated; now a fast parameter has left the region.
+      this%emulated%late = this%emulated%late + 1
+      call this%CAMB_Calculator%GetNewTransferData(CMB, Info, Theory, error)
+      if (error /= 0) return
+      call Remember(this, Info)
+    end if
+    call this%CAMB_Calculator%GetNewPowerData(CMB, Info, Theory, error)
+  end subroutine
+
+  subroutine Zelos_GetTheoryForImportance(this, CMB, Theory, error)
+    class(Zelos_Calculator), target :: this
+    class(CMBParams) CMB
+    class(TCosmoTheoryPredictions) Theory
+    integer error
+    character(LEN=:), allocatable :: why
+
+    if (this%Emulates(CMB, why)) then
+      if (associated(this%importance)) deallocate (this%importance)
+      call this%EmulatedBackground(CMB, this%importance, error)
+      if (error /= 0) return
+      call this%emulated%count('')
+      call this%Fill(CMB, Theory)
+    else if (this%fallback == 'camb') then
+      call this%emulated%count(why)
+      call this%CAMB_Calculator%GetCosmoTheoryForImportance(CMB, Theory, error)
+    else
+      call this%Refuse(why, error)
+    end if
+  end subroutine
+
+  !> Where the user wants no fallback.
+  subroutine Refuse(this, why, error)
+    class(Zelos_Calculator) :: this
+    character(LEN=*), intent(in) :: why
+    integer, intent(out) :: error
+
+    if (this%fallback == 'error') call MpiStop('zelos: a point is not emulated: '//why//' (zelos_fallback = error)')
+    call this%emulated%count(why)
+    error = 1
+  end subroutine
+
+  !> Every field that CAMB's calculator fills. Theory is a copy of the chain's current point: what is not set here would
+  !> silently keep that point's value.
+  subroutine Fill(this, CMB, Theory)
+    class(Zelos_Calculator) :: this
+    class(CMBParams) :: CMB
+    class(TCosmoTheoryPredictions) :: Theory
+    integer, parameter :: DIAGONAL(3) = [SPEC_TT, SPEC_EE, SPEC_BB]
+    integer :: i, j, n
+
+    associate (emulated => this%emulated)
+      do i = 1, min(CL_B, CosmoSettings%num_cls)
+        do j = i, 1, -1
+          if (CosmoSettings%cl_lmax(i, j) == 0) cycle
+          Theory%Cls(i, j)%CL = 0
+          if (i == j) then
+            call Spectrum(this, Theory%Cls(i, j)%CL, DIAGONAL(i), i)
+          else
+            call Spectrum(this, Theory%Cls(i, j)%CL, SPEC_TE, 4)
+          end if
+        end do
+      end do
+      if (CosmoSettings%use_lensing_potential) then
+        Theory%Cls(CL_Phi, CL_Phi)%CL = 0
+        n = Computed(CL_Phi, CL_Phi)
+        Theory%Cls(CL_Phi, CL_Phi)%CL(2:n) = emulated%cl(2:n, SPEC_PP)*CMB%InitPower(Aphiphi_index)
+      end if
+      Theory%Lensing_rms_deflect = emulated%rms_deflect
+      Theory%sigma_8 = emulated%sigma8
+      Theory%tensor_ratio_C10 = 0
+      Theory%tensor_ratio_02 = 0
+      Theory%tensor_ratio_BB = 0
+      Theory%tensor_AT = 0
+      n = size(CosmoSettings%z_outputs)
+      Theory%numderived = N_THERMO + 2*n
+      Theory%derived_parameters = 0
+      Theory%derived_parameters(1:N_THERMO) = emulated%thermo
+      Theory%derived_parameters(N_THERMO + 1:Theory%numderived:2) = emulated%hubble
+      Theory%derived_parameters(N_THERMO + 2:Theory%numderived:2) = emulated%distance
+      if (CosmoSettings%use_LSS) then
+        if (.not. allocated(Theory%growth_z)) allocate (Theory%growth_z, Theory%sigma8_z)
+        call Theory%growth_z%Init(Redshifts(), emulated%growth)
+        call Theory%sigma8_z%Init(Redshifts(), emulated%sigma8_z)
+      end if
+      call Theory%FreePK()
+      if (CosmoSettings%use_matterpower) then
+        call this%FillPower(Theory%MPK, emulated%power, CMB%h)
+        if (CosmoSettings%use_nonlinear) call this%FillPower(Theory%NL_MPK, emulated%power_nl, CMB%h)
+      end if
+    end associate
+  end subroutine
+
+  !> CL(2:) to its end: beyond what is computed, the template scaled so that TT is continuous.
+  subroutine Spectrum(this, CL, index, template)
+    class(Zelos_Calculator) :: this
+    real(mcp), intent(inout) :: CL(:)
+    integer, intent(in) :: index, template
+    integer :: n
+
+    n = min(CosmoSettings%lmax_computed_cl, size(CL))
+    CL(2:n) = this%emulated%cl(2:n, index)
+    if (n < size(CL)) CL(n + 1:) = this%highL_lensedCL_template(n + 1:size(CL), template)* &
+      this%emulated%cl(n, SPEC_TT)/this%highL_lensedCL_template(n, 1)
+  end subroutine
+
+  !> ln P((Mpc/h)^3) over ln(k/h) and z.
+  subroutine FillPower(this, PK, power, h)
+    class(Zelos_Calculator) :: this
+    type(TCosmoTheoryPK), allocatable :: PK
+    real(mcp), intent(in) :: power(:, :), h
+    real(mcp) :: x(size(power, 1) + 1), lnP(size(power, 1) + 1, size(power, 2))
+    integer :: n
+
+    n = size(power, 1)
+    x(:n) = log(this%emulated%k/h)
+    lnP(:n, :) = log(power) + 3*log(h)
+    x(n + 1) = log(EXTRAP_KMAX)
+    lnP(n + 1, :) = lnP(n, :) + (lnP(n, :) - lnP(n - 1, :))*(x(n + 1) - x(n))/(x(n) - x(n - 1))
+    allocate (PK)
+    call PK%Init(x, Redshifts(), lnP)
+    PK%islog = .true.
+  end subroutine
+
+  !> CosmoMC bisects on this at every slow step, 17 calls with all but H0 alike. CAMB's answer to the first of them gives the
+  !> ratio of its theta to that of the CAMB of the training (1.7e-5 between 1.3.5 and 2.0.5, the same for all H0 to 1e-8).
+  real(mcp) function Zelos_CMBToTheta(this, CMB)
+    class(Zelos_Calculator) :: this
+    class(CMBParams) CMB
+    real(mcp) :: theta, others(N_OTHERS)
+
+    others = Other_Values(CMB)
+    if (this%use_emulator) then
+      if (this%emulated%theta(Values(CMB), theta)) then
+        if (any(abs(others - this%theta_ratio_at) > 0)) then
+          this%theta_ratio = this%CAMB_Calculator%CMBToTheta(CMB)/theta
+          this%theta_ratio_at = others
+        end if
+        Zelos_CMBToTheta = theta*this%theta_ratio
+        return
+      end if
+    end if
+    Zelos_CMBToTheta = this%CAMB_Calculator%CMBToTheta(CMB)
+  end function
+
+  !> What theta depends on besides H0.
+  function Other_Values(CMB)
+    class(CMBParams) :: CMB
+    real(mcp) :: Other_Values(N_OTHERS), all_values(N_BASE + size(FURTHER))
+    all_values = Values(CMB)
+    Other_Values = [all_values(1:2), all_values(N_BASE + 1:), CMB%omnuh2]
+  end function
+
+  !> As theta, with one ratio for the run (2.1e-4, the same for all tau to 5e-6).
+  function Zelos_GetZreFromTau(this, CMB, tau) result(z)
+    class(Zelos_Calculator) :: this
+    class(CMBParams) CMB
+    real(mcp), intent(in) :: tau
+    real(mcp) :: z, point(N_BASE + size(FURTHER))
+
+    if (this%use_emulator .and. abs(CMB%zre_delta - 0.5_mcp) <= 0) then
+      point = Values(CMB)
+      point(4) = tau
+      if (this%emulated%zre(point, z)) then
+        if (this%zre_ratio <= 0) this%zre_ratio = this%CAMB_Calculator%GetZreFromTau(CMB, tau)/z
+        z = z*this%zre_ratio
+        return
+      end if
+    end if
+    z = this%CAMB_Calculator%GetZreFromTau(CMB, tau)
+  end function
+
+  subroutine Zelos_VersionTraceOutput(this, ReadValues)
+    class(Zelos_Calculator) :: this
+    class(TNameValueList) :: ReadValues
+
+    if (associated(this%emulated)) then
+      call ReadValues%Add('zelos_emulator_name', this%emulated%emulator%name()//' '//this%emulated%emulator%version())
+      call ReadValues%Add('zelos_emulator_id', this%emulated%emulator%id())
+    end if
+    call this%CAMB_Calculator%VersionTraceOutput(ReadValues)
+  end subroutine
+
+  subroutine Remember(this, Info)
+    class(Zelos_Calculator) :: this
+    class(TTheoryIntermediateCache), pointer :: Info
+
+    if (any(this%with_transfers == loc(Info))) return
+    this%with_transfers(this%next_slot) = loc(Info)
+    this%next_slot = mod(this%next_slot, TRANSFERS_KEPT) + 1
+  end subroutine
+
+  !> A cache that was given back may have had the same address.
+  subroutine Forget(this, Info)
+    class(Zelos_Calculator) :: this
+    class(TTheoryIntermediateCache), pointer :: Info
+    where (this%with_transfers == loc(Info)) this%with_transfers = 0
+  end subroutine
+
+  subroutine Report_At_Exit() bind(C)
+    character(len=32) :: prefix
+
+    if (.not. associated(reported)) return
+    if (reported%emulated + reported%real_code == 0) return
+    write (prefix, '(a,i0,a)') 'zelos (rank ', MpiRank, '): '
+    call reported%report(6, trim(prefix)//' ', 'CAMB')
+  end subroutine
+
+end module

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""An emulator behind the interface of CLASS's Python module: ``from zelos.montepython import Class``."""
+
+from .classy import Class, CosmoComputationError, CosmoError, CosmoSevereError
+
+__all__ = ["Class", "CosmoComputationError", "CosmoError", "CosmoSevereError"]

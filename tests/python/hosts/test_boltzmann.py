@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The drop-in Class and the drop-in results of CAMB: the emulator's numbers in the other code's units, and
+against CAMB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zelos
+
+from .conftest import NAMES, TOLERANCE, Reference
+
+pytest.importorskip("scipy")
+from zelos import camb as drop_in
+from zelos.montepython import Class, CosmoComputationError, CosmoSevereError
+
+POINT = dict(zip(NAMES, (0.0224, 0.12, 67.4, 0.054, 3.045, 0.965), strict=True))
+CLASS_NAMES = ("omega_b", "omega_cdm", "H0", "tau_reio", "ln10^{10}A_s", "n_s")
+MONTEPYTHON = {
+    "output": "tCl pCl lCl mPk",
+    "lensing": "yes", "l_max_scalars": 2500, "P_k_max_1/Mpc": 5.0, "z_max_pk": 3.0,
+    "non linear": "hmcode", "N_ur": 2.0308, "N_ncdm": 1, "m_ncdm": 0.06, "T_ncdm": 0.71611,
+}  # fmt: skip
+T_MUK = 2.7255e6
+#: Between the nodes of the background the drop-ins spline, the emulator has splines of its own.
+SPLINE = 2e-6
+
+
+def as_class(point: dict[str, float]) -> dict[str, float]:
+    return dict(zip(CLASS_NAMES, point.values(), strict=True))
+
+
+def as_camb(point: dict[str, float]) -> dict[str, float]:
+    values = {name: value for name, value in point.items() if name != "logA"}
+    return {**values, "As": 1e-10 * np.exp(point["logA"])}
+
+
+@pytest.fixture(scope="module")
+def emulator(artifact: Path) -> zelos.Emulator:
+    return zelos.get_emulator(artifact)
+
+
+@pytest.fixture(autouse=True)
+def without_fallback(artifact: Path) -> None:
+    drop_in.use(str(artifact), fallback=None)
+
+
+def cosmo(artifact: Path, point: dict[str, float], **more: object) -> Class:
+    code = Class(emulator=str(artifact), fallback="")
+    code.set({**MONTEPYTHON, **as_class(point), **more})
+    code.compute(level=["lensing"])
+    return code
+
+
+def test_same_points(reference: Reference, artifact: Path, emulator: zelos.Emulator) -> None:
+    code = Class(emulator=str(artifact), fallback="")
+    for values, expected in zip(reference.points, reference.values, strict=True):
+        point = dict(zip(NAMES, values, strict=True))
+        code.set({**MONTEPYTHON, **as_class(point)})
+        code.compute()
+        cl = code.lensed_cl(2500)
+        results = drop_in.get_results(drop_in.set_params(**as_camb(point)))
+        raw = results.get_total_cls(2500, CMB_unit="muK", raw_cl=True)[2:]
+        # CAMB has As: 1e-10 exp(logA) is not logA to the last bit.
+        same_amplitude = emulator.evaluate(as_camb(point))
+        for i, (name, column) in enumerate((("tt", 0), ("te", 3), ("ee", 1), ("bb", 2))):
+            block = expected[2499 * i : 2499 * (i + 1)]
+            np.testing.assert_allclose(cl[name][2:] * T_MUK**2, block, rtol=TOLERANCE)
+            np.testing.assert_allclose(raw[:, column], same_amplitude[f"Cl.{name}"][:2499], rtol=TOLERANCE)
+        np.testing.assert_allclose(cl["pp"][2:], expected[4 * 2499 : 5 * 2499], rtol=TOLERANCE)
+        labels = zelos.get_emulator(artifact).labels()
+        derived = dict(zip(labels, expected[-len(labels) :], strict=True))
+        assert code.rs_drag() == pytest.approx(derived["rdrag"], rel=TOLERANCE)
+        assert code.sigma8() == pytest.approx(derived["sigma8"], rel=TOLERANCE)
+        assert results.get_derived_params()["rdrag"] == pytest.approx(derived["rdrag"], rel=1e-11)
+        k, z = np.arange(1, 65) / 64, np.array([0.0, 0.5, 1.0, 2.0])
+        begin = 5 * 2499
+        for output, nonlinear in (("pk_lin", False), ("pk", True)):
+            block = expected[begin : begin + 256].reshape(64, 4)
+            begin += 256
+            mine = np.array([[getattr(code, output)(a, b) for b in z] for a in k[::8]])
+            np.testing.assert_allclose(mine, block[::8], rtol=1e-4)
+            power = results.get_matter_power_interpolator(nonlinear, hubble_units=False, k_hunit=False)
+            np.testing.assert_allclose(power.P(z, k).T, block, rtol=1e-4)
+
+
+def test_class_has_classs_units(artifact: Path, emulator: zelos.Emulator) -> None:
+    code = cosmo(artifact, POINT)
+    answer, derived = emulator.evaluate(POINT), emulator.derived(POINT)
+    z = emulator.axes("Hubble")["z"]
+    for i in (0, 10, 40, 80):
+        assert code.Hubble(z[i]) == pytest.approx(answer["Hubble"][i] / 299792.458, rel=TOLERANCE)
+        assert code.angular_distance(z[i]) == pytest.approx(
+            answer["angular_diameter_distance"][i], rel=TOLERANCE, abs=1e-9
+        )
+    for value in (0.15, 0.51, 2.33):
+        exact = emulator.evaluate(POINT, ["Hubble", "angular_diameter_distance"], {"z": np.array([value])})
+        assert code.Hubble(value) * 299792.458 == pytest.approx(exact["Hubble"][0], rel=SPLINE)
+        assert code.angular_distance(value) == pytest.approx(
+            exact["angular_diameter_distance"][0], rel=SPLINE
+        )
+        assert code.luminosity_distance(value) == code.angular_distance(value) * (1 + value) ** 2
+    distance, hubble = code.z_of_r([0.5, 1.0])
+    assert distance[1] == code.comoving_distance(1.0) and hubble[0] == code.Hubble(0.5)
+    k = emulator.axes("Pk.linear")["k"]
+    for output, function in (("Pk.linear", code.pk_lin), ("Pk.nonlinear", code.pk)):
+        assert function(k[50], 0.5) == pytest.approx(answer[output][50, 5], rel=1e-10)
+    power, grid, redshifts = code.get_pk_and_k_and_z(nonlinear=False, h_units=True)
+    assert power[50, -1] == pytest.approx(answer["Pk.linear"][50, 0] * 0.674**3, rel=TOLERANCE)
+    assert grid[50] == pytest.approx(k[50] / 0.674) and redshifts[-1] == 0
+    array = code.get_pk(np.full((3, 2, 1), 0.1), np.array([0.0, 1.0]), 3, 2, 1)
+    assert array[2, 1, 0] == code.pk(0.1, 1.0)
+    assert code.h() == pytest.approx(0.674) and code.Neff() == 3.044 and code.n_s() == 0.965
+    assert code.Omega_m() == derived["omegam"] and code.Omega_b() == pytest.approx(0.0224 / 0.674**2)
+    assert code.scale_independent_growth_factor(0.0) == 1
+    f = code.scale_independent_growth_factor_f(0.5)
+    assert f == pytest.approx(
+        code.Omega_m() ** 0.55 * (1.5**3 / (code.Hubble(0.5) / code.Hubble(0)) ** 2) ** 0.55, rel=0.02
+    )
+    # An independent integral over the emulated P(k) against the emulated sigma_8.
+    assert code.sigma(8.0, 0.0, h_units=True) == pytest.approx(derived["sigma8"], rel=2e-4)
+    names = ["H0", "sigma8", "rs_d", "100*theta_star", "A_s", "ln10^{10}A_s", "Omega_m", "YHe", "age"]
+    found = code.get_current_derived_parameters(names)
+    assert found["100*theta_star"] == 100 * derived["thetastar"]
+    assert found["A_s"] == pytest.approx(1e-10 * np.exp(3.045))
+
+
+def test_life_of_a_class(artifact: Path) -> None:
+    code = Class(emulator=str(artifact), fallback="")
+    with pytest.raises(CosmoSevereError, match="nothing is computed"):
+        code.h()
+    code.set(MONTEPYTHON)
+    code.set(**as_class(POINT))
+    code.compute()
+    assert code.state and code.pars["omega_b"] == POINT["ombh2"]
+    code.struct_cleanup()
+    assert not code.state
+    code.set({"H0": 200.0})
+    with pytest.raises(CosmoComputationError, match="H0"):
+        code.compute()
+    code.empty()
+    assert code.pars == {}
+
+
+@pytest.mark.parametrize(
+    ("pars", "message"),
+    [
+        ({"100*theta_s": 1.04}, "CLASS's own angle"),
+        ({"alpha_s": 0.01}, "'alpha_s' is not emulated"),
+        ({"N_ncdm": 3, "m_ncdm": "0.02,0.02,0.02"}, "neutrinos"),
+        ({"T_cmb": 2.8}, "T_cmb"),
+        ({"modes": "s,t"}, "modes"),
+        ({"non linear": "halofit"}, "mead2016"),
+        ({"l_max_scalars": 6000}, "ell = 4400"),
+        ({"zelos_emulator": "/no/such/file.h5"}, "/no/such/file.h5"),
+    ],
+)
+def test_what_class_refuses(artifact: Path, pars: dict[str, object], message: str) -> None:
+    with pytest.raises(CosmoSevereError, match=message):
+        cosmo(artifact, POINT, **pars)
+
+
+def test_a_class_says_what_is_not_emulated(artifact: Path) -> None:
+    code = cosmo(artifact, POINT)
+    for call in (
+        lambda: code.raw_cl(100),
+        lambda: code.lensed_cl(5000),
+        lambda: code.pk(100.0, 0.0),
+        lambda: code.pk(0.1, 20.0),
+        lambda: code.get_current_derived_parameters(["z_rec"]),
+        lambda: code.get_transfer(0.0),
+    ):
+        with pytest.raises(CosmoSevereError):
+            call()
+    # 2.0328 makes N_eff 3.046, which the emulator was not trained with.
+    with pytest.raises(CosmoComputationError, match="nnu"):
+        cosmo(artifact, POINT, N_ur=2.0328)
+
+
+def test_camb_refuses(artifact: Path) -> None:
+    good = as_camb(POINT)
+    for wrong, message in (
+        ({"nrun": 0.01}, "nrun"),
+        ({"Alnes": 1}, "Alens"),
+        ({"num_massive_neutrinos": 3}, "3"),
+    ):
+        with pytest.raises(zelos.ArgumentError, match=message):
+            drop_in.set_params(**good, **wrong)
+    with pytest.raises(zelos.OutsideRegion, match="mnu"):
+        drop_in.get_results(drop_in.set_params(**good, mnu=0.3))
+    with pytest.raises(zelos.ArgumentError, match="expected what"):
+        drop_in.get_results(object())  # type: ignore[arg-type]
+    results = drop_in.get_results(drop_in.set_params(**good))
+    for call in (
+        lambda: results.get_unlensed_scalar_cls(),
+        lambda: results.get_total_cls(5000),
+        lambda: results.angular_diameter_distance(1e5),
+        lambda: results.get_matter_power_interpolator().P(0.0, 1e3),
+        lambda: results.get_cmb_power_spectra(spectra=["tensor"]),
+    ):
+        with pytest.raises(zelos.ArgumentError):
+            call()
+
+
+@pytest.mark.camb
+def test_against_camb(artifact: Path) -> None:
+    """A script for CAMB with the one changed import: shapes and units, with cheap settings of CAMB."""
+    real = pytest.importorskip("camb")
+    answers = []
+    for module in (real, drop_in):
+        params = module.set_params(
+            **as_camb(POINT), mnu=0.06, nnu=3.044, lmax=1500, lens_potential_accuracy=1,
+            halofit_version="mead2016", redshifts=[2.0, 0.5, 0.0], kmax=3.0, NonLinear="NonLinear_both",
+        )  # fmt: skip
+        answers.append(module.get_results(params))
+    expected, found = answers
+    for unit, raw in (("muK", False), (None, True)):
+        a, b = (r.get_cmb_power_spectra(lmax=1000, CMB_unit=unit, raw_cl=raw) for r in answers)
+        for name, columns in (("total", (0, 1, 2)), ("lensed_scalar", (0, 1)), ("lens_potential", (0,))):
+            assert a[name].shape == b[name].shape
+            for column in columns:
+                tolerance = 0.05 if (name, column) in (("total", 2), ("lens_potential", 0)) else 1e-2
+                np.testing.assert_allclose(b[name][10:, column], a[name][10:, column], rtol=tolerance)
+        cross = b["lens_potential"][10:60, 1]
+        np.testing.assert_allclose(cross, a["lens_potential"][10:60, 1], rtol=0.02)
+    z = np.array([0.0, 0.15, 0.51, 2.33])
+    for name in ("hubble_parameter", "h_of_z", "angular_diameter_distance", "comoving_radial_distance"):
+        np.testing.assert_allclose(getattr(found, name)(z), getattr(expected, name)(z), rtol=2e-5, atol=1e-9)
+    assert found.luminosity_distance(1.0) == pytest.approx(expected.luminosity_distance(1.0), rel=2e-5)
+    np.testing.assert_allclose(found.get_sigma8(), expected.get_sigma8(), rtol=1e-3)
+    np.testing.assert_allclose(found.get_fsigma8(), expected.get_fsigma8(), rtol=1e-3)
+    k = np.geomspace(1e-3, 1, 30)
+    for nonlinear in (False, True):
+        a, b = (
+            r.get_matter_power_interpolator(nonlinear=nonlinear).P([0.0, 0.5, 2.0], k)
+            for r in (expected, found)
+        )
+        np.testing.assert_allclose(b, a, rtol=1e-2)
+    theirs = expected.get_derived_params()
+    for name, value in found.get_derived_params().items():
+        assert value == pytest.approx(theirs[name], rel=2e-4), name
+    assert found.cosmomc_theta() == pytest.approx(expected.cosmomc_theta(), rel=1e-6)
+    for species in ("de", "baryon", "cdm", "nu"):
+        assert found.get_Omega(species) == pytest.approx(expected.get_Omega(species), rel=1e-4)
+
+
+@pytest.mark.camb
+@pytest.mark.slow
+def test_outside_camb_answers_both(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tau = 0.15 is CAMB's: its numbers come out of the same methods. One run, as in the training."""
+    pytest.importorskip("camb")
+    point = {**POINT, "tau": 0.15}
+    direct = zelos.get_emulator(artifact, fallback="camb", fallback_version="any")
+    code = Class(emulator=str(artifact))
+    monkeypatch.setattr(code, "_open", lambda: setattr(code, "_emulator", direct) or direct)
+    code.set({**MONTEPYTHON, **as_class(point)})
+    code.compute()
+    assert direct.last_source == "fallback"
+    tt = direct.evaluate(point, ["Cl.tt"])["Cl.tt"]
+    np.testing.assert_allclose(code.lensed_cl(2500)["tt"][2:] * T_MUK**2, tt[:2499], rtol=1e-11)
+    assert code.tau_reio() == 0.15 and code.h() == pytest.approx(0.674)

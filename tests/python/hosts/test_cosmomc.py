@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The CosmoMC calculator on a minimal host with CAMB's Fortran behind it: every field that it keeps, when
+CAMB answers instead, and that nothing of another point is left."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import zelos
+
+from .conftest import HERE, HOSTS, LINK, NAMES, TOLERANCE, Reference, hosts_folder, need, run
+
+POISON = -12345.0
+POINT = dict(zip(NAMES, (0.0224, 0.12, 67.4, 0.054, 3.045, 0.965), strict=True))
+Z_DERIVED = np.array([0.15, 0.38, 0.51, 0.61, 2.33])
+Z_POWER = np.array([0.0, 0.5, 1.0, 2.0])
+THERMO = (
+    *("age", "zstar", "rstar", "thetastar", "DAstar", "zdrag", "rdrag", "kd"),
+    *("thetad", "zeq", "keq", "thetaeq", "thetarseq"),
+)
+#: As CosmoMC is compiled.
+FLAGS = ["-O3", "-ffast-math", "-cpp", "-ffree-line-length-none", "-fopenmp"]
+SOURCES = [
+    HOSTS / "fortran/zelos.f90",
+    HOSTS / "cosmomc/zelos_cosmomc.f90",
+    HERE / "cosmomc/host.f90",
+    HOSTS / "cosmomc/Calculator_Zelos.f90",
+    HERE / "cosmomc/drive.f90",
+]
+
+Fields = dict[str, np.ndarray]
+
+
+class Program(NamedTuple):
+    path: Path
+    folder: Path
+    modules: list[str]
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    need("gfortran")
+    camb = hosts_folder() / "camb-1.3.5"
+    libraries = [camb / "fortran/Release/libcamb.a", camb / "forutils/Release/libforutils.a"]
+    if not all(library.is_file() for library in libraries):
+        pytest.skip(f"needs CAMB's Fortran in {camb}: .ci/hosts camb")
+    folder = tmp_path_factory.mktemp("cosmomc")
+    modules = [f"-I{library.parent}" for library in libraries]
+    path = folder / "drive"
+    run(["gfortran", *FLAGS, *modules, *SOURCES, *libraries, *LINK, "-o", path], folder)
+    template = "HighLExtrapTemplate_lenspotentialCls.dat"
+    (folder / template).write_bytes((camb / "fortran" / template).read_bytes())
+    return Program(path, folder, modules)
+
+
+def drive(
+    program: Program, artifact: Path, mode: str, points: object = "", **options: object
+) -> tuple[int, str]:
+    settings = {"zelos_emulator": artifact, "halofit_version": 5, **options}
+    ini = program.folder / f"{mode}.ini"
+    ini.write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
+    done = subprocess.run(
+        [program.path, ini, str(points), mode],
+        cwd=program.folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def fields(text: str) -> tuple[Fields, list[list[float]]]:
+    """name -> numbers; the lines of tables (theta, zre) apart."""
+    found: Fields = {}
+    for line in text.splitlines():
+        name, *numbers = line.split()
+        if "." in name or name in ("theta_outside", "zre_outside", "bisection", "transfers"):
+            found[name] = np.array([float(number) for number in numbers])
+    rows = [line.split() for line in text.splitlines() if line.startswith(("theta ", "zre "))]
+    return found, [[float(number) for number in row[1:]] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def rejecting(program: Program, artifact: Path) -> tuple[Fields, list[list[float]], str]:
+    status, text = drive(program, artifact, "reject", zelos_fallback="reject")
+    assert status == 0, text
+    return *fields(text), text
+
+
+@pytest.fixture(scope="module")
+def falling_back(program: Program, artifact: Path) -> tuple[Fields, str]:
+    status, text = drive(program, artifact, "fallback", zelos_fallback_version="any")
+    assert status == 0, text
+    return fields(text)[0], text
+
+
+def d_ell(spectrum: np.ndarray, ell: np.ndarray, name: str) -> np.ndarray:
+    return spectrum * (ell * (ell + 1)) ** (2 if name == "pp" else 1) / (2 * np.pi)
+
+
+def check_fields(
+    found: Fields, name: str, emulator: zelos.Emulator, point: dict[str, float], lmax: int
+) -> None:
+    """Every field of one point, by the Python package."""
+    ell = np.arange(2.0, lmax + 1)
+    axes = {"ell": ell, "z": Z_POWER}
+    answer = emulator.evaluate(point, None, None)
+    spectra = emulator(point, ell)
+    for key in ("tt", "te", "ee", "bb", "pp"):
+        expected = d_ell(spectra[key], ell, key)
+        np.testing.assert_allclose(found[f"{name}.{key}"][1:lmax], expected, rtol=TOLERANCE, err_msg=key)
+        assert found[f"{name}.{key}"][0] == 0
+    derived = emulator.derived(point)
+    assert found[f"{name}.sigma8"][0] == derived["sigma8"]
+    if lmax >= 2000:
+        x = np.arange(2.0, 2001)
+        pp = d_ell(spectra["pp"], ell, "pp")[:1999]
+        rms = np.sqrt(np.sum(pp * (x + 0.5) / (x * (x + 1)))) * 180 * 60 / np.pi
+        np.testing.assert_allclose(found[f"{name}.rms"], rms, rtol=TOLERANCE)
+    assert not found[f"{name}.tensors"].any()
+    assert found[f"{name}.numderived"][0] == 23
+    thermo = [derived[label] * (100 if label == "thetastar" else 1) for label in THERMO]
+    background = emulator.evaluate(point, ["Hubble", "comoving_radial_distance"], {"z": Z_DERIVED})
+    rest = np.ravel(np.column_stack([background["Hubble"], background["comoving_radial_distance"]]))
+    np.testing.assert_allclose(found[f"{name}.derived"][:23], [*thermo, *rest], rtol=TOLERANCE)
+    assert not found[f"{name}.derived"][23:].any()
+    growth = emulator.evaluate(point, ["fsigma8", "sigma8_z"], {"z": Z_POWER})
+    np.testing.assert_array_equal(found[f"{name}.growth_x"], Z_POWER)
+    np.testing.assert_allclose(found[f"{name}.growth"], growth["fsigma8"], rtol=TOLERANCE)
+    np.testing.assert_allclose(found[f"{name}.sigma8_z"], growth["sigma8_z"], rtol=TOLERANCE)
+    h = point["H0"] / 100
+    np.testing.assert_array_equal(found[f"{name}.z"], Z_POWER)
+    for key, output in (("power", "Pk.linear"), ("power_nl", "Pk.nonlinear")):
+        k = emulator.axes(output)["k"]
+        expected = h**3 * emulator.evaluate(point, [output], {"z": axes["z"]})[output]
+        table = found[f"{name}.{key}"].reshape(4, len(k) + 1).T
+        np.testing.assert_allclose(found[f"{name}.k"], [*(k / h), 700], rtol=TOLERANCE)
+        np.testing.assert_allclose(table[:-1], expected, rtol=TOLERANCE)
+        slope = np.log(table[-2] / table[-3]) / np.log(k[-1] / k[-2])
+        np.testing.assert_allclose(table[-1], table[-2] * (700 / (k[-1] / h)) ** slope, rtol=1e-9)
+    assert set(answer) >= {"Cl.tt", "derived"}
+
+
+def test_every_field_is_the_emulators(
+    rejecting: tuple[Fields, list[list[float]], str], artifact: Path
+) -> None:
+    """Trap 1: Theory was poisoned before. Trap 6: CMB%BaseParams(3), theta, was nonsense."""
+    check_fields(rejecting[0], "good", zelos.get_emulator(artifact), POINT, 2500)
+    for name, values in rejecting[0].items():
+        assert POISON not in values, name
+
+
+def test_same_points(program: Program, artifact: Path, reference: Reference) -> None:
+    points = reference.folder / "points.bin"
+    status, text = drive(program, artifact, "same", points, zelos_fallback="reject")
+    assert status == 0, text
+    found, _ = fields(text)
+    emulator = zelos.get_emulator(artifact)
+    ell = np.arange(2.0, 2501)
+    for i, (point, values) in enumerate(zip(reference.points, reference.values, strict=True)):
+        name = f"p{i + 1:02d}"
+        assert found[f"{name}.error"][0] == 0
+        for block, key in enumerate(("tt", "te", "ee", "bb", "pp")):
+            expected = d_ell(values[2499 * block : 2499 * (block + 1)], ell, key)
+            np.testing.assert_allclose(found[f"{name}.{key}"][1:], expected, rtol=TOLERANCE, err_msg=key)
+        if i < 3:
+            check_fields(found, name, emulator, dict(zip(NAMES, point, strict=True)), 2500)
+
+
+def test_physics_that_was_not_trained_is_not_emulated(
+    rejecting: tuple[Fields, list[list[float]], str],
+) -> None:
+    """Traps 2 and 7: with zelos_fallback = reject such a point is an error, and CAMB computed nothing."""
+    found, _, text = rejecting
+    refused = {name[4:] for name, value in found.items() if name.startswith("try.") and value[0] == 1}
+    assert refused == {
+        *("zre_delta", "ALens", "ALensf", "nnu", "mnu", "sterile", "omk", "w", "wa", "YHe", "fdm"),
+        *("isocurvature", "nrun", "nrunrun", "r", "Aphiphi", "nan"),
+    }
+    assert found["try.good"][0] == found["try.good_again"][0] == 0
+    assert found["transfers"][0] == 0
+    for reason in (
+        "nnu not as in training",
+        "nrun is not emulated",
+        "YHe not from BBN",
+        "ombh2 is not finite",
+    ):
+        assert f"  {reason}: 1" in text
+
+
+def test_theta_and_reionisation_are_those_of_the_host(
+    rejecting: tuple[Fields, list[list[float]], str],
+) -> None:
+    """The bisection for H0 ends at the same of its 16384 steps; outside CAMB itself is asked."""
+    found, rows, _ = rejecting
+    assert len(rows) == 14
+    for _, emulated, by_camb in rows[:9]:
+        assert abs(emulated / by_camb - 1) < 1e-7
+    for _, emulated, by_camb in rows[9:]:
+        assert abs(emulated / by_camb - 1) < 1e-4
+    low, high = found["bisection"]
+    assert abs(low - high) <= 60 / 2**14
+    assert found["theta_outside"].tolist() == [0, 2]
+    assert found["zre_outside"][0] == 0
+
+
+def test_steps_of_a_chain(falling_back: tuple[Fields, str], artifact: Path) -> None:
+    found, _ = falling_back
+    # Traps 3 and 4: a cache of its own, with the background of this point and not of the bisection.
+    assert found["inside.fresh"][0] == 1
+    assert found["inside.H0"][0] == pytest.approx(67.4, rel=1e-9)
+    # Trap 9: outside is no error. A fast step of CAMB's point needs no new transfer functions.
+    for name in ("inside", "outside", "late", "importance"):
+        assert found[f"{name}.error"][0] == 0
+    assert found["outside.transfers"][0] == found["outside_fast.transfers"][0] == 1
+    # Trap 5: from the emulated point logA leaves: transfer functions of that point, not of the rejected one.
+    assert found["late.transfers"][0] == 2
+    assert found["importance_outside.error"][0] == 77
+    emulator = zelos.get_emulator(artifact)
+    for name in ("inside", "importance"):
+        check_fields(found, name, emulator, POINT, 800)
+        assert all(POISON not in values for key, values in found.items() if key.startswith(name))
+        # Beyond what is computed, the template (host.f90), continuous in TT.
+        ell = np.arange(801, 1001)
+        for key, factor in (("tt", 1.0), ("ee", 0.1), ("bb", 0.01), ("te", -0.2)):
+            expected = found[f"{name}.tt"][799] * factor * (800 / ell) ** 2
+            np.testing.assert_allclose(found[f"{name}.{key}"][800:], expected, rtol=1e-10)
+        assert not found[f"{name}.pp"][800:].any()
+
+
+@pytest.mark.camb
+def test_emulated_and_late_points_against_camb(falling_back: tuple[Fields, str]) -> None:
+    """Two versions of CAMB with cheap settings, an emulator with expensive ones: the cheap ones' accuracy."""
+    camb = pytest.importorskip("camb")
+    found, _ = falling_back
+    names = ("ombh2", "omch2", "H0", "tau", "ns")
+    for name, logA in (("inside", 3.045), ("late", 3.6)):
+        parameters = camb.set_params(
+            **{key: POINT[key] for key in names}, As=1e-10 * np.exp(logA), mnu=0.06, nnu=3.044,
+            lmax=1000, lens_potential_accuracy=1, halofit_version="mead2016", WantTransfer=True,
+        )  # fmt: skip
+        results = camb.get_results(parameters)
+        total = results.get_total_cls(800, CMB_unit="muK")[2:]
+        # Lensing of BB comes from beyond the cheap lmax: 3 %, at the high logA 10 %.
+        for column, key, tolerance in ((0, "tt", 1e-2), (1, "ee", 1e-2), (2, "bb", 0.15)):
+            np.testing.assert_allclose(
+                found[f"{name}.{key}"][1:800], total[:, column], rtol=tolerance, err_msg=f"{name} {key}"
+            )
+        error = found[f"{name}.te"][1:800] - total[:, 3]
+        assert np.max(np.abs(error) / np.sqrt(total[:, 0] * total[:, 1])) < 5e-3
+        pp = results.get_lens_potential_cls(800)[2:, 0]
+        np.testing.assert_allclose(found[f"{name}.pp"][8:400], pp[7:399], rtol=2e-2)
+        assert found[f"{name}.sigma8"][0] == pytest.approx(results.get_sigma8_0(), rel=2e-3)
+        derived = results.get_derived_params()
+        expected = [derived[label] for label in THERMO]
+        np.testing.assert_allclose(found[f"{name}.derived"][:13], expected, rtol=3e-4)
+
+
+def test_the_end_of_a_run_says_who_answered(falling_back: tuple[Fields, str]) -> None:
+    _, text = falling_back
+    assert "zelos (rank 0): 6 points: 2 emulated, 4 by CAMB (66.7 %)" in text
+    assert "  tau outside its range: 3" in text and "  logA outside its range: 1" in text
+    assert "  1 of them after an emulated slow step" in text
+
+
+def test_another_camb_than_the_trainings_is_refused(program: Program, artifact: Path) -> None:
+    """Trap 8."""
+    status, text = drive(program, artifact, "reject")
+    assert status != 0 and "CAMB 1.3.5 here, 2.0.5 in training" in text and "halofit" not in text
+    status, text = drive(program, artifact, "tensors", zelos_fallback_version="any")
+    assert status == 0 and "the emulator does not have: compute_tensors = T" in text
+    assert "at the edge of the region the likelihood may jump: CAMB 1.3.5 here" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"zelos_emulator": ""}, "needs zelos_emulator = FILE.h5"),
+        ({"zelos_emulator": "/no/such/file.h5"}, "/no/such/file.h5"),
+        ({"zelos_fallback": "clas"}, "expected camb, reject or error"),
+        ({"zelos_fallback_version": "some"}, "expected exact or any"),
+        ({"zelos_fallback": "reject"}, "not emulated: compute_tensors = T"),
+    ],
+)
+def test_wrong_settings_stop(program: Program, artifact: Path, options: dict[str, str], message: str) -> None:
+    status, text = drive(program, artifact, "tensors", **options)
+    assert status != 0 and message in text
+
+
+def test_a_tolerance_is_kept(program: Program, artifact: Path, reference: Reference) -> None:
+    """No emulator predicts so small an error: every point is refused, and says why."""
+    points = reference.folder / "points.bin"
+    options = {"zelos_fallback": "reject", "zelos_tolerance": 1e-30}
+    _, text = drive(program, artifact, "same", points, **options)
+    assert "0 emulated" in text and "  predicted error: " in text
+
+
+def test_the_hook_that_needs_no_change_compiles(program: Program, tmp_path: Path) -> None:
+    """Four files in one, as docs/hosts.md says."""
+    parts = [
+        *(HOSTS / "fortran" / "zelos.f90", HOSTS / "cosmomc/zelos_cosmomc.f90"),
+        *(HOSTS / "cosmomc/Calculator_Zelos.f90", HOSTS / "cosmomc/Calculator_PICO.f90"),
+    ]
+    (tmp_path / "fpico_interface.f90").write_text("".join(part.read_text() for part in parts))
+    host = HERE / "cosmomc/host.f90"
+    run(["gfortran", *FLAGS[2:], *program.modules, "-c", host, tmp_path / "fpico_interface.f90"], tmp_path)
