@@ -18,6 +18,8 @@
 #include "worker_pool.hpp"
 #include "zelos/abi/zelos_fallback.h"
 
+extern char** environ;
+
 namespace zelos_python {
 namespace {
 
@@ -72,8 +74,20 @@ Json parse_object(const char* json, const char* what) {
   return value;
 }
 
+/// The environment of this process as it is now: workers that are started later find the same.
+std::map<std::string, std::string> environment_now() {
+  std::map<std::string, std::string> all;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const std::size_t equals = text.find('=');
+    if (equals != std::string::npos && equals > 0) all.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return all;
+}
+
 Options read_options(const char* json) {
   Options options;
+  options.command.environment = environment_now();
   const char* python = std::getenv("ZELOS_PYTHON");
   options.command.python = python != nullptr && *python != '\0' ? python : "python3";
   // A camb.py in the current folder is not the code.

@@ -16,8 +16,6 @@
 #include <cstring>
 #include <system_error>
 
-extern char** environ;
-
 namespace zelos_python {
 namespace {
 
@@ -44,17 +42,6 @@ std::string seconds(double s) {
 Clock::time_point after(double s) {
   constexpr double kYear = 3e7;
   return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::min(s, kYear)));
-}
-
-/// NAME=VALUE strings of this process, with `extra` in their place or added.
-std::vector<std::string> merged_environment(const std::map<std::string, std::string>& extra) {
-  std::vector<std::string> all;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string text = *entry;
-    if (extra.count(text.substr(0, text.find('='))) == 0) all.push_back(text);
-  }
-  for (const auto& [name, value] : extra) all.push_back(name + "=" + value);
-  return all;
 }
 
 class FileActions {
@@ -114,7 +101,8 @@ WorkerProcess::WorkerProcess(const Command& command) : owner_(::getpid()) {
   posix_spawnattr_setsigdefault(attributes.get(), &set);
 
   std::vector<std::string> arguments = {command.python, "-m", "zelos.fallback.worker"};
-  std::vector<std::string> environment = merged_environment(command.environment);
+  std::vector<std::string> environment;
+  for (const auto& [name, value] : command.environment) environment.push_back(name + "=" + value);
   std::vector<char*> argv, envp;
   for (std::string& text : arguments) argv.push_back(text.data());
   for (std::string& text : environment) envp.push_back(text.data());

@@ -22,7 +22,7 @@ using Clock = std::chrono::steady_clock;
 /// How workers are started.
 struct Command {
   std::string python;                              ///< path, or name that PATH knows
-  std::map<std::string, std::string> environment;  ///< what is set besides the environment of this process
+  std::map<std::string, std::string> environment;  ///< all of it
   double start_timeout = 300;                      ///< seconds until a worker has said hello
 };
 

@@ -179,17 +179,34 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / link).exists(), f"{page.relative_to(ROOT)}: {link}"
 
 
-def test_tests_that_the_guarantees_name_exist() -> None:
+def texts_of_tests() -> str:
     tests = "".join(
         path.read_text() for path in (ROOT / "tests").rglob("*") if path.suffix in (".py", ".cpp")
     )
-    tests = re.sub(r'"\s*\n\s*"', "", tests)  # a name over two lines
-    named = re.findall(r"^\| .* \| (.*) \|$", (DOCS / "guarantees.md").read_text(), re.M)
-    names = [name for cell in named for name in re.findall(r"`([^`]+)`", cell)]
+    return re.sub(r'"\s*\n\s*"', "", tests)  # a name over two lines
+
+
+def tests_named_in(page: str) -> list[str]:
+    """Names in the last column of the page's tables."""
+    cells = re.findall(r"^\| .* \| (.*) \|$", (DOCS / page).read_text(), re.M)
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+@pytest.mark.parametrize("page", ["guarantees.md", "reliability.md"])
+def test_tests_that_a_page_names_exist(page: str) -> None:
+    tests, names = texts_of_tests(), tests_named_in(page)
     assert len(names) > 20
     for name in names:
         there = (ROOT / name).exists() if "/" in name else f"def {name}(" in tests or f'"{name}"' in tests
-        assert there, f"guarantees.md names {name}"
+        assert there, f"{page} names {name}"
+
+
+def test_every_test_of_a_fault_is_in_the_table() -> None:
+    tests = texts_of_tests()
+    faults = re.findall(r'TEST_CASE\(\s*"([^"]+)",\s*"\[fallback\][^"]*\[faults\]"', tests)
+    faults += re.findall(r"^def (test_\w+)\(", (ROOT / "tests/python/test_faults.py").read_text(), re.M)
+    assert len(faults) > 15
+    assert not set(faults) - set(tests_named_in("reliability.md"))
 
 
 def schema_keys(node: object) -> set[str]:

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import toy_driver
 
 import zelos
 from zelos import cli
+from zelos.real_code import read_cache
 
 POINT = {"A": 1.4, "n": 0.95}
 
@@ -156,22 +156,24 @@ def test_the_fallback_answers_outside(toy_artifact: Path) -> None:
 
 
 def test_one_run_of_the_fallback_answers_all_questions_at_a_point(
-    toy_artifact: Path, monkeypatch: pytest.MonkeyPatch
+    toy_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    runs = tmp_path / "runs"
+    monkeypatch.setenv("TOY_RUNS", str(runs))
     emulator = zelos.get_emulator(toy_artifact, fallback="toy")
-    calls = []
-    run = toy_driver.Driver.run
-    monkeypatch.setattr(toy_driver.Driver, "run", lambda self, params: calls.append(1) or run(self, params))
     outside = {"A": 2.5, "n": 0.95}
     native = emulator(outside)
     emulator.derived(outside)
     assert len(emulator(outside, np.array([7, 3]))["tt"]) == 2
-    assert len(calls) == 1
+    assert len(runs.read_text().splitlines()) == 1
     emulator(outside, 0.123, 0.1)
-    assert len(calls) == 2
+    assert len(runs.read_text().splitlines()) == 2
     np.testing.assert_array_equal(emulator(outside)["ee"], native["ee"])
     emulator({"A": 2.6, "n": 0.95})
-    assert len(calls) == 3
+    assert len(runs.read_text().splitlines()) == 3
+    assert emulator.fallback is not None
+    assert emulator.fallback.statistics["runs"] == 3
+    assert emulator.fallback.statistics["reasons"] == {"A": 6}
 
 
 def test_a_fallback_of_another_version_or_code_is_refused(
@@ -179,24 +181,65 @@ def test_a_fallback_of_another_version_or_code_is_refused(
 ) -> None:
     with pytest.raises(zelos.FallbackError, match="trained on 'toy'"):
         zelos.get_emulator(toy_artifact, fallback="camb")
-    monkeypatch.setattr(toy_driver.Driver, "version", "1.3.0")
-    with pytest.raises(zelos.FallbackError, match=r"1\.3\.0 here, 1\.2\.0 in training"):
+    monkeypatch.setenv("TOY_VERSION", "1.3.0")
+    with pytest.raises(
+        zelos.FallbackError, match=r"1\.3\.0 here, 1\.2\.0 in training.*fallback_version='any'"
+    ):
         zelos.get_emulator(toy_artifact, fallback="toy")
     loose = zelos.get_emulator(toy_artifact, fallback="toy", fallback_version="any")
     assert loose({"A": 2.5, "n": 0.95}, 0.1, 0.5) > 0
+    assert loose.fallback is not None
+    assert loose.fallback.differences == ["version 1.3.0 here, 1.2.0 in training"]
 
 
 def test_a_fallback_with_other_settings_is_refused(
     toy_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = toy_driver.Driver.settings
-    monkeypatch.setattr(
-        toy_driver.Driver,
-        "settings",
-        lambda self, params: settings(self, params).replace("tilt = 0", "tilt = 0.5"),
-    )
+    monkeypatch.setenv("TOY_TILT", "0.5")
     with pytest.raises(zelos.FallbackError, match=r"'tilt = 0\.5' here, 'tilt = 0' in training"):
         zelos.get_emulator(toy_artifact, fallback="toy")
+
+
+def test_options_of_a_fallback_are_checked(toy_artifact: Path, tmp_path: Path) -> None:
+    with pytest.raises(zelos.ArgumentError, match="need a fallback"):
+        zelos.get_emulator(toy_artifact, cache=tmp_path)
+    with pytest.raises(zelos.FallbackError, match="unknown option 'wrokers'"):
+        zelos.get_emulator(toy_artifact, fallback="toy", fallback_options={"wrokers": 2})
+    with pytest.raises(zelos.ArgumentError, match="'some': expected None or 'any'"):
+        zelos.get_emulator(toy_artifact, fallback="toy", fallback_version="some")
+
+
+def test_several_workers_share_a_batch(
+    toy_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    monkeypatch.setenv("TOY_RUNS", str(runs))
+    emulator = zelos.get_emulator(toy_artifact, fallback="toy", fallback_options={"workers": 3})
+    amplitudes = np.linspace(2.1, 4, 12)
+    values = emulator({"A": amplitudes, "n": 0.95}, 0.1, 0.5)
+    np.testing.assert_allclose(values, toy_driver.power(amplitudes, 0.95, 0.1, 0.5), rtol=1e-13)
+    assert len(runs.read_text().splitlines()) == 12
+
+
+def test_answers_are_kept_in_a_cache(
+    toy_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    monkeypatch.setenv("TOY_RUNS", str(runs))
+    answers = []
+    for _ in range(2):
+        emulator = zelos.get_emulator(toy_artifact, fallback="toy", cache=tmp_path / "cache")
+        answers.append(emulator({"A": [2.5, 2.6], "n": 0.95})["tt"])
+    np.testing.assert_array_equal(answers[0], answers[1])
+    assert len(runs.read_text().splitlines()) == 2
+    kept = sorted(read_cache(tmp_path / "cache"), key=lambda answer: answer.parameters["A"])
+    assert [answer.parameters for answer in kept] == [{"A": 2.5, "n": 0.95}, {"A": 2.6, "n": 0.95}]
+    assert (kept[0].code, kept[0].version) == ("toy", "1.2.0")
+    tt = kept[0].outputs["Cl.tt"]
+    np.testing.assert_allclose(tt.values, toy_driver.spectrum("tt", 2.5, 0.95, tt.axes["ell"]), rtol=1e-13)
+    assert kept[0].outputs["derived"].labels == {"name": ["amplitude", "age"]}
+    with pytest.raises(zelos.FileError, match="absent"):
+        read_cache(tmp_path / "absent")
 
 
 def test_the_hub_finds_shared_folders_first(
@@ -279,25 +322,10 @@ class _Asked(Exception):
     """Stops the driver before a long run."""
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """CAMB's parameters in place of each run of CAMB."""
-    camb_driver = pytest.importorskip("zelos.fallback.camb.driver")
-    pytest.importorskip("camb")
-    given: list[Any] = []
-
-    def run(self: Any, params: dict[str, float]) -> None:
-        given.append(self._params(params))
-        raise _Asked
-
-    monkeypatch.setattr(camb_driver.Driver, "run", run)
-    return given
-
-
 @pytest.fixture(scope="module")
 def shipped() -> zelos.Emulator:
     pytest.importorskip("camb")
-    return zelos.get_emulator("hub:CAMB_lcdm", fallback="camb", fallback_version="any")
+    return zelos.get_emulator("hub:CAMB_lcdm")
 
 
 @pytest.mark.camb
@@ -316,20 +344,25 @@ def shipped() -> zelos.Emulator:
     ],
 )
 def test_the_real_code_gets_the_physics_that_was_given(
-    shipped: zelos.Emulator, asked: list[Any], given: dict[str, float], own: dict[str, float]
+    shipped: zelos.Emulator, given: dict[str, float], own: dict[str, float]
 ) -> None:
     import camb
 
-    with pytest.raises(zelos.FallbackError):
-        shipped({**POINT_CAMB, **given})
+    from zelos.fallback.camb.driver import Driver
+
+    point = {**POINT_CAMB, **given}
+    told = shipped.core.query(list(point), []).physics(np.array([list(point.values())]))[0]
+    asked = Driver(shipped.info["provenance"]["config"], {"Cl.tt": {"ell": np.arange(2.0, 9.0)}})._params(
+        told
+    )
     plain = {name: value for name, value in POINT_CAMB.items() if name != "logA"}
     truth = camb.set_params(
         **{"mnu": 0.06, "nnu": 3.044, "num_massive_neutrinos": 1, **plain, **own}, As=1e-10 * np.exp(3.05)
     )
     for name in ("H0", "ombh2", "omch2", "omk", "omnuh2", "N_eff"):
-        assert getattr(asked[0], name) == pytest.approx(getattr(truth, name), rel=1e-9), name
-    assert (asked[0].DarkEnergy.w, asked[0].DarkEnergy.wa) == (truth.DarkEnergy.w, truth.DarkEnergy.wa)
-    assert asked[0].InitPower.As == pytest.approx(truth.InitPower.As, rel=1e-12)
+        assert getattr(asked, name) == pytest.approx(getattr(truth, name), rel=1e-9), name
+    assert (asked.DarkEnergy.w, asked.DarkEnergy.wa) == (truth.DarkEnergy.w, truth.DarkEnergy.wa)
+    assert asked.InitPower.As == pytest.approx(truth.InitPower.As, rel=1e-12)
 
 
 @pytest.mark.camb
@@ -368,27 +401,28 @@ def test_what_has_keys_is_a_mapping(emulator: zelos.Emulator) -> None:
     np.testing.assert_array_equal(emulator(_Table(table))["tt"], emulator(table)["tt"])
 
 
-def test_the_real_code_runs_once_at_a_time(toy_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_code_runs_once_at_a_time(
+    toy_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    monkeypatch.setenv("TOY_RUNS", str(runs))
     emulators = [zelos.get_emulator(toy_artifact, fallback="toy") for _ in range(2)]
-    running, overlaps, run = [], [], toy_driver.Driver.run
-
-    def alone(self: toy_driver.Driver, params: dict[str, float]) -> dict[str, np.ndarray]:
-        overlaps.append(len(running))
-        running.append(1)
-        time.sleep(0.02)
-        running.pop()
-        return run(self, params)
-
-    monkeypatch.setattr(toy_driver.Driver, "run", alone)
+    wrong = []
 
     def ask(i: int) -> None:
         for j in range(3):
-            emulators[i % 2]({"A": 2.5 + i + 10 * j, "n": 0.95}, 0.1, 0.5)
+            amplitude = 2.5 + i + 10 * j
+            value = emulators[i % 2]({"A": amplitude, "n": 0.95}, 0.1, 0.5)
+            if not np.isclose(value, toy_driver.power(amplitude, 0.95, 0.1, 0.5), rtol=1e-12):
+                wrong.append(amplitude)
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert overlaps == [0] * 12
+    assert not wrong
     assert [emulator.statistics["fallback"] for emulator in emulators] == [6, 6]
+    processes = [line.split()[0] for line in runs.read_text().splitlines()]
+    assert len(processes) == 12
+    assert len(set(processes)) == 1  # a worker does one run at a time

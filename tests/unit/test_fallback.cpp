@@ -183,6 +183,12 @@ TEST_CASE("fallback: a point that it can't answer leaves the numbers untouched a
     answer = fails(bad);
     CHECK((answer.status == ZELOS_E_OUTSIDE && answer.says("omch2")));
   }
+  const double negative[] = {0.2, -1e-9};
+  const Query amplitude = small().query({"omch2", "As"}, {{"derived", {}}});
+  answer = refusal([&] { fallback.evaluate(amplitude, negative, &out); });
+  INFO(answer.message);
+  CHECK(answer.status == ZELOS_E_OUTSIDE);
+  CHECK(answer.says("'logA' is"));
   CHECK(out == -77);
   const Emulator twin = emulator(provenance());
   answer = refusal([&] { ask(fallback, twin.query({"omch2", "logA"}, {{"derived", {}}}), {0.2, 3}); });
@@ -194,9 +200,9 @@ TEST_CASE("fallback: a point that it can't answer leaves the numbers untouched a
   fallback.evaluate(query, values, &out, hull);
   CHECK(out == Approx(truth("derived", 0.2, 3, 1)).epsilon(1e-12));
   const Fallback::Statistics s = fallback.statistics();
-  CHECK((s.points == 4 && s.runs == 1 && s.failed == 3 && s.repeated == 0 && s.from_cache == 0 && s.seconds > 0));
+  CHECK((s.points == 5 && s.runs == 1 && s.failed == 4 && s.repeated == 0 && s.from_cache == 0 && s.seconds > 0));
   CHECK(s.reasons == std::map<std::string, int64_t>{{"omch2", 1}, {"hull", 1}});
-  CHECK(s.last_failure.find("inf") != std::string::npos);
+  CHECK(s.last_failure.find("nan") != std::string::npos);
 }
 
 TEST_CASE("fallback: outputs of one point that are asked for one after the other cost one run", "[fallback]") {

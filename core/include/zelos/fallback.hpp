@@ -28,6 +28,9 @@ class ZELOS_API Fallback {
     bool any_version = false;
     /// Folder in which answers are kept and looked for (cache.hpp); empty: none.
     std::filesystem::path cache;
+    /// Id of a plugin -> JSON object: settings that it gets where `settings` has no others. For hosts that know the
+    /// plugin (its interpreter, say), whichever the user's name leads to.
+    std::map<std::string, std::string> defaults = {};
   };
 
   /// What it did since it was opened.

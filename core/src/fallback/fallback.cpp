@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <deque>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -133,7 +134,7 @@ struct Fallback::Impl {
     if (!plugin.code.empty() && plugin.code != trained_on) refuse_code(plugin.code, trained_on);
     settings.code = plugin.code.empty() ? trained_on : plugin.code;
     settings.config_json = provenance.value("config", json::object()).dump();
-    settings.options_json = options.settings;
+    settings.options_json = merged(options);
     settings.has_ini = provenance.contains("ini");
     settings.ini = text_of(provenance, "ini");
     native = std::make_shared<Code>(plugin, settings, emulator.outputs());
@@ -143,6 +144,16 @@ struct Fallback::Impl {
       throw Error(ZELOS_E_ARGUMENT, "fallback '" + native->name() + "' is not the code that " + emulator.name() +
                                         " emulates: " + join(differences, "; "));
     }
+  }
+
+  std::string merged(const Options& options) const {
+    const auto defaults = options.defaults.find(plugin.entry->id);
+    if (defaults == options.defaults.end()) return options.settings;
+    const json given = json::parse(options.settings, nullptr, false);
+    json all = json::parse(defaults->second, nullptr, false);
+    if (!given.is_object() || !all.is_object()) return options.settings;
+    all.update(given);
+    return all.dump();
   }
 
   [[noreturn]] void refuse_code(const std::string& code, const std::string& trained_on) const {
@@ -207,7 +218,12 @@ struct Fallback::Impl {
     if (!verdict.inside()) throw Error(ZELOS_E_OUTSIDE, to_string(verdict));
     Point point;
     for (std::size_t i = 0; i < numbers.size(); ++i) {
-      if (told[i] != 0) point.emplace_back(told_of[i].name, numbers[i]);
+      if (told[i] == 0) continue;
+      if (!std::isfinite(numbers[i])) {
+        throw Error(ZELOS_E_OUTSIDE,
+                    "parameter '" + told_of[i].name + "' is " + to_text(numbers[i]) + ": the point has no meaning");
+      }
+      point.emplace_back(told_of[i].name, numbers[i]);
     }
     return point;
   }

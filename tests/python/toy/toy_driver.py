@@ -6,7 +6,8 @@ config:  fail_above (runs with A above it raise), die_once (a file: the first ru
          setting that changes the answer).
 The environment's TOY_WAIT: seconds that every run takes. TOY_FAULT: die, hang, nan, garble (writes over every
 descriptor that it finds) or raise in every run; with TOY_FAULT_ONCE (a file) only until that exists.
-TOY_RUNS: a file to which every run adds a line.
+TOY_RUNS: a file to which every run adds a line with its process. TOY_VERSION, TOY_TILT: another version,
+another setting.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Driver:
 
     def __init__(self, config: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Any]]) -> None:
         self.config = dict(config)
+        if "TOY_TILT" in os.environ:
+            self.config["tilt"] = float(os.environ["TOY_TILT"])
         self.outputs = {
             name: {axis: np.asarray(values, float) for axis, values in axes.items()}
             for name, axes in outputs.items()
@@ -65,7 +68,7 @@ class Driver:
         time.sleep(self.config.get("wait", float(os.environ.get("TOY_WAIT", "0"))))
         if "TOY_RUNS" in os.environ:
             with Path(os.environ["TOY_RUNS"]).open("a") as file:
-                file.write(f"{dict(params)}\n")
+                file.write(f"{os.getpid()} {dict(params)}\n")
         if "print" in self.config:
             print(self.config["print"], flush=True)
         if "die_once" in self.config and not Path(self.config["die_once"]).exists():

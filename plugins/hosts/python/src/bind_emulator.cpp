@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bindings.hpp"
+#include "bound_query.hpp"
 #include "zelos/emulator.hpp"
 
 namespace py = pybind11;
@@ -36,48 +37,6 @@ const char* reason_text(const Verdict& verdict) {
   }
   return "unknown";
 }
-
-// A query with the workspaces of the threads that use it: one is taken for each call and given back.
-class BoundQuery {
- public:
-  explicit BoundQuery(Query query) : query_(std::move(query)) {}
-
-  const Query& query() const { return query_; }
-
-  class Lease {
-   public:
-    explicit Lease(BoundQuery& owner) : owner_(owner), workspace_(owner.take()) {}
-    ~Lease() { owner_.give_back(std::move(workspace_)); }
-    Lease(const Lease&) = delete;
-    Lease& operator=(const Lease&) = delete;
-    Workspace& get() { return *workspace_; }
-
-   private:
-    BoundQuery& owner_;
-    std::unique_ptr<Workspace> workspace_;
-  };
-
- private:
-  std::unique_ptr<Workspace> take() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      if (!free_.empty()) {
-        auto workspace = std::move(free_.back());
-        free_.pop_back();
-        return workspace;
-      }
-    }
-    return std::make_unique<Workspace>(query_.workspace());
-  }
-  void give_back(std::unique_ptr<Workspace> workspace) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    free_.push_back(std::move(workspace));
-  }
-
-  Query query_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Workspace>> free_;
-};
 
 int64_t rows(const Array& values, const char* what, int64_t columns) {
   if (values.ndim() != 2 || values.shape(1) != columns) {
@@ -194,7 +153,8 @@ py::tuple per_point(BoundQuery& self, const Array& values, Method method, int64_
   return py::make_tuple(std::move(out), std::move(result));
 }
 
-// One dict for each point: what the real code is told under the emulator's names; everything: also what its settings say.
+// One dict for each point: what the real code is told under the emulator's names; everything: also what its settings
+// say.
 py::list physics(BoundQuery& self, const Array& values, bool everything) {
   const int64_t n = point_rows(self, values), d = self.query().n_parameters();
   const std::vector<Physics>& entries = self.query().physics();

@@ -25,6 +25,7 @@ class SpecFailure : public Error {
 /// zelos::Error -> the exceptions of zelos.errors, by status. Register before anything that throws.
 void bind_errors(pybind11::module_& module);
 void bind_emulator(pybind11::module_& module);
+void bind_fallback(pybind11::module_& module);
 void bind_spec(pybind11::module_& module);
 void bind_training(pybind11::module_& module);
 

@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "The zelos core; private, see the package zelos.";
   zelos::python::bind_errors(module);
   zelos::python::bind_emulator(module);
+  zelos::python::bind_fallback(module);
   zelos::python::bind_spec(module);
   zelos::python::bind_training(module);
   module.def("version", [] { return std::string(zelos_version()); });

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,22 @@ class Emulator:
     def info_json(self) -> str: ...
     def query(self, names: Sequence[str], requests: Sequence[tuple[str, Sequence[Array]]]) -> Query: ...
 
+class Fallback:
+    code: str
+    version: str
+    differences: list[str]
+    def __init__(
+        self,
+        emulator: Emulator,
+        name: str,
+        settings: str = "{}",
+        defaults: Mapping[str, str] = ...,
+        any_version: bool = False,
+        cache: str = "",
+    ) -> None: ...
+    def evaluate(self, query: Query, values: Array, why: Verdict) -> Array: ...
+    def statistics(self) -> dict[str, Any]: ...
+
 class Spec:
     text: str
     file_name: str
@@ -74,6 +90,7 @@ class Spec:
 
 def synonyms(name: str) -> list[str]: ...
 def convert(value: float, name: str, other: str) -> float: ...
+def visit_cache(folder: str, visit: Callable[[dict[str, Any]], None]) -> None: ...
 def open(path: str, verify_probes: bool = True) -> Emulator: ...
 def open_bytes(data: bytes, name: str, verify_probes: bool = True) -> Emulator: ...
 def parse_spec(text: str, file_name: str, overrides: Sequence[str] = ...) -> Spec: ...

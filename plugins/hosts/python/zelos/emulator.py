@@ -55,7 +55,6 @@ class _Part(NamedTuple):
 
 class _Bound(NamedTuple):
     query: _core.Query
-    requests: list[_Request]
     parts: list[_Part]
 
 
@@ -72,7 +71,12 @@ class Emulator:
     """
 
     def __init__(
-        self, core: _core.Emulator, fallback: str | None = None, fallback_version: str | None = None
+        self,
+        core: _core.Emulator,
+        fallback: str | os.PathLike[str] | None = None,
+        fallback_version: str | None = None,
+        fallback_options: Mapping[str, Any] | None = None,
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         self._core = core
         self._outputs = {output.name: output for output in core.outputs}
@@ -89,7 +93,9 @@ class Emulator:
         if fallback is not None:
             from .real_code import RealCode
 
-            self._fallback = RealCode(fallback, self, fallback_version)
+            self._fallback = RealCode(fallback, core, fallback_version, fallback_options, cache)
+        elif cache is not None or fallback_options:
+            raise ArgumentError("cache and fallback_options need a fallback")
 
     # --- what it is
 
@@ -158,6 +164,11 @@ class Emulator:
     def labels(self, output: str = "derived") -> tuple[str, ...]:
         """Names along a labelled axis: the derived parameters. Empty if the emulator has none."""
         return tuple(label for axis in self._axes.get(output, ()) for label in axis.labels)
+
+    @property
+    def fallback(self) -> RealCode | None:
+        """The real code that answers outside; its `statistics` say how."""
+        return self._fallback
 
     @property
     def core(self) -> _core.Emulator:
@@ -355,7 +366,7 @@ class Emulator:
             _Part(name, offset, offset + math.prod(block), tuple(block), order, shape)
             for (_, order, shape), name, (offset, block) in zip(plans, chosen, query.blocks, strict=True)
         ]
-        return _Bound(query, requests, parts)
+        return _Bound(query, parts)
 
     def _plan(self, name: str, axes: Mapping[str, Array]) -> tuple[_Request, _Order, tuple[int, ...]]:
         """The request to the core (ascending, distinct axis values), how to index its answer, the final
@@ -441,23 +452,20 @@ class Emulator:
                 left[what] = left.get(what, 0) + 1
         if self._fallback is None:
             raise self._outside(outside[0])
-        begin = time.perf_counter()
         for row, verdict in outside:
-            values[row] = self._real(bound, points[row], verdict, row)
+            if verdict.reason == "not_finite" and not np.isfinite(points[row]).all():
+                raise self._outside((row, verdict))
+        begin = time.perf_counter()
+        rows, verdicts = zip(*outside, strict=True)
+        answers = self._fallback.evaluate(bound.query, points[list(rows)], verdicts)
+        for row, answer in zip(rows, answers, strict=True):
+            values[row] = answer
         with self._lock:
             self.statistics["emulated"] += len(points) - len(outside)
             self.statistics["fallback"] += len(outside)
             self.statistics["fallback_seconds"] += time.perf_counter() - begin
             self.last_source = "fallback" if len(outside) == len(points) else "mixed"
         return values
-
-    def _real(self, bound: _Bound, point: Array, verdict: _core.Verdict, row: int) -> Array:
-        assert self._fallback is not None
-        if verdict.reason == "not_finite" and not np.isfinite(point).all():
-            raise self._outside((row, verdict))
-        params = bound.query.physics(point[None])[0]
-        answers = self._fallback.evaluate(params, bound.requests)
-        return np.concatenate([np.ravel(answer) for answer in answers])
 
 
 def _native(output: _core.Output) -> tuple[_Axis, ...]:

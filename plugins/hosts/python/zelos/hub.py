@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from .archive import read_artifact
 from .emulator import Emulator
@@ -16,17 +17,24 @@ PREFIX = "hub:"
 
 def get_emulator(
     name_or_path: str | os.PathLike[str],
-    fallback: str | None = None,
+    fallback: str | os.PathLike[str] | None = None,
     *,
     fallback_version: str | None = None,
+    fallback_options: Mapping[str, Any] | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Emulator:
     """Opens an emulator.
 
     name_or_path:      ``hub:NAME`` (a folder of ``$ZELOS_PATH``, else what ships with zelos), the path of
                        ``NAME.h5``, or of the archive ``NAME.tar.gz``.
-    fallback:          ``"camb"`` or ``"classy"``: the real code answers for points outside the region.
+    fallback:          ``"camb"`` or ``"classy"``: the real code answers for points outside the region, in a
+                       process of its own. Or the name or path of a fallback plugin.
     fallback_version:  None: refuse a code whose version or settings are not those the emulator was trained
                        on; ``"any"``: take it all the same.
+    fallback_options:  ``{"workers": 4, "threads": 2, "timeout": 120, "retries": 1}``: processes, threads of
+                       each, seconds a run may take, tries after a worker died, hung or gave NaN.
+    cache:             a folder in which the fallback's answers are kept and looked for; any number of
+                       processes may share it.
 
     Raises FileError (not found, unreadable), FormatError (damaged or not an artifact), MissingError (a
     regression family that is not installed).
@@ -39,7 +47,7 @@ def get_emulator(
     else:
         data, member = read_artifact(path)
         core = _core.open_bytes(data, f"{path}:{member}")
-    return Emulator(core, fallback=fallback, fallback_version=fallback_version)
+    return Emulator(core, fallback, fallback_version, fallback_options, cache)
 
 
 def resolve(name_or_path: str | os.PathLike[str]) -> Path:

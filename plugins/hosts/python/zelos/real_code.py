@@ -1,154 +1,125 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The real code in the emulator's place: the driver with the settings that the artifact was trained with."""
+"""The real code in the emulator's place. The core does the work, as for every host; here are Python's
+defaults and exceptions."""
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
-import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from .errors import ArgumentError, FallbackError, MissingError
-from .fallback import driver as drivers
-
-if TYPE_CHECKING:
-    from .emulator import Emulator
+from . import _core
+from .errors import ArgumentError, Error, FallbackError
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-_Request = tuple[str, tuple[Array, ...]]
-_Key = tuple[tuple[str, float], ...]
-_KEPT_RUNS = 4
-#: Real codes are not thread-safe: one of them works at a time in a process.
-_LOCK = threading.RLock()
-
-
-class _Run(NamedTuple):
-    """One run, kept since the outputs of a point are often asked for one after the other."""
-
-    key: _Key
-    axes: dict[str, dict[str, Array]]
-    answer: dict[str, Array]
-
-    def has(self, output: str, wanted: tuple[Array, ...]) -> bool:
-        have = self.axes[output].values()
-        return all(bool(np.isin(values, axis).all()) for axis, values in zip(have, wanted, strict=False))
 
 
 class RealCode:
-    """Answers requests of an `Emulator` with its real code.
+    """Answers the queries of an emulator with its real code.
 
-    Raises FallbackError if the code is another one than the emulator's, or if its version or settings
-    differ from those of the training runs and `version_policy` is not ``"any"``; the message says what
-    differs.
+    code:            ``"camb"``, ``"classy"``, the name or the path of a fallback plugin.
+    version_policy:  None: FallbackError if the code's version or settings differ from those of the training
+                     runs; the message says what differs. ``"any"``: `differences` says it.
+    options:         for the plugin. Those of the codes in Python: ``workers`` (processes), ``threads`` (of
+                     each), ``timeout`` (seconds a run), ``retries`` (after a worker died, hung or gave
+                     NaN), ``python``, ``environment``.
+    cache:           folder in which answers are kept and looked for.
     """
 
-    def __init__(self, code: str, emulator: Emulator, version_policy: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str | os.PathLike[str],
+        emulator: _core.Emulator,
+        version_policy: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+    ) -> None:
         if version_policy not in (None, "any"):
             raise ArgumentError(f"fallback_version '{version_policy}': expected None or 'any'")
-        provenance = emulator.info.get("provenance", {})
-        trained_on = provenance.get("code", "")
-        if trained_on != code:
-            raise FallbackError(
-                f"fallback '{code}': the emulator {emulator.name} was trained on "
-                f"'{trained_on or 'an unknown code'}'"
-            )
-        self.code = code
-        self._emulator = emulator
-        self._config: dict[str, Any] = dict(provenance.get("config", {}))
-        if "ini" in provenance:
-            self._ini = tempfile.NamedTemporaryFile("w", suffix=".ini")  # noqa: SIM115 (lives as long as this)
-            self._ini.write(provenance["ini"])
-            self._ini.flush()
-            self._config["ini"] = self._ini.name
+        given = dict(options or {})
+        self._at_once = given.get("workers", 1)
+        # The workers find what this process finds.
+        here = {
+            "python": sys.executable,
+            "environment": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        }
         try:
-            self._driver_class = drivers.load(code)
-            self._native = self._make({})
-            version = self._native.version
-        except (ImportError, MissingError) as error:
-            raise FallbackError(f"fallback '{code}' is not available: {error}") from error
-        self._runs: list[_Run] = []
-        self.differences = self._compare(provenance, version)
-        if self.differences and version_policy != "any":
-            raise FallbackError(
-                f"fallback '{code}' is not the code that {emulator.name} emulates: "
-                f"{'; '.join(self.differences)}; pass fallback_version='any' to use it all the same"
+            self._core = _core.Fallback(
+                emulator,
+                os.fspath(code),
+                json.dumps(given),
+                {"python": json.dumps(here)},
+                version_policy == "any",
+                "" if cache is None else os.fspath(cache),
             )
+        except Error as error:
+            hint = ""
+            if "is not the code that" in str(error):
+                hint = "; pass fallback_version='any' to use it all the same"
+            raise FallbackError(f"{error}{hint}") from error
+        self.code = self._core.code
+        self.version = self._core.version
+        self.differences = self._core.differences
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """points, runs, from_cache, repeated, failed, seconds, reasons, last_failure, cache_failure."""
+        return self._core.statistics()
 
     def evaluate(
-        self, params: Mapping[str, float], requests: list[tuple[str, tuple[Array, ...]]]
-    ) -> list[Array]:
-        """One array per request, at the request's axes (native if it has none)."""
-        key = tuple(sorted(params.items()))
-        with _LOCK:
-            for run in self._runs:
-                if run.key == key and all(run.has(self._canonical(name), axes) for name, axes in requests):
-                    break
-            else:
-                run = self._run(params, key, requests)
-                self._runs = [*self._runs[1 - _KEPT_RUNS :], run]
-        return [self._extract(run, name, axes) for name, axes in requests]
+        self, query: _core.Query, points: Array, verdicts: Sequence[_core.Verdict]
+    ) -> Iterator[Array]:
+        """The answer at each point, in their order; several workers take several points at once. Raises
+        FallbackError."""
+        if len(points) == 1 or self._at_once == 1:
+            for point, verdict in zip(points, verdicts, strict=True):
+                yield self._one(query, point, verdict)
+            return
+        with ThreadPoolExecutor(self._at_once) as pool:
+            yield from pool.map(lambda pair: self._one(query, *pair), zip(points, verdicts, strict=True))
 
-    def _run(self, params: Mapping[str, float], key: _Key, requests: Sequence[_Request]) -> _Run:
-        driver = self._make({name: axes for name, axes in requests if axes})
+    def _one(self, query: _core.Query, point: Array, verdict: _core.Verdict) -> Array:
         try:
-            answer = driver.run(params)
-        except Exception as error:
-            listed = ", ".join(f"{name}={value:g}" for name, value in params.items())
-            raise FallbackError(f"{self.code} failed at {listed}: {error}") from error
-        return _Run(key, driver.outputs, answer)
-
-    def _extract(self, run: _Run, name: str, axes: tuple[Array, ...]) -> Array:
-        canonical = self._canonical(name)
-        values = run.answer[canonical]
-        labels = self._emulator.labels(name)
-        if labels:
-            known = list(self._driver_class.derived)
-            values = values[
-                [known.index(drivers.canonical_derived(self._driver_class, label)) for label in labels]
-            ]
-        else:
-            wanted = axes or tuple(self._emulator.axes(name).values())
-            grid = run.axes[canonical].values()
-            where = [np.searchsorted(have, want) for have, want in zip(grid, wanted, strict=True)]
-            values = values[np.ix_(*where)]
-        if not np.isfinite(values).all():
-            raise FallbackError(f"{self.code}: output '{name}' is not finite")
-        return values
-
-    def _canonical(self, name: str) -> str:
-        return drivers.canonical_output(self._driver_class, name)
-
-    def _make(self, wanted: Mapping[str, tuple[Array, ...]]) -> drivers.Driver:
-        """The driver on the native axes, so that its settings are those of training, with the wanted values
-        added."""
-        outputs: dict[str, dict[str, Array]] = {}
-        for name in self._emulator.outputs:
-            axes = self._emulator.axes(name)
-            for (axis, native), values in zip(axes.items(), wanted.get(name, ()), strict=False):
-                if axis == "ell" and np.any(values != np.round(values)):
-                    raise FallbackError(f"{self.code} answers at whole multipoles only")
-                axes[axis] = np.union1d(native, values)
-            outputs[self._canonical(name)] = axes
-        return self._driver_class(self._config, outputs)
-
-    def _compare(self, provenance: Mapping[str, Any], version: str) -> list[str]:
-        differences = []
-        if version != provenance.get("code_version"):
-            differences.append(f"version {version} here, {provenance.get('code_version')} in training")
-        centre = provenance.get("settings_at")
-        if centre and provenance.get("settings_sha256"):
-            with _LOCK:
-                here = self._native.settings(centre)
-            if hashlib.sha256(here.encode()).hexdigest() != provenance["settings_sha256"]:
-                differences.append(f"settings: {_first_difference(provenance.get('settings', ''), here)}")
-        return differences
+            return self._core.evaluate(query, point, verdict)
+        except Error as error:
+            raise FallbackError(str(error)) from error
 
 
-def _first_difference(trained: str, here: str) -> str:
-    for before, now in zip(trained.splitlines(), here.splitlines(), strict=False):
-        if before != now:
-            return f"'{now.strip()}' here, '{before.strip()}' in training"
-    return f"{len(here.splitlines())} lines here, {len(trained.splitlines())} in training"
+@dataclass(frozen=True)
+class Answer:
+    """What a real code computed at one point, as a cache holds it."""
+
+    code: str
+    version: str
+    settings_sha256: str
+    parameters: dict[str, float]
+    outputs: dict[str, CachedOutput]
+
+
+@dataclass(frozen=True)
+class CachedOutput:
+    """An array over its axes; a labelled axis has names in `labels`."""
+
+    values: Array
+    unit: str
+    axes: dict[str, Array]
+    labels: dict[str, list[str]] = field(default_factory=dict)
+    label_units: list[str] = field(default_factory=list)
+
+
+def read_cache(folder: str | os.PathLike[str]) -> list[Answer]:
+    """All answers in a cache folder; what is damaged or half written is left out. Raises FileError."""
+    found: list[Answer] = []
+
+    def visit(entry: dict[str, Any]) -> None:
+        outputs = {name: CachedOutput(**output) for name, output in entry.pop("outputs").items()}
+        found.append(Answer(**entry, outputs=outputs))
+
+    _core.visit_cache(os.fspath(folder), visit)
+    return found
