@@ -16,7 +16,7 @@ JULIA = HOSTS / "julia"
 #: Functions that Zelos.jl and zelos.f90 do not call: neither runs a real code.
 UNUSED = {
     *("zelos_emulator_open_memory", "zelos_status_text", "zelos_query_n_physics", "zelos_query_physics"),
-    *("zelos_physics", "zelos_convert"),
+    *("zelos_physics", "zelos_convert", "zelos_answer"),
 }
 #: C type -> Julia types that are the same to a ccall.
 JULIA_TYPES = {
