@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The CosmoSIS module on a datablock, and in CosmoSIS itself where it is installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zelos
+
+from .conftest import HOSTS, NAMES, PACKAGE, TOLERANCE, Reference
+
+pytest.importorskip("scipy")
+from zelos.cosmosis import zelos_interface as module
+
+COSMOLOGY = "cosmological_parameters"
+POINT = dict(zip(NAMES, (0.0224, 0.12, 67.4, 0.054, 3.045, 0.965), strict=True))
+
+
+class Block:
+    """What a module uses of CosmoSIS's datablock; names do not depend on the case."""
+
+    def __init__(self, values: dict[tuple[str, str], Any]) -> None:
+        self.values = {(section, name.lower()): value for (section, name), value in values.items()}
+
+    def has_value(self, section: str, name: str) -> bool:
+        return (section, name.lower()) in self.values
+
+    def __getitem__(self, key: tuple[str, str]) -> Any:
+        return self.values[key[0], key[1].lower()]
+
+    def __setitem__(self, key: tuple[str, str], value: Any) -> None:
+        self.values[key[0], key[1].lower()] = value
+
+    def get(self, section: str, name: str, *default: Any) -> Any:
+        return self.values.get((section, name.lower()), *default)
+
+    get_double = get_string = get_int = get
+
+    def put_grid(self, section: str, x: str, xs: Any, y: str, ys: Any, z: str, zs: Any) -> None:
+        assert zs.shape == (len(xs), len(ys))
+        for name, values in ((x, xs), (y, ys), (z, zs)):
+            self[section, name] = values
+
+
+def cosmology(point: dict[str, float]) -> dict[tuple[str, str], Any]:
+    names = {
+        "ombh2": "ombh2",
+        "omch2": "omch2",
+        "H0": "hubble",
+        "tau": "tau",
+        "logA": "log1e10As",
+        "ns": "n_s",
+    }
+    return {(COSMOLOGY, names[name]): value for name, value in point.items()}
+
+
+@pytest.fixture(scope="module")
+def config(artifact: Path) -> Any:
+    return module.setup(Block({("module_options", "emulator"): str(artifact)}))
+
+
+def test_same_points(reference: Reference, config: Any) -> None:
+    """Spectra and derived parameters by the C++ API; P(k, z) and distances, native, by the emulator."""
+    labels = config.emulator.labels()
+    for values, expected in zip(reference.points, reference.values, strict=True):
+        point = dict(zip(NAMES, values, strict=True))
+        block = Block(cosmology(point))
+        assert module.execute(block, config) == 0
+        ell = np.arange(2, 2501)
+        assert block["cmb_cl", "ell"][0] == 2
+        for i, name in enumerate(("TT", "TE", "EE", "BB", "PP")):
+            mine = block["cmb_cl", name][:2499] / (ell * (ell + 1)) * 2 * np.pi
+            np.testing.assert_allclose(
+                mine, expected[2499 * i : 2499 * (i + 1)], rtol=TOLERANCE, err_msg=name
+            )
+        derived = dict(zip(labels, expected[-len(labels) :], strict=True))
+        assert block["distances", "rs_zdrag"] == derived["rdrag"]
+        assert block["distances", "chistar"] == 1000 * derived["DAstar"]
+        assert block[COSMOLOGY, "sigma_8"] == derived["sigma8"]
+        h = point["H0"] / 100
+        answer = config.emulator.evaluate(point)
+        for section, output in (("matter_power_lin", "Pk.linear"), ("matter_power_nl", "Pk.nonlinear")):
+            np.testing.assert_allclose(block[section, "p_k"] / h**3, answer[output].T, rtol=TOLERANCE)
+            np.testing.assert_allclose(
+                block[section, "k_h"] * h, config.emulator.axes(output)["k"], rtol=TOLERANCE
+            )
+        np.testing.assert_allclose(block["distances", "H"] * 299792.458, answer["Hubble"], rtol=TOLERANCE)
+        np.testing.assert_array_equal(block["distances", "D_A"], answer["angular_diameter_distance"])
+        np.testing.assert_array_equal(block["growth_parameters", "fsigma_8"], answer["fsigma8"])
+
+
+def test_parameterisations_agree(config: Any) -> None:
+    blocks = []
+    h2 = 0.674**2
+    first = Block(cosmology(POINT))
+    assert module.execute(first, config) == 0
+    densities = {
+        (COSMOLOGY, "h0"): 0.674,
+        (COSMOLOGY, "omega_b"): 0.0224 / h2,
+        (COSMOLOGY, "omega_m"): (0.0224 + 0.12 + 0.0006448994) / h2,
+        (COSMOLOGY, "tau"): 0.054,
+        (COSMOLOGY, "A_s"): 1e-10 * np.exp(3.045),
+        (COSMOLOGY, "n_s"): 0.965,
+        (COSMOLOGY, "mnu"): 0.06,
+        (COSMOLOGY, "w"): -1.0,
+        (COSMOLOGY, "omega_k"): 0.0,
+    }
+    theta = dict(cosmology(POINT))
+    del theta[COSMOLOGY, "hubble"]
+    theta[COSMOLOGY, "cosmomc_theta"] = config.emulator.derived(POINT)["cosmomc_theta"]
+    for values in (densities, theta):
+        blocks.append(Block(values))
+        assert module.execute(blocks[-1], config) == 0
+        assert blocks[-1][COSMOLOGY, "omch2"] == pytest.approx(0.12, rel=1e-6)
+        assert blocks[-1][COSMOLOGY, "hubble"] == pytest.approx(67.4, rel=1e-7)
+        np.testing.assert_allclose(blocks[-1]["cmb_cl", "TT"], first["cmb_cl", "TT"], rtol=3e-5)
+
+
+def test_distances_are_consistent(config: Any) -> None:
+    block = Block(cosmology(POINT))
+    module.execute(block, config)
+    z, h = (block["distances", name] for name in ("z", "H"))
+    steps = np.concatenate([[0], np.cumsum(np.diff(z) * (1 / h[1:] + 1 / h[:-1]) / 2)])
+    np.testing.assert_allclose(block["distances", "D_C"][1:], steps[1:], rtol=2e-3)
+    np.testing.assert_allclose(block["distances", "D_L"], (1 + z) ** 2 * block["distances", "D_A"])
+    growth = {name: block["growth_parameters", name] for name in ("z", "d_z", "f_z", "sigma_8", "fsigma_8")}
+    slope = -np.gradient(np.log(growth["d_z"]), np.log1p(growth["z"]))
+    np.testing.assert_allclose(slope[1:-1], growth["f_z"][1:-1], rtol=1e-2)
+
+
+def test_outside_fails_and_is_counted(config: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert module.execute(Block({**cosmology(POINT), (COSMOLOGY, "tau"): 0.4}), config) == 1
+    assert "tau" in capsys.readouterr().out
+    assert module.execute(Block({**cosmology(POINT), (COSMOLOGY, "mnu"): 0.2}), config) == 1
+    with pytest.raises(ValueError, match="n_run"):
+        module.execute(Block({**cosmology(POINT), (COSMOLOGY, "n_run"): 0.1}), config)
+    with pytest.raises(zelos.ParameterError, match="tau"):
+        module.execute(Block({key: v for key, v in cosmology(POINT).items() if key[1] != "tau"}), config)
+    module.cleanup(config)
+    assert "points emulated, 0 by the fallback" in capsys.readouterr().out
+
+
+def test_options_are_checked(artifact: Path) -> None:
+    for name, value in (("lmax", 9000), ("zmax_background", 1100.0)):
+        with pytest.raises(ValueError, match=name):
+            module.setup(
+                Block({("module_options", "emulator"): str(artifact), ("module_options", name): value})
+            )
+    lean = module.setup(
+        Block({("module_options", "emulator"): str(artifact), ("module_options", "nz_background"): 7})
+    )
+    block = Block(cosmology(POINT))
+    module.execute(block, lean)
+    assert block["distances", "nz"] == 7
+
+
+def test_in_cosmosis(artifact: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cosmosis", reason="needs CosmoSIS: pip install cosmosis==3.26")
+    (tmp_path / "like.py").write_text(
+        "def setup(options):\n    return {}\n"
+        "def execute(block, config):\n"
+        "    z, k, p = block.get_grid('matter_power_lin', 'z', 'k_h', 'p_k')\n"
+        "    assert p.shape == (len(z), len(k))\n"
+        "    d220 = block['cmb_cl', 'TT'][218]\n"
+        "    block['likelihoods', 'toy_like'] = -0.5 * ((d220 / 5700 - 1) / 0.02) ** 2\n"
+        "    return 0\n"
+    )
+    (tmp_path / "values.ini").write_text(
+        f"[{COSMOLOGY}]\nh0 = 0.6 0.674 0.75\nombh2 = 0.0224\nomch2 = 0.12\n"
+        "tau = 0.054\nA_s = 2.1e-9\nn_s = 0.965\n"
+    )
+    (tmp_path / "pipeline.ini").write_text(
+        "[runtime]\nsampler = test\nroot = .\n[output]\nfilename = out.txt\nformat = text\n"
+        "[test]\nsave_dir = out\nfatal_errors = T\n"
+        "[pipeline]\nmodules = zelos toy\nvalues = values.ini\nlikelihoods = toy\n"
+        f"extra_output = {COSMOLOGY}/sigma_8\nquiet = F\n"
+        f"[zelos]\nfile = {PACKAGE / 'cosmosis/zelos_interface.py'}\nemulator = {artifact}\n"
+        "[toy]\nfile = like.py\n"
+    )
+    command = [sys.executable, "-m", "cosmosis", "pipeline.ini"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    emulator = zelos.get_emulator(artifact)
+    point = {name: value for name, value in POINT.items() if name != "logA"} | {"As": 2.1e-9}
+    saved = {
+        name: np.loadtxt(tmp_path / f"out/{name}.txt")
+        for name in ("cmb_cl/tt", "distances/h", "matter_power_lin/p_k")
+    }
+    answer = emulator.evaluate(point)
+    ell = np.arange(2, 4401)
+    np.testing.assert_allclose(
+        saved["cmb_cl/tt"], answer["Cl.tt"] * ell * (ell + 1) / (2 * np.pi), rtol=1e-12
+    )
+    np.testing.assert_allclose(saved["distances/h"] * 299792.458, answer["Hubble"], rtol=1e-12)
+    np.testing.assert_allclose(saved["matter_power_lin/p_k"], answer["Pk.linear"].T * 0.674**3, rtol=1e-12)
+
+
+def test_the_module_says_where_it_is() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "zelos.cosmosis"], capture_output=True, text=True, check=True
+    )
+    assert Path(done.stdout.strip()).read_text() == (HOSTS / "cosmosis/zelos_interface.py").read_text()
