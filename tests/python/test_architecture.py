@@ -22,7 +22,7 @@ CORE = {
     "region": {"base", "artifact"},
     "runtime": {"base", "artifact", "transforms", "registry", "region"},
     "training": {"base", "artifact", "transforms", "registry", "region", "runtime"},
-    "spectrum": {"base"},
+    "spectrum": {"base", "artifact"},
     "fallback": {"base", "artifact", "registry", "region", "runtime"},
 }
 #: Public headers that a family may include: the ABI, and vector arithmetic without state or dependencies.

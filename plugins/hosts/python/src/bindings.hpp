@@ -27,6 +27,7 @@ void bind_errors(pybind11::module_& module);
 void bind_emulator(pybind11::module_& module);
 void bind_fallback(pybind11::module_& module);
 void bind_spec(pybind11::module_& module);
+void bind_spectrum(pybind11::module_& module);
 void bind_training(pybind11::module_& module);
 
 }  // namespace zelos::python

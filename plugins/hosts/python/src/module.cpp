@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, module) {
   zelos::python::bind_emulator(module);
   zelos::python::bind_fallback(module);
   zelos::python::bind_spec(module);
+  zelos::python::bind_spectrum(module);
   zelos::python::bind_training(module);
   module.def("version", [] { return std::string(zelos_version()); });
   module.def("commit", [] { return std::string(ZELOS_COMMIT); });

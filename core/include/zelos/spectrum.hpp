@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/// Numerics of spectral emulators and of likelihoods of spectra.
+///
+/// A library of model spectra on M grid points is emulated as F(p) = mean + sum_k w_k(p) X_k with
+/// Gaussian processes for the m weights w_k of a principal component analysis (Czekala et al. 2015,
+/// ApJ 812, 128, appendix). The likelihood of an observed spectrum marginalises over the weights:
+/// its covariance is low-rank plus banded, and no dense matrix of pixels is ever made.
+///
+/// Wavelengths are in any unit, velocities in km/s. All functions are pure and thread-safe, all
+/// objects immutable after construction. Failures are zelos::Error: ZELOS_E_ARGUMENT for shapes,
+/// values that are not finite and parameters outside their range, ZELOS_E_NUMERIC for a matrix that
+/// is not positive definite.
+#pragma once
+
+#include <Eigen/Dense>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "zelos/error.hpp"
+#include "zelos/export.hpp"
+
+namespace zelos::spectrum {
+
+using RowMatrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+constexpr double kLightSpeed = 299792.458;  ///< km/s
+
+// --- Gaussian processes of the weights ---
+
+enum class Kernel { squared_exponential, matern52 };
+
+/// Density of Gamma(shape, rate); {1, 0} is flat.
+struct GammaPrior {
+  double shape = 1.0;
+  double rate = 0.0;
+};
+
+/// What the processes are conditioned on.
+struct WeightData {
+  RowMatrix points;      ///< (M, D): grid points
+  RowMatrix weights;     ///< (M, m): w_hat = (Phi^T Phi)^-1 Phi^T F, one column for each eigenspectrum
+  Eigen::MatrixXd gram;  ///< (m, m): inner products of the eigenspectra; empty: the identity
+  Kernel kernel = Kernel::squared_exponential;
+  /// Each component has a nugget of its own (independent processes) instead of the shared 1 / lambda_xi.
+  bool own_noise = false;
+  /// Polynomial mean of each process in the points scaled to [-1, 1], of this total degree; -1: none. Its
+  /// coefficients have a flat prior and are integrated out.
+  int mean_degree = -1;
+};
+
+/// Hyperparameters are natural logarithms in one vector:
+///   shared noise   (log lambda_xi, log v_1 .. log v_m, log l_11 .. log l_1D, .. log l_mD)
+///   own noise      (log n_1 .. log n_m, log v_1 .. log v_m, log l_11 .. log l_mD)
+/// with variances v, length scales l and nuggets n.
+ZELOS_API Eigen::Index hyperparameter_count(const WeightData& data);
+
+/// log L = -1/2 (log|V| + w^T V^-1 w) without 2 pi, V = (Phi^T Phi)^-1 / lambda_xi + blockdiag(v_i k_i): eq. A23.
+/// With a polynomial mean, the restricted likelihood. With Phi^T Phi = 1 (no `gram`) V falls apart into m blocks, which
+/// is exact; otherwise V of size m M is factorised whole (a polynomial mean is then an error).
+/// `gradient`, if not null, is resized to the hyperparameters. In the blocks without gradient, where 1 / lambda_xi is
+/// so small against v that double precision would lose digits, the sums are done in extended precision.
+ZELOS_API double weight_log_likelihood(const WeightData& data, const Eigen::VectorXd& hyperparameters,
+                                       Eigen::VectorXd* gradient = nullptr, int n_threads = 1);
+
+struct WeightTraining {
+  Eigen::VectorXd start;                  ///< hyperparameters of the first start
+  std::vector<GammaPrior> length_priors;  ///< one for each dimension of the points, or none
+  GammaPrior noise_prior;                 ///< of lambda_xi, or of each 1 / nugget
+  int n_starts = 3;
+  int max_iterations = 1000;  ///< of each start
+  double tolerance = 1e-3;    ///< of the largest component of the gradient of log posterior
+  std::uint64_t seed = 0;     ///< of the starts after the first
+  int n_threads = 1;
+  /// Called after evaluations: evaluations so far, best log posterior, its hyperparameters; false stops.
+  std::function<bool(int, double, const Eigen::VectorXd&)> progress;
+};
+
+struct WeightOptimum {
+  Eigen::VectorXd hyperparameters;
+  double log_posterior = 0.0;  ///< log likelihood plus log priors
+  double gradient_norm = 0.0;  ///< largest component of the projected gradient there
+  bool converged = false;      ///< gradient_norm <= tolerance
+  bool stopped = false;        ///< `progress` said so
+  int evaluations = 0;
+  std::vector<double> start_values;  ///< best log posterior of each start
+};
+
+/// The hyperparameters of the largest posterior density, by L-BFGS-B with exact gradients. The same input gives the
+/// same output, whatever n_threads.
+ZELOS_API WeightOptimum train_weights(const WeightData& data, const WeightTraining& training);
+
+/// The conditioned processes.
+class ZELOS_API WeightProcess {
+ public:
+  WeightProcess(WeightData data, const Eigen::VectorXd& hyperparameters, int n_threads = 1);
+  ~WeightProcess();
+  WeightProcess(WeightProcess&&) noexcept;
+  WeightProcess(const WeightProcess&) = delete;
+  WeightProcess& operator=(const WeightProcess&) = delete;
+  WeightProcess& operator=(WeightProcess&&) = delete;
+
+  Eigen::Index components() const noexcept;
+  Eigen::Index dimensions() const noexcept;
+
+  struct Prediction {
+    Eigen::VectorXd mean;                           ///< (m)
+    Eigen::MatrixXd covariance;                     ///< (m, m), diagonal unless there is a `gram`
+    RowMatrix mean_slope;                           ///< (m, D), if asked for
+    std::vector<Eigen::MatrixXd> covariance_slope;  ///< D of (m, m), if asked for
+  };
+  /// eqs. A27-A28, without the noise.
+  Prediction predict(const Eigen::VectorXd& point, bool slopes = false) const;
+
+  /// Predictions of K points together: mean (m K), covariance (m K, m K), component-major as Starfish has it.
+  void predict_jointly(const RowMatrix& points, Eigen::VectorXd& mean, Eigen::MatrixXd& covariance) const;
+
+  /// What each grid point's weight would be predicted to be without that point: errors (M, m) and their predicted
+  /// variances. Without a `gram` only.
+  void left_out(RowMatrix& errors, RowMatrix& variances) const;
+
+ private:
+  struct Model;
+  std::unique_ptr<Model> model_;
+};
+
+// --- rotation, Doppler shift and resampling: one linear operator on the rows of a model ---
+
+/// Rows of a model on a grid of wavelengths that is uniform in ln(lambda). Rotational broadening (Gray 2005, limb
+/// darkening 0.6) multiplies the Fourier transform; the same transform makes the coefficients of an interpolating
+/// quintic B-spline. The rows are continued smoothly, not periodically, beyond the ends.
+class ZELOS_API RowSampler {
+ public:
+  /// rows (R, P), P >= 6; the wavelength of column p is exp(log_first + p log_step).
+  RowSampler(double log_first, double log_step, const RowMatrix& rows);
+
+  Eigen::Index rows() const noexcept { return n_rows_; }
+
+  /// Spline coefficients (padded length, stride) at v sin i in km/s; vsini = 0 does not broaden. With `slope`, their
+  /// derivatives with respect to vsini.
+  RowMatrix coefficients(double vsini, RowMatrix* slope = nullptr) const;
+
+  /// Samples (N, R) at ln(wavelength) `at`; a model that moves away with velocity vz is seen at
+  /// lambda sqrt((c + vz) / (c - vz)). `slope` (N, R), if not null, is the derivative with respect to vz.
+  /// A wavelength outside the shifted grid is ZELOS_E_ARGUMENT.
+  void sample(const RowMatrix& coefficients, double vz, const Eigen::VectorXd& at, RowMatrix& out,
+              RowMatrix* slope = nullptr) const;
+
+ private:
+  double log_first_, log_step_;
+  Eigen::Index n_rows_, n_columns_, length_, stride_;
+  Eigen::MatrixXcd transforms_;  // (length / 2 + 1, R): of the rows, over that of the B-spline
+};
+
+// --- covariance of the residuals: banded ---
+
+/// Symmetric banded matrices of N pixels are (N, width + 1): band(j, d) = B(j + d, j); what reaches beyond the matrix
+/// is zero. Wavelengths ascend strictly.
+struct LocalKernel {
+  double log_amplitude;  ///< ln of the variance at the centre
+  double centre;         ///< wavelength
+  double log_width;      ///< ln of the standard deviation in km/s
+};
+
+/// Matern 3/2 times a Hann taper that ends at six length scales:
+///   K_ij = a (1 + s) exp(-s) (1 + cos(pi r / 6 l)) / 2,  s = sqrt(3) r / l,  r = (c / 4) |ln lambda_i - ln lambda_j|
+/// (Starfish's metric (c / 2) |lambda_i - lambda_j| / (lambda_i + lambda_j) up to a relative 1e-6 within its support).
+struct GlobalKernel {
+  double log_amplitude;
+  double log_length;  ///< ln of km/s
+};
+
+/// Width of the band that holds the global kernel (null: none) and all local ones. `wave` ascends strictly.
+ZELOS_API Eigen::Index band_width(const Eigen::VectorXd& wave, const GlobalKernel* global,
+                                  const std::vector<LocalKernel>& local);
+
+/// Adds the kernels to `band`, which is wide enough. A local kernel is
+///   a exp(-(r_i^2 + r_j^2) / 2 sigma^2) (1 + cos(pi max(r_i, r_j) / 4 sigma)) / 2,  r = c |lambda - mu| / mu <= 4
+///   sigma
+ZELOS_API void add_kernels(const Eigen::VectorXd& wave, const GlobalKernel* global,
+                           const std::vector<LocalKernel>& local, RowMatrix& band);
+
+/// Derivatives of a function of the band, given its derivatives `slope` by the elements of the band (for d > 0 by B_ij
+/// and B_ji together), with respect to (log_amplitude, log_length) of the global and (log_amplitude, centre, log_width)
+/// of each local kernel.
+ZELOS_API Eigen::VectorXd kernel_gradient(const Eigen::VectorXd& wave, const GlobalKernel* global,
+                                          const std::vector<LocalKernel>& local, const RowMatrix& slope);
+
+// --- likelihood ---
+
+struct LikelihoodSlopes {
+  Eigen::VectorXd residual;  ///< (N)
+  RowMatrix factors;         ///< (N, k)
+  RowMatrix band;            ///< (N, width + 1); for d > 0 by B_ij and B_ji together
+};
+
+/// -1/2 (log|C| + r^T C^-1 r) with C = B + U U^T: B banded, U (N, k) the factors, r (N) the residual.
+/// O(N (width^2 + width k + k^2)) time, O(N (width + k)) memory.
+ZELOS_API double log_likelihood(const Eigen::VectorXd& residual, const RowMatrix& factors, const RowMatrix& band,
+                                LikelihoodSlopes* slopes = nullptr);
+
+// --- file ---
+
+/// What a spectral emulator's file holds: a JSON object and named matrices of finite numbers.
+struct StoredEmulator {
+  std::string document;
+  std::map<std::string, RowMatrix> arrays;
+};
+
+/// Writes atomically, in the container of zelos' artifacts (docs/artifact-format.md); returns the SHA-256 of the body.
+/// ZELOS_E_IO, ZELOS_E_ARGUMENT.
+ZELOS_API std::string write_emulator(const std::filesystem::path& path, const StoredEmulator& emulator);
+
+/// Opening a file runs no code from it. ZELOS_E_IO; ZELOS_E_FORMAT if it is damaged or not a spectral emulator's.
+ZELOS_API StoredEmulator read_emulator(const std::filesystem::path& path);
+
+}  // namespace zelos::spectrum

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Rotation, Doppler shift and resampling as one linear operator.
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <unsupported/Eigen/FFT>
+
+#include "zelos/simd/vector_math.hpp"
+#include "zelos/spectrum.hpp"
+
+namespace zelos::spectrum {
+namespace {
+
+using Eigen::Index;
+using Eigen::VectorXd;
+
+constexpr double kPi = 3.14159265358979323846;
+
+[[noreturn]] void fail(const std::string& message) { throw Error(ZELOS_E_ARGUMENT, "spectral model: " + message); }
+
+// The least even 2^a 3^b 5^c that is not smaller.
+Index fast_length(Index n) {
+  for (Index length = n + n % 2;; length += 2) {
+    Index rest = length;
+    for (const Index factor : {2, 3, 5}) {
+      while (rest % factor == 0) rest /= factor;
+    }
+    if (rest == 1) return length;
+  }
+}
+
+// Fourier transform of the rotational profile with limb darkening 0.6 and its derivative, u = 2 pi v sin(i) f
+// (Gray 2005, eq. 18.14): J1(u)/u - 3 cos(u) / 2u^2 + 3 sin(u) / 2u^3.
+double rotation(double u, double* slope) {
+  if (u < 0.5) {  // the sum of the two power series; the closed form cancels
+    // J1(u)/u = sum (-1)^k (u/2)^2k / (2 k! (k+1)!);  3/2 j1(u)/u = 3 sum (-1)^k (k+1) u^2k / (2k+3)!
+    double value = 0.0, by_square = 0.0;
+    const double s = u * u;
+    double bessel = 0.5, spherical = 0.5, power = 1.0, below = 0.0;
+    for (int k = 0; k < 10; ++k) {
+      value += (bessel + spherical) * power;
+      by_square += k * (bessel + spherical) * below;
+      below = power;
+      power *= s;
+      bessel *= -1.0 / (4.0 * (k + 1.0) * (k + 2.0));
+      spherical *= -(k + 2.0) / ((k + 1.0) * (2.0 * k + 4.0) * (2.0 * k + 5.0));
+    }
+    if (slope != nullptr) *slope = 2.0 * u * by_square;
+    return value;
+  }
+  const double c = std::cos(u), s = std::sin(u), j1u = ::j1(u) / u;
+  const double u2 = u * u;
+  if (slope != nullptr) {
+    // d(J1/u)/du = -J2/u,  J2 = 2 J1/u - J0
+    *slope = -(2.0 * j1u - ::j0(u)) / u + 1.5 * (s / u2 + 3.0 * c / (u2 * u) - 3.0 * s / (u2 * u2));
+  }
+  return j1u - 1.5 * c / u2 + 1.5 * s / (u2 * u);
+}
+
+// The same from a table: cubic Hermite, to 2e-12.
+class RotationTable {
+ public:
+  static const RotationTable& instance() {
+    static const RotationTable table;
+    return table;
+  }
+
+  double operator()(double u, double* slope) const {
+    const double t = u * kInverseStep;
+    const auto i = static_cast<std::size_t>(t);
+    if (i + 1 >= nodes_.size()) return rotation(u, slope);
+    const Node &a = nodes_[i], &b = nodes_[i + 1];
+    const double x = t - static_cast<double>(i), h = 1.0 / kInverseStep;
+    const double rise = b.value - a.value, p = h * a.slope - rise, q = rise - h * b.slope;
+    if (slope != nullptr) *slope = (rise + (1.0 - 2.0 * x) * (p * (1.0 - x) + q * x) + x * (1.0 - x) * (q - p)) / h;
+    return a.value + x * rise + x * (1.0 - x) * (p * (1.0 - x) + q * x);
+  }
+
+ private:
+  static constexpr double kInverseStep = 256.0;
+  static constexpr int kNodes = 64 * 256;
+
+  struct Node {
+    double value, slope;
+  };
+
+  RotationTable() : nodes_(kNodes) {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      nodes_[i].value = rotation(static_cast<double>(i) / kInverseStep, &nodes_[i].slope);
+    }
+  }
+
+  std::vector<Node> nodes_;
+};
+
+// Values of the six quintic B-splines that reach a point at fraction t of its interval, and their derivatives.
+void quintic(double t, double* b, double* slope) {
+  // Cox-de Boor on uniform knots: B_k from B_(k-1).
+  double lower[5] = {1.0, 0.0, 0.0, 0.0, 0.0};
+  for (int k = 1; k <= 4; ++k) {
+    double next[5] = {};
+    for (int i = 0; i < k; ++i) {
+      const double right = (i + 1 - t) / k, left = 1.0 - right;
+      next[i] += right * lower[i];
+      next[i + 1] += left * lower[i];
+    }
+    std::copy(next, next + 5, lower);
+  }
+  std::fill(b, b + 6, 0.0);
+  for (int i = 0; i < 5; ++i) {
+    const double right = (i + 1 - t) / 5.0, left = 1.0 - right;
+    b[i] += right * lower[i];
+    b[i + 1] += left * lower[i];
+  }
+  if (slope == nullptr) return;
+  std::fill(slope, slope + 6, 0.0);
+  for (int i = 0; i < 5; ++i) {
+    slope[i] -= lower[i];
+    slope[i + 1] += lower[i];
+  }
+}
+
+template <class Pack>
+ZELOS_ALWAYS_INLINE void combine(const double* coefficients, int64_t stride, const double* b, double* out) {
+  for (int64_t r = 0; r < stride; r += simd::lanes<Pack>) {
+    Pack sum = b[0] * simd::load<Pack>(coefficients + r);
+    for (int i = 1; i < 6; ++i) sum += b[i] * simd::load<Pack>(coefficients + i * stride + r);
+    simd::store(out + r, sum);
+  }
+}
+
+}  // namespace
+
+RowSampler::RowSampler(double log_first, double log_step, const RowMatrix& rows)
+    : log_first_(log_first), log_step_(log_step), n_rows_(rows.rows()), n_columns_(rows.cols()) {
+  if (rows.rows() < 1 || rows.cols() < 6) fail("expected at least one row of six wavelengths");
+  if (!(log_step > 0.0) || !std::isfinite(log_first)) fail("wavelengths ascend");
+  if (!rows.allFinite()) fail("a flux of the model is not finite");
+  // Behind the last wavelength each row goes smoothly to its first value, so that it is periodic.
+  length_ = fast_length(n_columns_ + std::max<Index>(64, n_columns_ / 16));
+  stride_ = (n_rows_ + simd::kLanes - 1) / simd::kLanes * simd::kLanes;
+  transforms_.resize(length_ / 2 + 1, n_rows_);
+  Eigen::FFT<double> fft;
+  fft.SetFlag(Eigen::FFT<double>::HalfSpectrum);
+  VectorXd padded(length_);
+  Eigen::VectorXcd transform;
+  for (Index r = 0; r < n_rows_; ++r) {
+    padded.head(n_columns_) = rows.row(r).transpose();
+    const double last = rows(r, n_columns_ - 1), first = rows(r, 0);
+    const Index rest = length_ - n_columns_;
+    for (Index i = 0; i < rest; ++i) {
+      const double t = static_cast<double>(i + 1) / static_cast<double>(rest + 1);
+      padded[n_columns_ + i] = last + (first - last) * t * t * (3.0 - 2.0 * t);
+    }
+    fft.fwd(transform, padded);
+    for (Index i = 0; i <= length_ / 2; ++i) {
+      const double w = 2.0 * kPi * static_cast<double>(i) / static_cast<double>(length_);
+      transforms_(i, r) = transform[i] * (120.0 / (66.0 + 52.0 * std::cos(w) + 2.0 * std::cos(2.0 * w)));
+    }
+  }
+}
+
+RowMatrix RowSampler::coefficients(double vsini, RowMatrix* slope) const {
+  if (!(vsini >= 0.0) || !std::isfinite(vsini)) fail("vsini is finite and not negative");
+  const Index half = length_ / 2 + 1;
+  VectorXd factor = VectorXd::Ones(half), change = VectorXd::Zero(half);
+  if (vsini > 0.0 || slope != nullptr) {
+    const double per_velocity =
+        2.0 * kPi / (kLightSpeed * std::expm1(log_step_)) / static_cast<double>(length_);  // of u, at frequency 1
+    const RotationTable& table = RotationTable::instance();
+    for (Index i = 0; i < half; ++i) {
+      const double scale = per_velocity * static_cast<double>(i);
+      double by_u = 0.0;
+      factor[i] = table(scale * vsini, slope == nullptr ? nullptr : &by_u);
+      change[i] = by_u * scale;
+    }
+  }
+  Eigen::FFT<double> fft;
+  fft.SetFlag(Eigen::FFT<double>::HalfSpectrum);
+  const auto back = [&](const VectorXd& by) {
+    RowMatrix result = RowMatrix::Zero(length_ + 6, stride_);
+    Eigen::VectorXcd transform(half);
+    VectorXd row(length_);
+    for (Index r = 0; r < n_rows_; ++r) {
+      transform = transforms_.col(r).cwiseProduct(by);
+      fft.inv(row, transform, length_);
+      // The B-spline of coefficient k is centred on k; two before the first and three behind the last are reached.
+      for (Index i = 0; i < length_; ++i) result(i + 2, r) = row[i];
+      result(0, r) = row[length_ - 2];
+      result(1, r) = row[length_ - 1];
+      for (Index i = 0; i < 4; ++i) result(length_ + 2 + i, r) = row[i];
+    }
+    return result;
+  };
+  if (slope != nullptr) *slope = back(change);
+  return back(factor);
+}
+
+void RowSampler::sample(const RowMatrix& coefficients, double vz, const VectorXd& at, RowMatrix& out,
+                        RowMatrix* slope) const {
+  if (coefficients.rows() != length_ + 6 || coefficients.cols() != stride_) {
+    fail("the coefficients are another model's");
+  }
+  if (!(std::abs(vz) < kLightSpeed)) fail("vz is smaller than the velocity of light");
+  const Index n = at.size();
+  out.resize(n, n_rows_);
+  if (slope != nullptr) slope->resize(n, n_rows_);
+  const double shift = 0.5 * std::log((kLightSpeed + vz) / (kLightSpeed - vz));
+  // Position by vz: -1 / (step) dshift/dvz, dshift/dvz = c / (c^2 - vz^2).
+  const double by_velocity = -kLightSpeed / (kLightSpeed * kLightSpeed - vz * vz) / log_step_;
+  // Rounding of a logarithm at the very ends.
+  const double tolerance = 1e-6, last = static_cast<double>(n_columns_ - 1);
+  std::vector<double> sums(static_cast<std::size_t>(stride_));
+  for (Index i = 0; i < n; ++i) {
+    double x = (at[i] - shift - log_first_) / log_step_;
+    if (!(x >= -tolerance && x <= last + tolerance)) {
+      const auto edge = [&](double column) {
+        return std::to_string(std::exp(log_first_ + shift + column * log_step_));
+      };
+      fail("the wavelength " + std::to_string(std::exp(at[i])) + " is outside the emulator's " + edge(0.0) + " to " +
+           edge(last) + " (shifted by vz = " + std::to_string(vz) + " km/s)");
+    }
+    x = std::clamp(x, 0.0, last);
+    const auto cell = static_cast<Index>(x);
+    double b[6], db[6];
+    quintic(x - static_cast<double>(cell), b, slope == nullptr ? nullptr : db);
+    const double* from = coefficients.data() + cell * stride_;
+    combine<simd::Pack2>(from, stride_, b, sums.data());
+    std::copy_n(sums.data(), n_rows_, out.data() + i * n_rows_);
+    if (slope == nullptr) continue;
+    combine<simd::Pack2>(from, stride_, db, sums.data());
+    for (Index r = 0; r < n_rows_; ++r) (*slope)(i, r) = by_velocity * sums[static_cast<std::size_t>(r)];
+  }
+}
+
+}  // namespace zelos::spectrum

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <pybind11/eigen.h>
+
+#include <optional>
+
+#include "bindings.hpp"
+#include "zelos/spectrum.hpp"
+
+namespace py = pybind11;
+
+namespace zelos::python {
+namespace {
+
+using spectrum::RowMatrix;
+using Release = py::call_guard<py::gil_scoped_release>;
+using Pair = std::pair<double, double>;
+using Triple = std::tuple<double, double, double>;
+
+// A band stays here from one call to the next: it is the one large array of a likelihood.
+struct Band {
+  RowMatrix data;
+};
+
+struct Coefficients {
+  RowMatrix data;
+};
+
+struct Kernels {
+  spectrum::GlobalKernel global{};
+  bool has_global = false;
+  std::vector<spectrum::LocalKernel> local;
+
+  Kernels(const std::optional<Pair>& given, const std::vector<Triple>& locals) {
+    has_global = given.has_value();
+    if (has_global) global = {given->first, given->second};
+    for (const auto& [amplitude, centre, width] : locals) local.push_back({amplitude, centre, width});
+  }
+  const spectrum::GlobalKernel* pointer() const { return has_global ? &global : nullptr; }
+};
+
+py::array_t<double> view(const RowMatrix& matrix, py::handle owner) {
+  return py::array_t<double>({matrix.rows(), matrix.cols()}, matrix.data(), owner);
+}
+
+spectrum::WeightData weight_data(RowMatrix points, RowMatrix weights, Eigen::MatrixXd gram, const std::string& kernel,
+                                 bool own_noise, int mean_degree) {
+  spectrum::WeightData data;
+  data.points = std::move(points);
+  data.weights = std::move(weights);
+  data.gram = std::move(gram);
+  data.own_noise = own_noise;
+  data.mean_degree = mean_degree;
+  if (kernel == "squared_exponential") {
+    data.kernel = spectrum::Kernel::squared_exponential;
+  } else if (kernel == "matern52") {
+    data.kernel = spectrum::Kernel::matern52;
+  } else {
+    throw Error(ZELOS_E_ARGUMENT, "kernel: expected squared_exponential or matern52, found '" + kernel + "'");
+  }
+  return data;
+}
+
+// Calls Python while the training runs without the GIL; what Python raises ends the training.
+py::dict train(const spectrum::WeightData& data, const Eigen::VectorXd& start, const std::vector<Pair>& length_priors,
+               const std::optional<Pair>& noise_prior, int n_starts, int max_iterations, double tolerance,
+               std::uint64_t seed, int n_threads, const py::object& progress) {
+  spectrum::WeightTraining training;
+  training.start = start;
+  for (const auto& [shape, rate] : length_priors) training.length_priors.push_back({shape, rate});
+  if (noise_prior) training.noise_prior = {noise_prior->first, noise_prior->second};
+  training.n_starts = n_starts;
+  training.max_iterations = max_iterations;
+  training.tolerance = tolerance;
+  training.seed = seed;
+  training.n_threads = n_threads;
+  std::exception_ptr raised;
+  training.progress = [&](int evaluations, double value, const Eigen::VectorXd& best) {
+    py::gil_scoped_acquire gil;
+    try {
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      return progress.is_none() || progress(evaluations, value, best).cast<bool>();
+    } catch (...) {
+      raised = std::current_exception();
+      return false;
+    }
+  };
+  spectrum::WeightOptimum optimum;
+  std::exception_ptr failed;
+  {
+    py::gil_scoped_release release;
+    try {
+      optimum = spectrum::train_weights(data, training);
+    } catch (...) {
+      failed = std::current_exception();
+    }
+  }
+  if (raised) std::rethrow_exception(raised);
+  if (failed) std::rethrow_exception(failed);
+  py::dict result;
+  result["hyperparameters"] = optimum.hyperparameters;
+  result["log_posterior"] = optimum.log_posterior;
+  result["gradient_norm"] = optimum.gradient_norm;
+  result["converged"] = optimum.converged;
+  result["stopped"] = optimum.stopped;
+  result["evaluations"] = optimum.evaluations;
+  result["start_values"] = optimum.start_values;
+  return result;
+}
+
+void bind_weights(py::module_& module) {
+  py::class_<spectrum::WeightData>(module, "WeightData")
+      .def(py::init(&weight_data), py::arg("points"), py::arg("weights"), py::arg("gram"), py::arg("kernel"),
+           py::arg("own_noise"), py::arg("mean_degree"))
+      .def_property_readonly("n_hyperparameters", &spectrum::hyperparameter_count);
+  module.def(
+      "weight_log_likelihood",
+      [](const spectrum::WeightData& data, const Eigen::VectorXd& hyperparameters, int n_threads) {
+        return spectrum::weight_log_likelihood(data, hyperparameters, nullptr, n_threads);
+      },
+      Release(), py::arg("data"), py::arg("hyperparameters"), py::arg("n_threads") = 1);
+  module.def(
+      "weight_log_likelihood_gradient",
+      [](const spectrum::WeightData& data, const Eigen::VectorXd& hyperparameters, int n_threads) {
+        Eigen::VectorXd gradient;
+        const double value = spectrum::weight_log_likelihood(data, hyperparameters, &gradient, n_threads);
+        return std::make_pair(value, gradient);
+      },
+      Release(), py::arg("data"), py::arg("hyperparameters"), py::arg("n_threads") = 1);
+  module.def("train_weights", &train, py::arg("data"), py::arg("start"), py::arg("length_priors"),
+             py::arg("noise_prior"), py::arg("n_starts"), py::arg("max_iterations"), py::arg("tolerance"),
+             py::arg("seed"), py::arg("n_threads"), py::arg("progress"));
+  py::class_<spectrum::WeightProcess>(module, "WeightProcess")
+      .def(py::init([](const spectrum::WeightData& data, const Eigen::VectorXd& hyperparameters, int n_threads) {
+             return std::make_unique<spectrum::WeightProcess>(data, hyperparameters, n_threads);
+           }),
+           Release(), py::arg("data"), py::arg("hyperparameters"), py::arg("n_threads") = 1)
+      .def(
+          "predict",
+          [](const spectrum::WeightProcess& process, const Eigen::VectorXd& point) {
+            auto p = process.predict(point);
+            return std::make_pair(std::move(p.mean), std::move(p.covariance));
+          },
+          Release(), py::arg("point"))
+      .def(
+          "predict_slopes",
+          [](const spectrum::WeightProcess& process, const Eigen::VectorXd& point) {
+            auto p = process.predict(point, true);
+            return std::make_tuple(std::move(p.mean), std::move(p.covariance), std::move(p.mean_slope),
+                                   std::move(p.covariance_slope));
+          },
+          Release(), py::arg("point"))
+      .def(
+          "predict_jointly",
+          [](const spectrum::WeightProcess& process, const RowMatrix& points) {
+            Eigen::VectorXd mean;
+            Eigen::MatrixXd covariance;
+            process.predict_jointly(points, mean, covariance);
+            return std::make_pair(std::move(mean), std::move(covariance));
+          },
+          Release(), py::arg("points"))
+      .def(
+          "left_out",
+          [](const spectrum::WeightProcess& process) {
+            RowMatrix errors, variances;
+            process.left_out(errors, variances);
+            return std::make_pair(std::move(errors), std::move(variances));
+          },
+          Release());
+}
+
+void bind_likelihood(py::module_& module) {
+  py::class_<Coefficients>(module, "Coefficients");
+  py::class_<spectrum::RowSampler>(module, "RowSampler")
+      .def(py::init<double, double, const RowMatrix&>(), py::arg("log_first"), py::arg("log_step"), py::arg("rows"))
+      .def(
+          "coefficients",
+          [](const spectrum::RowSampler& sampler, double vsini) { return Coefficients{sampler.coefficients(vsini)}; },
+          Release(), py::arg("vsini"))
+      .def(
+          "coefficients_slope",
+          [](const spectrum::RowSampler& sampler, double vsini) {
+            Coefficients value, slope;
+            value.data = sampler.coefficients(vsini, &slope.data);
+            return std::make_pair(std::move(value), std::move(slope));
+          },
+          Release(), py::arg("vsini"))
+      .def(
+          "sample",
+          [](const spectrum::RowSampler& sampler, const Coefficients& coefficients, double vz,
+             const Eigen::VectorXd& at) {
+            RowMatrix out;
+            sampler.sample(coefficients.data, vz, at, out);
+            return out;
+          },
+          Release(), py::arg("coefficients"), py::arg("vz"), py::arg("at"))
+      .def(
+          "sample_slope",
+          [](const spectrum::RowSampler& sampler, const Coefficients& coefficients, double vz,
+             const Eigen::VectorXd& at) {
+            RowMatrix out, slope;
+            sampler.sample(coefficients.data, vz, at, out, &slope);
+            return std::make_pair(std::move(out), std::move(slope));
+          },
+          Release(), py::arg("coefficients"), py::arg("vz"), py::arg("at"));
+  py::class_<Band>(module, "Band")
+      .def(py::init([](const Eigen::VectorXd& wave, const std::optional<Pair>& global, const std::vector<Triple>& local,
+                       int least_width) {
+             const Kernels kernels(global, local);
+             Band band;
+             const auto width =
+                 std::max<Eigen::Index>(least_width, spectrum::band_width(wave, kernels.pointer(), kernels.local));
+             band.data.setZero(wave.size(), width + 1);
+             spectrum::add_kernels(wave, kernels.pointer(), kernels.local, band.data);
+             return band;
+           }),
+           Release(), py::arg("wave"), py::arg("global_kernel"), py::arg("local_kernels"), py::arg("least_width"))
+      .def_property_readonly("width", [](const Band& band) { return band.data.cols() - 1; })
+      .def("add_diagonal",
+           [](Band& band, const Eigen::VectorXd& values) {
+             if (values.size() != band.data.rows()) {
+               throw Error(ZELOS_E_ARGUMENT, "spectral covariance: expected a value for each pixel");
+             }
+             band.data.col(0) += values;
+           })
+      .def("add_outer",  // B_ij += s_i s_j K_ij
+           [](Band& band, const Eigen::VectorXd& scale, const Band& other) {
+             const Eigen::Index n = band.data.rows(), width = other.data.cols();
+             if (scale.size() != n || other.data.rows() != n || width > band.data.cols()) {
+               throw Error(ZELOS_E_ARGUMENT, "spectral covariance: the bands do not fit");
+             }
+             for (Eigen::Index j = 0; j < n; ++j) {
+               const Eigen::Index count = std::min(width, n - j);
+               band.data.row(j).head(count).array() +=
+                   scale[j] * scale.segment(j, count).transpose().array() * other.data.row(j).head(count).array();
+             }
+           })
+      .def_property_readonly("array", [](const py::object& self) { return view(self.cast<Band&>().data, self); });
+  py::class_<spectrum::LikelihoodSlopes>(module, "LikelihoodSlopes")
+      .def_readonly("residual", &spectrum::LikelihoodSlopes::residual)
+      .def_readonly("factors", &spectrum::LikelihoodSlopes::factors)
+      .def_property_readonly(
+          "band", [](const py::object& self) { return view(self.cast<spectrum::LikelihoodSlopes&>().band, self); })
+      .def("diagonal", [](const spectrum::LikelihoodSlopes& slopes) { return Eigen::VectorXd(slopes.band.col(0)); })
+      .def(
+          "outer",  // derivative by s of add_outer(s, K)
+          [](const spectrum::LikelihoodSlopes& slopes, const Eigen::VectorXd& scale, const Band& other) {
+            const Eigen::Index n = slopes.band.rows(), width = other.data.cols();
+            if (scale.size() != n || other.data.rows() != n || width > slopes.band.cols()) {
+              throw Error(ZELOS_E_ARGUMENT, "spectral covariance: the bands do not fit");
+            }
+            Eigen::VectorXd result = Eigen::VectorXd::Zero(n);
+            for (Eigen::Index j = 0; j < n; ++j) {
+              const Eigen::Index count = std::min(width, n - j);
+              const Eigen::VectorXd w =
+                  slopes.band.row(j).head(count).cwiseProduct(other.data.row(j).head(count)).transpose();
+              result[j] += w.dot(scale.segment(j, count));
+              result.segment(j, count) += scale[j] * w;
+            }
+            return result;
+          },
+          Release())
+      .def(
+          "kernels",
+          [](const spectrum::LikelihoodSlopes& slopes, const Eigen::VectorXd& wave, const std::optional<Pair>& global,
+             const std::vector<Triple>& local) {
+            const Kernels kernels(global, local);
+            return spectrum::kernel_gradient(wave, kernels.pointer(), kernels.local, slopes.band);
+          },
+          Release());
+  module.def(
+      "log_likelihood",
+      [](const Eigen::VectorXd& residual, const RowMatrix& factors, const Band& band) {
+        return spectrum::log_likelihood(residual, factors, band.data);
+      },
+      Release(), py::arg("residual"), py::arg("factors"), py::arg("band"));
+  module.def(
+      "log_likelihood_slopes",
+      [](const Eigen::VectorXd& residual, const RowMatrix& factors, const Band& band) {
+        auto slopes = std::make_unique<spectrum::LikelihoodSlopes>();
+        const double value = spectrum::log_likelihood(residual, factors, band.data, slopes.get());
+        return std::make_pair(value, std::move(slopes));
+      },
+      Release(), py::arg("residual"), py::arg("factors"), py::arg("band"));
+}
+
+}  // namespace
+
+void bind_spectrum(py::module_& parent) {
+  py::module_ module = parent.def_submodule("spectrum", "Spectral emulators and likelihoods.");
+  bind_weights(module);
+  bind_likelihood(module);
+  module.def("write_emulator",
+             [](const std::string& path, const std::string& document, const std::map<std::string, RowMatrix>& arrays) {
+               return spectrum::write_emulator(path, {document, arrays});
+             });
+  module.def("read_emulator", [](const std::string& path) {
+    auto emulator = spectrum::read_emulator(path);
+    return std::make_pair(std::move(emulator.document), std::move(emulator.arrays));
+  });
+}
+
+}  // namespace zelos::python

@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zelos
+from zelos.starfish import Emulator, Grid, choose_components
+from zelos.starfish.grid import Region
+
+from . import library
+
+scipy_linalg = pytest.importorskip("scipy.linalg")
+
+
+def dense_log_likelihood(emulator: Emulator) -> float:
+    factor = scipy_linalg.cho_factor(emulator.v11, lower=True)
+    log_det = 2 * np.log(np.diag(factor[0])).sum()
+    return -0.5 * float(log_det + emulator.w_hat @ scipy_linalg.cho_solve(factor, emulator.w_hat))
+
+
+@pytest.fixture
+def small(grid: Grid) -> Emulator:
+    emulator = Emulator.from_grid(grid, n_components=4)
+    emulator.lambda_xi = 1e3
+    emulator.variances = [3e3, 8e2, 2e2, 60.0]
+    emulator.lengthscales = np.tile([1200.0, 1.8, 1.3], (4, 1))
+    return emulator
+
+
+@pytest.mark.parametrize("kernel", ["squared_exponential", "matern52"])
+@pytest.mark.parametrize("independent", [False, True])
+def test_blocks_equal_the_dense_matrix(small: Emulator, kernel: str, independent: bool) -> None:
+    small._set_kind(independent, kernel, -1)
+    if independent:
+        small.nuggets = [1e-3, 2e-3, 5e-3, 1e-2]
+    assert small.log_likelihood() == pytest.approx(dense_log_likelihood(small), rel=1e-11)
+
+
+def test_eigenspectra_that_are_not_orthonormal(small: Emulator) -> None:
+    rows = small.eigenspectra[:, ::2]
+    general = Emulator(
+        small.grid_points, small.param_names, small.wl[::2], small.weights, rows, small.w_hat,
+        small.flux_mean[::2], small.flux_std[::2], small.factors, 1e3, small.variances, small.lengthscales,
+    )  # fmt: skip
+    assert general._gram.size
+    assert general.log_likelihood() == pytest.approx(dense_log_likelihood(general), rel=1e-11)
+    general._trained = True
+    point = np.array(library.TRUTH)
+    count = len(small.grid_points)
+    cross = np.zeros((4 * count, 4))
+    for i, (v, s) in enumerate(zip(small.variances, small.lengthscales, strict=True)):
+        cross[i * count : (i + 1) * count, i] = v * np.exp(
+            -0.5 * (((small.grid_points - point) / s) ** 2).sum(1)
+        )
+    mu, cov = general(point)
+    solved = np.linalg.solve(general.v11, cross)
+    np.testing.assert_allclose(mu, solved.T @ small.w_hat, rtol=1e-8)
+    np.testing.assert_allclose(
+        cov, np.diag(small.variances) - cross.T @ solved, atol=1e-8 * small.variances.max()
+    )
+
+
+@pytest.mark.parametrize(("log10_lambda", "tolerance"), [(6, 1e-11), (8, 1e-10), (10, 2e-8)])
+def test_large_precision_keeps_its_digits(small: Emulator, log10_lambda: int, tolerance: float) -> None:
+    """Against a Cholesky factorisation in 50 digits. The condition of the matrix is about 1e6 lambda_xi."""
+    mpmath = pytest.importorskip("mpmath")
+    few = slice(0, 24)
+    emulator = Emulator(
+        small.grid_points[few], small.param_names, small.wl, small.weights[few], small.eigenspectra,
+        small.weights[few].T.ravel(), small.flux_mean, small.flux_std, small.factors[few], 10.0**log10_lambda,
+        small.variances, small.lengthscales * 3,
+    )  # fmt: skip
+    with mpmath.workdps(50):
+        total = mpmath.mpf(0)
+        for i in range(4):
+            scales = [mpmath.exp(emulator[f"log_lengthscale:{i}:{j}"]) for j in range(3)]
+            u = [[x / s for x, s in zip(p.tolist(), scales, strict=True)] for p in emulator.grid_points]
+            v = mpmath.exp(emulator[f"log_variance:{i}"])
+            c = mpmath.matrix(24)
+            for a in range(24):
+                for b in range(24):
+                    square = sum((x - y) ** 2 for x, y in zip(u[a], u[b], strict=True))
+                    c[a, b] = v * mpmath.exp(-square / 2) + (
+                        mpmath.exp(-emulator["log_lambda_xi"]) if a == b else 0
+                    )
+            y = mpmath.matrix(emulator.weights[:, i].tolist())
+            lower = mpmath.cholesky(c)
+            white = mpmath.lu_solve(lower, y)
+            total -= sum(mpmath.log(lower[a, a]) for a in range(24)) + sum(w**2 for w in white) / 2
+    assert emulator.log_likelihood() == pytest.approx(float(total), rel=tolerance)
+
+
+def test_training_reaches_the_optimum(small: Emulator) -> None:
+    before = small.log_likelihood()
+    training = small.train()
+    assert training.converged and training.gradient_norm <= 0.5
+    assert small.log_likelihood() > before
+    assert training.log_posterior == pytest.approx(small.log_likelihood(), abs=1e-3)
+    from scipy.optimize import minimize
+
+    start = small.get_param_vector()
+
+    def negative(x: np.ndarray) -> float:
+        small.set_param_vector(x)
+        return -small.log_likelihood()
+
+    found = minimize(negative, start, method="Nelder-Mead", options={"maxiter": 120})
+    small.set_param_vector(start)
+    assert -found.fun < training.log_posterior + 0.05
+
+
+def test_threads_and_seeds_do_not_matter(grid: Grid) -> None:
+    found = []
+    for threads in (1, 2):
+        emulator = Emulator.from_grid(grid, n_components=3)
+        emulator.train("independent", threads=threads, n_starts=2, seed=3)
+        found.append(emulator.get_param_vector())
+    np.testing.assert_array_equal(*found)
+
+
+def test_priors_pull(small: Emulator) -> None:
+    small.train(method="joint")
+    free = small.lengthscales[:, 1].copy()
+    small.train(lengthscale_priors=[(1.0, 0.0), (400.0, 400.0 / 0.8), (1.0, 0.0)])
+    pulled = small.lengthscales[:, 1]
+    assert np.all(np.abs(pulled - 0.8) < np.abs(free - 0.8))
+    small.train(lambda_xi_prior=(1e5, 1e5 / 40.0))
+    assert small.lambda_xi == pytest.approx(40.0, rel=0.1)
+
+
+def test_altered_prior_is_the_residual(grid: Grid) -> None:
+    emulator = Emulator.from_grid(grid, n_components=5)
+    shape, rate = emulator.altered_prior(1.0, 0.0)
+    z = (grid.fluxes / emulator.factors[:, np.newaxis] - emulator.flux_mean) / emulator.flux_std
+    in_sample = 0.5 * np.sum((z - emulator.weights @ emulator.eigenspectra) ** 2)
+    assert shape == 1.0 + 0.5 * len(z) * (z.shape[1] - 5)
+    assert in_sample < rate < 2 * in_sample  # of spectra that the components have not seen
+
+
+def test_accuracy_and_calibration(trained: Emulator) -> None:
+    random = np.random.default_rng(7)
+    low, high = trained.min_params, trained.max_params
+    z, error, nearest = [], [], []
+    for point in random.uniform(low, high, (40, 3)):
+        truth = library.spectrum(point)
+        truth = truth / truth.mean()
+        flux = trained.load_flux(point)
+        z.append((flux - truth) / np.sqrt(trained.flux_variance(point)))
+        error.append(flux / truth - 1)
+        near = library.spectrum(trained.grid_points[trained.get_index(point)])
+        nearest.append(near / near.mean() / truth - 1)
+    assert np.sqrt(np.mean(np.square(error))) < 0.03 * np.sqrt(np.mean(np.square(nearest)))
+    assert 0.6 < np.sqrt(np.mean(np.square(z))) < 1.5
+
+
+def test_left_out_errors(small: Emulator) -> None:
+    small._trained = True
+    errors, sigma = small.left_out_errors()
+    for i in (0, 37, 95):
+        kept = np.arange(len(small.grid_points)) != i
+        other = Emulator(
+            small.grid_points[kept], small.param_names, small.wl, small.weights[kept], small.eigenspectra,
+            small.weights[kept].T.ravel(), small.flux_mean, small.flux_std, small.factors[kept],
+            small.lambda_xi, small.variances, small.lengthscales,
+        )  # fmt: skip
+        mu, cov = other.process.predict(small.grid_points[i])
+        np.testing.assert_allclose(errors[i], mu - small.weights[i], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(sigma[i] ** 2, np.diag(cov) + 1 / small.lambda_xi, rtol=1e-6)
+
+
+def test_samples_scatter_as_the_covariance_says(trained: Emulator) -> None:
+    point = np.array(library.TRUTH)
+    draws = np.array([trained.load_flux(point, sample=True, seed=seed) for seed in range(600)])
+    expected = trained.flux_variance(point)
+    np.testing.assert_allclose(draws.var(axis=0).mean(), expected.mean(), rtol=0.05)
+    np.testing.assert_array_equal(trained.load_flux(point), trained.load_flux(point))
+
+
+def test_checkpoint_and_resume(grid: Grid, tmp_path: Path) -> None:
+    whole = Emulator.from_grid(grid, n_components=4)
+    whole.train("joint")
+    first = Emulator.from_grid(grid, n_components=4)
+    path = tmp_path / "checkpoint.json"
+    with pytest.raises(KeyboardInterrupt):
+        first.train("joint", checkpoint=path, checkpoint_every=5, progress=interrupt)
+    second = Emulator.from_grid(grid, n_components=4)
+    training = second.train("joint", checkpoint=path, resume=True)
+    assert training.converged
+    assert second.log_likelihood() == pytest.approx(whole.log_likelihood(), abs=0.02)
+
+
+def interrupt(evaluations: int, value: float) -> bool:
+    if evaluations >= 20:
+        raise KeyboardInterrupt
+    return True
+
+
+def test_stopping_is_not_convergence(small: Emulator) -> None:
+    with pytest.warns(UserWarning, match="not converged"):
+        training = small.train(progress=lambda evaluations, value: evaluations < 5)
+    assert not training.converged and training.evaluations == 5
+
+
+def test_start_from_another_emulator(grid: Grid) -> None:
+    old = Emulator.from_grid(grid, n_components=4)
+    cold = old.train("joint")
+    new = Emulator.from_grid(grid, n_components=5)
+    new.start_from(old)
+    np.testing.assert_allclose(new.lengthscales[:4], old.lengthscales)
+    warm = new.train()
+    fresh = Emulator.from_grid(grid, n_components=5)
+    fresh.train("joint")
+    assert warm.log_posterior > fresh.log_likelihood() - 0.1
+    assert cold.evaluations > 0
+
+
+def test_file_of_its_own(trained: Emulator, tmp_path: Path) -> None:
+    path = tmp_path / "emulator.h5"
+    trained.save(path)
+    again = Emulator.load(path)
+    point = library.TRUTH
+    np.testing.assert_array_equal(again(point)[0], trained(point)[0])
+    np.testing.assert_array_equal(again.flux_variance(point), trained.flux_variance(point))
+    assert again.name == "library" and again.training is not None and again.training.history
+    assert again.training == trained.training and again.provenance == trained.provenance
+    damaged = bytearray(path.read_bytes())
+    damaged[5000] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(zelos.FormatError, match=r"SHA-256|digest|damaged"):
+        Emulator.load(path)
+    with pytest.raises(zelos.FormatError):
+        zelos.get_emulator(str(path))
+
+
+def test_truncated_emulator_keeps_its_processes(trained: Emulator, tmp_path: Path) -> None:
+    trained.save(tmp_path / "whole.h5")
+    part = Emulator.load(tmp_path / "whole.h5")
+    part.determine_chunk_log([5120.0, 5126.0], buffer=2.0)
+    assert len(part.wl) == 128 and part.wl[0] < 5118 and part.wl[-1] > 5128
+    assert part.bulk_fluxes.shape == (22, 128)
+    kept = np.isin(trained.wl, part.wl)
+    whole = trained.load_flux(library.TRUTH)[kept]
+    np.testing.assert_allclose(part.load_flux(library.TRUTH), whole, rtol=1e-14)
+    part.save(tmp_path / "part.h5")
+    again = Emulator.load(tmp_path / "part.h5")
+    assert again.log_likelihood() == trained.log_likelihood()
+    with pytest.raises(zelos.ArgumentError, match="reach beyond"):
+        part.determine_chunk_log([5000.0, 5126.0])
+
+
+def test_truncation_before_the_decomposition(grid: Grid) -> None:
+    part = Emulator.from_grid(grid, n_components=3, wl_range=(5110.0, 5130.0))
+    assert part.wl[0] >= 5110.0 and part.wl[-1] <= 5130.0
+    np.testing.assert_allclose(part.eigenspectra @ part.eigenspectra.T, np.eye(3), atol=1e-12)
+
+
+def test_choose_components(grid: Grid) -> None:
+    number, errors = choose_components(grid, 1e-3)
+    assert errors[number] <= 1e-3 < errors[number - 1]
+    with pytest.raises(zelos.ArgumentError, match="the least is"):
+        choose_components(grid, 1e-12)
+
+
+def test_untrained_is_an_error(small: Emulator) -> None:
+    with pytest.raises(ValueError, match="you must train it"):
+        small(library.TRUTH)
+
+
+@pytest.mark.parametrize(
+    ("point", "reason"),
+    [((4000.0, 4.0, 0.0), "parameter 'T' is 4000"), ((5500.0, 4.0, np.nan), "not finite")],
+)
+def test_outside_is_an_error(trained: Emulator, point: tuple[float, ...], reason: str) -> None:
+    with pytest.raises(zelos.OutsideRegion, match=reason):
+        trained(point)
+
+
+def test_holes_are_outside() -> None:
+    points = library.points()
+    hole = np.all(points == (5600.0, 4.0, -0.5), axis=1)
+    region = Region(points[~hole], library.NAMES)
+    assert "(5600, 4, -0.5) is missing" in region.why_outside(np.array([5500.0, 4.1, -0.4]))
+    assert region.why_outside(np.array([5950.0, 4.1, -0.4])) == ""
+    assert region.why_outside(np.array([5300.0, 4.0, -0.5])) == ""
+
+
+def test_scattered_points_have_a_convex_hull() -> None:
+    from scipy.spatial import Delaunay
+
+    random = np.random.default_rng(4)
+    points = random.normal(size=(60, 3)) * [500.0, 1.0, 0.5]
+    region, hull = Region(points, library.NAMES), Delaunay(points / [500.0, 1.0, 0.5])
+    for point in random.normal(size=(300, 3)) * [500.0, 1.0, 0.5]:
+        inside = bool(hull.find_simplex(point / [500.0, 1.0, 0.5]) >= 0)
+        assert (region.why_outside(point) == "") == inside
+
+
+def test_hyperparameters(small: Emulator, tmp_path: Path) -> None:
+    keys = list(small.get_param_dict())
+    assert keys[:2] == ["log_lambda_xi", "log_variance:0"] and keys[-1] == "log_lengthscale:3:2"
+    assert small["log_lambda_xi"] == pytest.approx(np.log(1e3))
+    vector = small.get_param_vector() + 0.1
+    small.set_param_vector(vector)
+    np.testing.assert_array_equal(small.get_param_vector(), vector)
+    with pytest.raises(ValueError, match="expected 17, found 3"):
+        small.set_param_vector([1, 2, 3])
+    small.save_hyperparameters(tmp_path / "h.json")
+    small.set_param_vector(vector * 0)
+    small.load_hyperparameters(tmp_path / "h.json")
+    np.testing.assert_array_equal(small.get_param_vector(), vector)
+
+
+def test_starfish_scripts_run(small: Emulator) -> None:
+    with pytest.warns(UserWarning, match="is ignored"):
+        small.train(method="Nelder-Mead", options={"maxiter": 1000})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small(library.TRUTH)
+
+
+def test_bad_grids() -> None:
+    points, fluxes = library.points(), library.fluxes()
+    with pytest.raises(ValueError, match="expected 96 spectra of 512 pixels"):
+        Grid(library.WL, points, library.NAMES, fluxes[:-1])
+    fluxes[3, 3] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        Grid(library.WL, points, library.NAMES, fluxes)
+    with pytest.raises(ValueError, match="expected 1 to"):
+        Emulator.from_grid(Grid(library.WL, points, library.NAMES, library.fluxes()), n_components=1000)
+
+
+def test_plots(trained: Emulator) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    for figure in (trained.plot_eigenspectra(), trained.plot_weights(1), trained.plot_training()):
+        assert figure.axes
+        plt.close(figure)

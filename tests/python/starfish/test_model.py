@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zelos
+from zelos.starfish import Emulator, Spectrum, SpectrumModel
+from zelos.starfish.model import C_KMS
+from zelos.starfish.transforms import extinction_coefficients
+
+from . import library
+
+SIMPLE: dict[str, Any] = {"vz": 2.0, "vsini": 8.0, "log_scale": 0.01}
+KERNELS: dict[str, Any] = {
+    "global_cov": {"log_amp": -9.0, "log_ls": 1.8},
+    "local_cov": [
+        {"mu": 5120.0, "log_amp": -8.0, "log_sigma": 3.5},
+        {"mu": 5132.0, "log_amp": -7.0, "log_sigma": 3.0},
+    ],
+}
+CASES: dict[str, dict[str, Any]] = {
+    "simple": SIMPLE,
+    "matched scale": {"vz": 2.0, "cheb": [0.05, 0.01], "Av": 0.2},
+    "kernels": {**SIMPLE, **KERNELS},
+    "all": {**SIMPLE, **KERNELS, "cheb": [0.1, -0.02], "Av": 0.3, "Rv": 2.7},
+    "norm": {"norm": True, "vz": 1.0, "log_scale": 0.3},
+    "diagonal": {**SIMPLE, "truncation": "diagonal"},
+    "no truncation": {**SIMPLE, "truncation": "none"},
+}
+
+
+def dense_log_likelihood(model: SpectrumModel) -> float:
+    total = 0.0
+    for i, order in enumerate(model.spectrum):
+        flux, covariance = model(i)
+        residual = flux - order.flux
+        _, log_det = np.linalg.slogdet(covariance)
+        total -= 0.5 * (log_det + residual @ np.linalg.solve(covariance, residual))
+    return total
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_equals_the_dense_computation(name: str, trained: Emulator, observed: Spectrum) -> None:
+    model = SpectrumModel(trained, observed, library.TRUTH, **CASES[name])
+    assert model.log_likelihood() == pytest.approx(dense_log_likelihood(model), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_gradient(name: str, trained: Emulator, observed: Spectrum) -> None:
+    model = SpectrumModel(trained, observed, library.TRUTH, **CASES[name])
+    value, gradient = model.log_likelihood_gradient()
+    assert value == pytest.approx(model.log_likelihood(), rel=1e-12)
+    start = model.get_param_vector()
+    for i, (label, slope) in enumerate(zip(model.labels, gradient, strict=True)):
+        # The centre of a local kernel has kinks at the pixels: the step stays between two.
+        h = 1e-5 if label.endswith(":mu") else 1e-5 * max(abs(start[i]), 0.1)
+        values = []
+        for step in (-2, -1, 1, 2):
+            x = start.copy()
+            x[i] += step * h
+            model.set_param_vector(x)
+            values.append(model.log_likelihood())
+        difference = (8 * (values[2] - values[1]) - (values[3] - values[0])) / (12 * h)
+        assert slope == pytest.approx(difference, rel=2e-5, abs=1e-7 * np.abs(gradient).max()), label
+
+
+def test_covariance_is_that_of_draws_of_the_weights(trained: Emulator, observed: Spectrum) -> None:
+    """The covariance of spectra whose weights are drawn from the emulator, against the model's (eqs.
+    49-50)."""
+    model = SpectrumModel(trained, observed, (5480.0, 3.7, -0.8), truncation="none", **SIMPLE, cheb=[0.1])
+    flux, covariance = model()
+    emulator_part = covariance - np.diag(observed[0].sigma ** 2)
+    mu, cov = trained((5480.0, 3.7, -0.8))
+    random = np.random.default_rng(5)
+    draws = random.multivariate_normal(mu, cov, size=800, method="cholesky")
+    spectra = draws @ (trained.eigenspectra * trained.flux_std) + trained.flux_mean
+    transformed = np.array([transform(s, trained.wl, model) for s in spectra])
+    np.testing.assert_allclose(transformed.mean(axis=0), flux, atol=5e-4)
+    scale = np.sqrt(np.outer(emulator_part.diagonal(), emulator_part.diagonal()))
+    assert np.abs(np.cov(transformed.T) - emulator_part).max() < 0.2 * scale.max()
+    ratio = transformed.var(axis=0) / emulator_part.diagonal()
+    assert np.median(ratio) == pytest.approx(1.0, abs=0.12)
+
+
+def transform(flux: Any, wl: Any, model: SpectrumModel) -> Any:
+    """One spectrum through rotation (by its profile, not its transform), shift, interpolation, series and
+    scale."""
+    from scipy.interpolate import make_interp_spline
+
+    vsini, vz = model.params["vsini"], model.params["vz"]
+    spline = make_interp_spline(np.log(wl), flux, k=5)
+    wave = model.data.wave
+    at = np.log(wave) - 0.5 * np.log((C_KMS + vz) / (C_KMS - vz))
+    # Gray (2005) eq. 18.14 with limb darkening 0.6; nodes that the profile's square root does not harm.
+    angle = (np.arange(40) + 0.5) * np.pi / 40
+    x = np.cos(angle)
+    root = np.sin(angle)
+    profile = (2 * 0.4 * root + 0.5 * np.pi * 0.6 * root**2) * root
+    broadened = sum(p * spline(at - np.log1p(v * vsini / C_KMS)) for v, p in zip(x, profile, strict=True))
+    series = 1 + model.cheb @ np.array([wave / wave.max()])
+    return broadened / profile.sum() * series * np.exp(model.params["log_scale"])
+
+
+def test_starfish_flattens_the_posterior(trained: Emulator, observed: Spectrum) -> None:
+    """The better the emulator, the larger the inverse that Starfish puts where the covariance should
+    stand."""
+    right = SpectrumModel(trained, observed, library.TRUTH, log_scale=0.0)
+    wrong = SpectrumModel(trained, observed, library.TRUTH, log_scale=0.0, starfish_compat=True)
+    _, sigma = right.flux_and_std()
+    _, theirs = wrong.flux_and_std()
+    assert np.median(theirs / sigma) > 30
+    np.testing.assert_allclose(sigma, observed[0].sigma, rtol=0.6)
+
+
+def test_rv_is_used_and_dust_acts_once(trained: Emulator, observed: Spectrum) -> None:
+    def flux(**params: float) -> Any:
+        return SpectrumModel(trained, observed, library.TRUTH, log_scale=0.0, **params).flux_and_std()[0]
+
+    a, b = extinction_coefficients(observed[0].wave)
+    for rv in (2.0, 3.1):
+        np.testing.assert_allclose(flux(Av=1.0, Rv=rv) / flux(), 10 ** (-0.4 * (a + b / rv)), rtol=1e-12)
+    np.testing.assert_allclose(flux(Av=1.0), flux(Av=1.0, Rv=3.1), rtol=1e-14)
+
+
+def test_emulator_is_marginalised_over_its_scale(trained: Emulator, observed: Spectrum) -> None:
+    model = SpectrumModel(trained, observed, library.TRUTH, norm=True, log_scale=0.0)
+    flux, _ = model.flux_and_std()
+    truth = library.spectrum(library.TRUTH)[40:-40]
+    np.testing.assert_allclose(flux, truth, rtol=0.05)
+    assert np.median(np.abs(flux / truth - 1)) < 3e-3
+
+
+def test_fit_recovers_the_truth(trained: Emulator, observed: Spectrum) -> None:
+    pytest.importorskip("scipy")
+    model = SpectrumModel(trained, observed, (5900.0, 4.6, 0.1), vz=1.0, vsini=2.0, log_scale=0.0)
+    model.freeze("vsini")
+    model["vsini"] = 0.0
+    result = model.train()
+    assert result.success
+    # Fisher information from differences of the gradient.
+    start = model.get_param_vector()
+    n = len(start)
+    hessian = np.empty((n, n))
+    for i in range(n):
+        h = 1e-4 * max(abs(start[i]), 1.0) * (np.arange(n) == i)
+        model.set_param_vector(start + h)
+        up = model.log_likelihood_gradient()[1]
+        model.set_param_vector(start - h)
+        hessian[i] = (up - model.log_likelihood_gradient()[1]) / (2 * h.max())
+    sigma = np.sqrt(np.diag(np.linalg.inv(-0.5 * (hessian + hessian.T))))
+    assert np.all(np.isfinite(sigma)) and sigma[model.labels.index("T")] < 30
+    for name, truth in zip(library.NAMES, library.TRUTH, strict=True):
+        i = model.labels.index(name)
+        assert abs(start[i] - truth) < 4 * sigma[i], name
+    assert abs(start[model.labels.index("vz")]) < 4 * sigma[model.labels.index("vz")]
+
+
+def test_priors(trained: Emulator, observed: Spectrum) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    model = SpectrumModel(trained, observed, library.TRUTH, log_scale=0.0)
+    priors = {"T": stats.norm(5000, 10), "logg": stats.norm(4.0, 0.1), "unknown": stats.norm(0, 1)}
+    bare, slope = model.log_likelihood_gradient()
+    value, with_priors = model.log_likelihood_gradient(priors)
+    expected = stats.norm(5000, 10).logpdf(model["T"]) + stats.norm(4.0, 0.1).logpdf(model["logg"])
+    assert value - bare == pytest.approx(expected)
+    i = model.labels.index("T")
+    assert with_priors[i] - slope[i] == pytest.approx((5000 - model["T"]) / 100, rel=1e-6)
+    assert model.log_likelihood({"T": stats.uniform(0, 10)}) == -np.inf
+    with pytest.raises(ValueError, match="not a valid key"):
+        model.train({"unknown": stats.norm()})
+
+
+def orders(spectrum: Spectrum) -> Spectrum:
+    o = spectrum[0]
+    mask = np.ones(len(o._wave), dtype=bool)
+    mask[50:60] = False
+    cut = slice(0, 200), slice(230, None)
+    return Spectrum(
+        [o._wave[c] for c in cut],
+        [o._flux[c] for c in cut],
+        [o._sigma[c] for c in cut],
+        [mask[c] for c in cut],
+    )
+
+
+def test_orders_share_and_have_their_own(trained: Emulator, observed: Spectrum) -> None:
+    data = orders(observed)
+    assert len(data[0].wave) == 190 and data.masks.shape == (2,)
+    model = SpectrumModel(
+        trained,
+        data,
+        library.TRUTH,
+        vz=1.0,
+        cheb=[0.01],
+        orders=[{"log_scale": 0.1}, {"log_scale": -0.1, **KERNELS}],
+    )
+    assert "orders:1:local_cov:0:mu" in model.labels
+    value, gradient = model.log_likelihood_gradient()
+    assert value == pytest.approx(dense_log_likelihood(model), rel=1e-10)
+    parts = 0.0
+    for i, scale in enumerate((0.1, -0.1)):
+        alone = Spectrum(data[i].wave, data[i].flux, data[i].sigma)
+        own = KERNELS if i else {}
+        parts += SpectrumModel(
+            trained, alone, library.TRUTH, vz=1.0, cheb=[0.01], log_scale=scale, **own
+        ).log_likelihood()
+    assert value == pytest.approx(parts, rel=1e-12)
+    start = model.get_param_vector()
+    for label in ("orders:0:log_scale", "orders:1:global_cov:log_ls", "cheb:1"):
+        i, h = model.labels.index(label), 1e-5
+        values = []
+        for step in (-h, h):
+            model.set_param_vector(start + step * (np.arange(len(start)) == i))
+            values.append(model.log_likelihood())
+        assert gradient[i] == pytest.approx((values[1] - values[0]) / (2 * h), rel=1e-5), label
+
+
+def test_spectrum_survives_saving(observed: Spectrum, tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    o = observed[0]
+    mask = np.arange(len(o)) % 7 > 0
+    Spectrum(o._wave, o._flux, o._sigma, mask, name="masked").save(tmp_path / "s.hdf5")
+    again = Spectrum.load(tmp_path / "s.hdf5")
+    np.testing.assert_array_equal(again.masks[0], mask)
+    np.testing.assert_array_equal(again._waves[0], o._wave)
+    assert again.name == "masked" and again.reshape((2, 216)).shape == (2, 216)
+
+
+def test_freezing_and_saving(trained: Emulator, observed: Spectrum, tmp_path: Path) -> None:
+    model = SpectrumModel(trained, observed, library.TRUTH, **CASES["all"])
+    everything = model.labels
+    model.freeze(["vz", "global_cov", "local_cov"])
+    assert set(everything) - set(model.labels) == {
+        "vz", "global_cov:log_amp", "global_cov:log_ls",
+        *(f"local_cov:{i}:{k}" for i in (0, 1) for k in ("mu", "log_amp", "log_sigma")),
+    }  # fmt: skip
+    model.set_param_dict({"vz": 9.0, "vsini": 3.0})
+    assert model["vz"] == 2.0 and model["vsini"] == 3.0
+    value = model.log_likelihood()
+    model.save(tmp_path / "model.toml", metadata={"who": 'a "name"'})
+    other = SpectrumModel(trained, observed, (5000.0, 4.0, 0.0))
+    other.load(tmp_path / "model.toml")
+    assert other.labels == tuple(sorted(other.labels, key=other.labels.index))
+    assert dict(other.params) == dict(model.params) and set(other.frozen) == set(model.frozen)
+    assert other.log_likelihood() == value
+    model.thaw("all")
+    assert model.labels == everything
+    model["cheb:4"] = 0.1
+    assert model["cheb"] == [0.1, -0.02, 0.0, 0.1]
+    del model["local_cov"]
+    assert "local_cov" not in model.params and "global_cov" in model.params
+    assert "Log Likelihood" in repr(model)
+
+
+def test_misspelt_parameters(trained: Emulator, observed: Spectrum) -> None:
+    with pytest.raises(KeyError, match="did you mean 'vsini'"):
+        SpectrumModel(trained, observed, library.TRUTH, vsin=3.0)
+    with pytest.raises(ValueError, match="expected 3"):
+        SpectrumModel(trained, observed, library.TRUTH[:2])
+    model = SpectrumModel(trained, observed, library.TRUTH)
+    for key in ("global_cov:amp", "local_cov:0:sigma", "cheb:0", "orders:3:vz"):
+        with pytest.raises(KeyError):
+            model[key] = 1.0
+
+
+def test_outside(trained: Emulator, observed: Spectrum) -> None:
+    model = SpectrumModel(trained, observed, (9000.0, 4.0, 0.0))
+    with pytest.raises(zelos.OutsideRegion, match="'T' is 9000"):
+        model.log_likelihood()
+    model = SpectrumModel(trained, observed, (9000.0, 4.0, 0.0), outside="reject")
+    assert model.log_likelihood() == -np.inf and model.rejected == 1
+    model = SpectrumModel(trained, observed, library.TRUTH, vz=900.0)
+    with pytest.raises(zelos.ArgumentError, match="outside the emulator's"):
+        model.log_likelihood()
+
+
+def test_rank_statistics_are_uniform(trained: Emulator) -> None:
+    """Injection and recovery of T: the posterior, near Gaussian, has the truth at uniform quantiles."""
+    stats = pytest.importorskip("scipy.stats")
+    random = np.random.default_rng(11)
+    wave = library.WL[40:-40].copy()
+    sigma = np.full_like(wave, 3e-3)
+    quantiles = []
+    for _ in range(60):
+        truth = random.uniform((5300.0, 3.7, -0.7), (6200.0, 4.8, 0.3))
+        flux = library.spectrum(truth)
+        flux = flux[40:-40] / flux.mean() + sigma * random.normal(size=len(wave))
+        model = SpectrumModel(trained, Spectrum(wave, flux, sigma), truth, log_scale=0.0)
+        x = model.get_param_vector()
+        for _ in range(6):  # Newton's method on the gradient; then T and its width are the Gaussian's
+            g = model.log_likelihood_gradient()[1]
+            h = np.array([{"T": 1.0, "logg": 1e-3, "Z": 1e-3, "log_scale": 1e-4}[k] for k in model.labels])
+            hessian = np.empty((len(x), len(x)))
+            for i in range(len(x)):
+                model.set_param_vector(x + h * (np.arange(len(x)) == i))
+                hessian[i] = (model.log_likelihood_gradient()[1] - g) / h[i]
+            x = x - np.linalg.solve(0.5 * (hessian + hessian.T), g)
+            model.set_param_vector(x)
+        covariance = np.linalg.inv(-0.5 * (hessian + hessian.T))
+        i = model.labels.index("T")
+        quantiles.append(stats.norm.cdf((truth[0] - x[i]) / np.sqrt(covariance[i, i])))
+    assert stats.kstest(quantiles, "uniform").pvalue > 0.01
+
+
+def test_plots(trained: Emulator, observed: Spectrum) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    model = SpectrumModel(trained, observed, library.TRUTH)
+    assert len(model.plot()) == 2 and observed.plot() is not None
+    plt.close("all")

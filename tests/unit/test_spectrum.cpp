@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <random>
+
+#include "failure.hpp"
+#include "zelos/spectrum.hpp"
+
+namespace {
+
+using namespace zelos::spectrum;
+using Eigen::Index;
+using Eigen::MatrixXd;
+using Eigen::VectorXd;
+
+class Random {
+ public:
+  double uniform(double low, double high) { return std::uniform_real_distribution<>(low, high)(generator_); }
+  double normal() { return std::normal_distribution<>()(generator_); }
+  VectorXd normals(Index n) {
+    return VectorXd::NullaryExpr(n, [this] { return normal(); });
+  }
+  RowMatrix normals(Index rows, Index columns) {
+    return RowMatrix::NullaryExpr(rows, columns, [this] { return normal(); });
+  }
+
+ private:
+  std::mt19937_64 generator_{5};
+};
+
+constexpr double kPi = 3.14159265358979323846;
+
+// The kernels as the header writes them, for each pair of pixels.
+MatrixXd dense_kernels(const VectorXd& wave, const GlobalKernel* global, const std::vector<LocalKernel>& local) {
+  const Index n = wave.size();
+  MatrixXd k = MatrixXd::Zero(n, n);
+  for (Index i = 0; i < n; ++i) {
+    for (Index j = 0; j < n; ++j) {
+      if (global != nullptr) {
+        const double l = std::exp(global->log_length);
+        const double r = kLightSpeed / 4 * std::abs(std::log(wave[i] / wave[j]));
+        const double s = std::sqrt(3.0) * r / l;
+        if (r <= 6 * l) {
+          k(i, j) += std::exp(global->log_amplitude) * (1 + s) * std::exp(-s) * 0.5 * (1 + std::cos(kPi * r / (6 * l)));
+        }
+      }
+      for (const auto& kernel : local) {
+        const double sigma = std::exp(kernel.log_width);
+        const double ri = kLightSpeed / kernel.centre * std::abs(wave[i] - kernel.centre);
+        const double rj = kLightSpeed / kernel.centre * std::abs(wave[j] - kernel.centre);
+        const double r = std::max(ri, rj);
+        if (r > 4 * sigma) continue;
+        k(i, j) += std::exp(kernel.log_amplitude - (ri * ri + rj * rj) / (2 * sigma * sigma)) * 0.5 *
+                   (1 + std::cos(kPi * r / (4 * sigma)));
+      }
+    }
+  }
+  return k;
+}
+
+MatrixXd dense(const RowMatrix& band) {
+  const Index n = band.rows();
+  MatrixXd full = MatrixXd::Zero(n, n);
+  for (Index j = 0; j < n; ++j) {
+    for (Index d = 0; d < band.cols() && j + d < n; ++d) full(j + d, j) = full(j, j + d) = band(j, d);
+  }
+  return full;
+}
+
+double dense_log_likelihood(const VectorXd& r, const MatrixXd& c) {
+  const Eigen::LLT<MatrixXd> llt(c);
+  return -llt.matrixLLT().diagonal().array().log().sum() - 0.5 * r.dot(llt.solve(r));
+}
+
+struct Case {
+  Index pixels, factors;
+  bool global;
+  int local;
+  double log_length;
+};
+
+}  // namespace
+
+TEST_CASE("spectral covariance and likelihood equal the dense computation") {
+  // Widths from 0 over every block size to more pixels than there are.
+  const Case c = GENERATE(Case{300, 5, false, 0, 0}, Case{301, 3, true, 0, -0.5}, Case{400, 8, true, 2, 1.0},
+                          Case{333, 12, true, 1, 2.6}, Case{40, 2, true, 0, 6.0}, Case{200, 0, false, 2, 0},
+                          Case{1, 1, false, 0, 0}, Case{500, 40, true, 2, 2.0});
+  Random random;
+  VectorXd wave(c.pixels);
+  for (Index i = 0; i < c.pixels; ++i) wave[i] = 5100.0 * std::exp(1.1e-5 * (i + random.uniform(0.0, 0.8)));
+  const GlobalKernel global{-4.0, c.log_length};
+  const GlobalKernel* pointer = c.global ? &global : nullptr;
+  std::vector<LocalKernel> local;
+  for (int k = 0; k < c.local; ++k) local.push_back({-3.0 + k, wave[c.pixels / (k + 2)] + 0.01, 2.0 + 0.7 * k});
+  RowMatrix band = RowMatrix::Zero(c.pixels, band_width(wave, pointer, local) + 1);
+  add_kernels(wave, pointer, local, band);
+  const MatrixXd kernels = dense_kernels(wave, pointer, local);
+  CHECK((dense(band) - kernels).cwiseAbs().maxCoeff() <= 3e-11);
+
+  for (Index i = 0; i < c.pixels; ++i) band(i, 0) += random.uniform(0.01, 0.03);
+  const RowMatrix factors = 0.2 * random.normals(c.pixels, c.factors);
+  const VectorXd residual = random.normals(c.pixels);
+  MatrixXd covariance = dense(band) + factors * factors.transpose();
+  const double expected = dense_log_likelihood(residual, covariance);
+  CHECK(log_likelihood(residual, factors, band) == Approx(expected).epsilon(1e-11));
+
+  LikelihoodSlopes slopes;
+  CHECK(log_likelihood(residual, factors, band, &slopes) == Approx(expected).epsilon(1e-11));
+  const MatrixXd inverse = covariance.inverse();
+  const VectorXd alpha = inverse * residual;
+  const MatrixXd w = alpha * alpha.transpose() - inverse;
+  const double scale = w.cwiseAbs().maxCoeff();
+  CHECK((slopes.residual + alpha).cwiseAbs().maxCoeff() <= 1e-9 * alpha.cwiseAbs().maxCoeff());
+  if (c.factors > 0) CHECK((slopes.factors - w * factors).cwiseAbs().maxCoeff() <= 1e-8 * scale);
+  double worst = 0.0;
+  for (Index j = 0; j < c.pixels; ++j) {
+    for (Index d = 0; d < band.cols() && j + d < c.pixels; ++d) {
+      worst = std::max(worst, std::abs(slopes.band(j, d) - (d == 0 ? 0.5 : 1.0) * w(j + d, j)));
+    }
+  }
+  CHECK(worst <= 1e-9 * scale);
+}
+
+TEST_CASE("derivatives by the kernels' parameters are those of differences") {
+  Random random;
+  VectorXd wave(200);
+  for (Index i = 0; i < 200; ++i) wave[i] = 5100.0 * std::exp(1.3e-5 * static_cast<double>(i));
+  const RowMatrix slope = random.normals(200, 120);
+  const auto sum = [&](const VectorXd& p) {
+    const GlobalKernel global{p[0], p[1]};
+    const std::vector<LocalKernel> local = {{p[2], p[3], p[4]}};
+    RowMatrix band = RowMatrix::Zero(200, 120);
+    add_kernels(wave, &global, local, band);
+    return band.cwiseProduct(slope).sum();
+  };
+  VectorXd p(5);
+  p << -1.0, 1.2, 0.5, 0.5 * (wave[100] + wave[101]) + 0.003, 3.0;
+  const GlobalKernel global{p[0], p[1]};
+  const VectorXd gradient = kernel_gradient(wave, &global, {{p[2], p[3], p[4]}}, slope);
+  for (Index i = 0; i < 5; ++i) {
+    const double h = i == 3 ? 1e-4 : 1e-6;
+    VectorXd up = p, down = p;
+    up[i] += h;
+    down[i] -= h;
+    CHECK(gradient[i] == Approx((sum(up) - sum(down)) / (2 * h)).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("rows of a model are rotated, shifted and sampled") {
+  constexpr Index kPixels = 2000;
+  constexpr double kStep = 1e-5;
+  RowMatrix rows(2, kPixels);
+  const double first = std::log(5000.0);
+  // A line that is Gaussian in ln(lambda), and a constant.
+  const auto line = [&](double at) { return std::exp(-0.5 * std::pow((at - first - 0.01) / 6e-5, 2)); };
+  for (Index i = 0; i < kPixels; ++i) {
+    rows(0, i) = line(first + kStep * static_cast<double>(i));
+    rows(1, i) = 3.0;
+  }
+  const RowSampler sampler(first, kStep, rows);
+  VectorXd at(300);
+  for (Index i = 0; i < 300; ++i) at[i] = first + 0.0085 + 1.03e-5 * static_cast<double>(i);
+  RowMatrix out, slope;
+  sampler.sample(sampler.coefficients(0.0), 30.0, at, out);
+  const double shift = 0.5 * std::log((kLightSpeed + 30.0) / (kLightSpeed - 30.0));
+  for (Index i = 0; i < 300; ++i) {
+    CHECK(out(i, 0) == Approx(line(at[i] - shift)).margin(2e-7));
+    CHECK(out(i, 1) == Approx(3.0).epsilon(1e-12));
+  }
+
+  // Rotation against the integral over the profile (Gray 2005), limb darkening 0.6.
+  const double vsini = 40.0;
+  sampler.sample(sampler.coefficients(vsini), 0.0, at, out);
+  for (Index i = 0; i < 300; i += 7) {
+    double sum = 0.0, norm = 0.0;
+    for (int k = 0; k < 4000; ++k) {
+      const double angle = (k + 0.5) * kPi / 4000, x = std::cos(angle), root = std::sin(angle);
+      const double weight = (2 * 0.4 * root + 0.5 * kPi * 0.6 * root * root) * root;
+      sum += weight * line(at[i] - x * vsini / kLightSpeed);
+      norm += weight;
+    }
+    CHECK(out(i, 0) == Approx(sum / norm).margin(2e-5));
+  }
+
+  RowMatrix change, up, down, by_vsini;
+  const RowMatrix coefficients = sampler.coefficients(vsini, &change);
+  sampler.sample(coefficients, 10.0, at, out, &slope);
+  sampler.sample(coefficients, 10.0 + 1e-3, at, up);
+  sampler.sample(coefficients, 10.0 - 1e-3, at, down);
+  CHECK((slope - (up - down) / 2e-3).cwiseAbs().maxCoeff() <= 1e-6 * slope.cwiseAbs().maxCoeff());
+  sampler.sample(change, 10.0, at, by_vsini);
+  sampler.sample(sampler.coefficients(vsini + 1e-3), 10.0, at, up);
+  sampler.sample(sampler.coefficients(vsini - 1e-3), 10.0, at, down);
+  CHECK((by_vsini - (up - down) / 2e-3).cwiseAbs().maxCoeff() <= 1e-6 * by_vsini.cwiseAbs().maxCoeff());
+
+  at[0] = first - 1e-4;
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] { sampler.sample(coefficients, 0.0, at, out); }).find("outside the emulator's") !=
+        std::string::npos);
+}
+
+TEST_CASE("likelihood of the weights: blocks, the whole matrix, and gradients") {
+  Random random;
+  WeightData data;
+  data.points = random.normals(25, 2);
+  data.weights = random.normals(25, 3);
+  data.kernel = GENERATE(Kernel::squared_exponential, Kernel::matern52);
+  VectorXd theta(10);
+  theta << 2.0, 0.3, 0.1, -0.4, -0.2, 0.4, 0.1, 0.0, 0.5, -0.3;
+  VectorXd gradient;
+  const double blocks = weight_log_likelihood(data, theta, &gradient);
+  SECTION("equal") {
+    data.gram = MatrixXd::Identity(3, 3);
+    VectorXd whole;
+    CHECK(weight_log_likelihood(data, theta, &whole) == Approx(blocks).epsilon(1e-13));
+    CHECK((whole - gradient).cwiseAbs().maxCoeff() <= 1e-11 * gradient.cwiseAbs().maxCoeff());
+  }
+  SECTION("gradients") {
+    const int which = GENERATE(0, 1, 2, 3);
+    if (which == 1) {
+      data.gram = MatrixXd::Identity(3, 3);
+      data.gram(0, 1) = data.gram(1, 0) = 0.4;
+    }
+    if (which >= 2) {
+      data.own_noise = true;
+      data.mean_degree = which == 3 ? 2 : -1;
+      theta.resize(12);
+      theta << -2.0, -1.0, -1.5, 0.3, 0.1, -0.4, -0.2, 0.4, 0.1, 0.0, 0.5, -0.3;
+    }
+    weight_log_likelihood(data, theta, &gradient);
+    for (Index i = 0; i < theta.size(); ++i) {
+      VectorXd up = theta, down = theta;
+      up[i] += 1e-5;
+      down[i] -= 1e-5;
+      const double difference = (weight_log_likelihood(data, up) - weight_log_likelihood(data, down)) / 2e-5;
+      CHECK(gradient[i] == Approx(difference).epsilon(1e-6).margin(1e-7));
+    }
+    const WeightProcess process(data, theta);
+    const VectorXd point = random.normals(2);
+    const auto p = process.predict(point, true);
+    for (Index d = 0; d < 2; ++d) {
+      VectorXd up = point, down = point;
+      up[d] += 1e-5;
+      down[d] -= 1e-5;
+      const auto above = process.predict(up), below = process.predict(down);
+      CHECK((p.mean_slope.col(d) - (above.mean - below.mean) / 2e-5).cwiseAbs().maxCoeff() <= 1e-7);
+      CHECK((p.covariance_slope[static_cast<std::size_t>(d)] - (above.covariance - below.covariance) / 2e-5)
+                .cwiseAbs()
+                .maxCoeff() <= 1e-7);
+    }
+  }
+}
+
+TEST_CASE("spectral numerics refuse what they can't answer") {
+  WeightData data;
+  data.points = RowMatrix::Random(5, 2);
+  data.weights = RowMatrix::Random(4, 1);
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] { weight_log_likelihood(data, VectorXd::Zero(4)); }).find("5 grid points") !=
+        std::string::npos);
+  data.weights = RowMatrix::Random(5, 1);
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] { weight_log_likelihood(data, VectorXd::Zero(3)); }).find("expected 4") !=
+        std::string::npos);
+  RowMatrix band = RowMatrix::Constant(3, 2, 1.0);
+  CHECK(failure(ZELOS_E_NUMERIC, [&] {
+          log_likelihood(VectorXd::Ones(3), RowMatrix(3, 0), band);
+        }).find("positive definite") != std::string::npos);
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] { band_width(VectorXd::Ones(3), nullptr, {}); }).find("ascend") !=
+        std::string::npos);
+}
