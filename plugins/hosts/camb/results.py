@@ -149,7 +149,8 @@ class Results:
         self._values = emulator.evaluate(params.physics)
         self.source = "camb" if emulator.statistics["fallback"] > before else "emulator"
         labels = emulator.labels()
-        self._derived = dict(zip(labels, self._values["derived"].tolist(), strict=True)) if labels else {}
+        values = self._values["derived"].tolist() if labels else []
+        self._derived: dict[str, float] = dict(zip(labels, values, strict=True))
         free = {name: value for name, value in params.physics.items() if name not in emulator.fixed}
         self._parameters: dict[str, float] = (
             emulator.canonical(free) if self.source == "emulator" else dict(free)

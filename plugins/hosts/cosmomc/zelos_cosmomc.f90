@@ -376,11 +376,13 @@ contains
     class(zelos_theory_t), intent(in) :: this
     integer, intent(in) :: unit
     character(len=*), intent(in) :: prefix, code
+    character(len=5) :: share
     integer :: i, total
 
     total = this%emulated + this%real_code
-    write (unit, '(a,i0,a,i0,a,i0,a,a,a,f0.1,a)') prefix, total, ' points: ', this%emulated, ' emulated, ', this%real_code, &
-      ' by ', code, ' (', 100.0_dp*this%real_code/max(1, total), ' %)'
+    write (share, '(f5.1)') 100.0_dp*this%real_code/max(1, total)
+    write (unit, '(a,i0,a,i0,a,i0,a)') prefix, total, ' points: ', this%emulated, ' emulated, ', this%real_code, &
+      ' by '//code//' ('//trim(adjustl(share))//' %)'
     do i = 1, MAX_REASONS
       if (this%reasons(i)%count == 0) exit
       write (unit, '(a,a,a,a,i0)') prefix, '  ', trim(this%reasons(i)%text), ': ', this%reasons(i)%count
