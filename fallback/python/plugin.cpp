@@ -223,7 +223,10 @@ class Code {
     if (o.labels != nullptr) {
       entry["labels"] = std::vector<std::string>(o.labels, o.labels + o.axis_sizes[0]);
       if (o.label_units != nullptr) {
-        entry["label_units"] = std::vector<std::string>(o.label_units, o.label_units + o.axis_sizes[0]);
+        entry["label_units"] = Json::array();
+        for (std::int64_t i = 0; i < o.axis_sizes[0]; ++i) {
+          entry["label_units"].push_back(o.label_units[i] == nullptr ? Json() : Json(o.label_units[i]));
+        }
       }
     }
     open_["outputs"].push_back(std::move(entry));

@@ -131,6 +131,31 @@ TEST_CASE("fallback: it answers the requests of a query at the physics of the po
   }
 }
 
+TEST_CASE("fallback: canonical parameters are those given, and what was solved for is as the code says", "[fallback]") {
+  const Fallback known = Fallback::open(small(), kTemplate);
+  const Query query = small().query({"As", "omch2"}, {{"derived", {}}});
+  const double values[] = {2e-9, 0.2};
+  double out = 0, parameters[2] = {};
+  known.evaluate(query, values, &out, {}, parameters);
+  CHECK(parameters[0] == 0.2);
+  CHECK(parameters[1] == Approx(std::log(20)).epsilon(1e-14));
+
+  // A code that says 1 to everything, H0 included.
+  const toy::TemporaryFolder folder;
+  const json source = {{"code", "formulas"}, {"code_version", "1"}};
+  zelos::TrainOptions options;
+  options.provenance = &source;
+  toy::train(toy::kSpec, 160, folder / "toy.h5", options);
+  const Emulator emulator = Emulator::open(folder / "toy.h5");
+  const Fallback ones = Fallback::open(emulator, ZELOS_TEST_FALLBACK_DIR "/bad/ones.so");
+  const Query solves = emulator.query({"ombh2", "omch2", "thetastar", "tau", "logA", "ns"}, {{"derived", {}}});
+  const double point[] = {0.03, 0.12, 0.0104, 0.2, 3, 0.96};
+  double derived[3] = {}, all[6] = {};
+  ones.evaluate(solves, point, derived, {}, all);
+  CHECK((derived[0] == 1 && derived[1] == 1 && derived[2] == 1));
+  CHECK(std::vector<double>(all, all + 6) == std::vector<double>{0.03, 0.12, 1, 0.2, 3, 0.96});
+}
+
 TEST_CASE("fallback: a code, version or settings that are not those of the training are refused",
           "[fallback][faults]") {
   json other = provenance();

@@ -61,6 +61,8 @@ class ZELOS_API Fallback {
 
   const std::string& code() const;
   const std::string& version() const;
+  /// How many canonical parameters the emulator has.
+  int64_t n_canonical() const;
   /// What differs from the training, where any_version lets it pass.
   const std::vector<std::string>& differences() const;
 
@@ -69,7 +71,10 @@ class ZELOS_API Fallback {
   /// a point that has no meaning for the code, or one that this fallback does not cover), ZELOS_E_NUMERIC (the code
   /// failed), ZELOS_E_CANCELLED (it took too long), ZELOS_E_IO (it died), ZELOS_E_ARGUMENT (a query of another
   /// emulator). `out` is untouched then: nothing is ever answered by the emulator instead.
-  void evaluate(const Query& query, const double* values, double* out, const Verdict& why = {}) const;
+  /// canonical[emulator.parameters().size()], if not null, gets the canonical parameters of the point: those that were
+  /// solved for as the code solved for them (NaN if it does not say).
+  void evaluate(const Query& query, const double* values, double* out, const Verdict& why = {},
+                double* canonical = nullptr) const;
 
   Statistics statistics() const;
 

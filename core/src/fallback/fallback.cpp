@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
+#include <limits>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -137,7 +138,7 @@ struct Fallback::Impl {
     settings.options_json = merged(options);
     settings.has_ini = provenance.contains("ini");
     settings.ini = text_of(provenance, "ini");
-    native = std::make_shared<Code>(plugin, settings, emulator.outputs());
+    native = open_native();
     if (native->name() != trained_on) refuse_code(native->name(), trained_on);
     compare(provenance);
     if (!differences.empty() && !options.any_version) {
@@ -154,6 +155,43 @@ struct Fallback::Impl {
     if (!given.is_object() || !all.is_object()) return options.settings;
     all.update(given);
     return all.dump();
+  }
+
+  /// With what the emulator may be asked to solve for ("H0") among the scalars, if the code gives it.
+  std::shared_ptr<const Code> open_native() const {
+    std::vector<Output> outputs = emulator.outputs();
+    for (const auto& [given, target] : emulator.solvable()) add_scalar(target, &outputs);
+    try {
+      return std::make_shared<Code>(plugin, settings, outputs);
+    } catch (const Error& e) {
+      if (e.status() != ZELOS_E_ARGUMENT || emulator.solvable().empty()) throw;
+      return std::make_shared<Code>(plugin, settings, emulator.outputs());
+    }
+  }
+
+  static void add_scalar(const std::string& name, std::vector<Output>* outputs) {
+    auto scalars = std::find_if(outputs->begin(), outputs->end(),
+                                [](const Output& o) { return o.axes.size() == 1 && !o.axes[0].labels.empty(); });
+    if (scalars == outputs->end()) {
+      outputs->push_back({"derived", "", "", {{"name", "", {}, {}}}, {}});
+      scalars = outputs->end() - 1;
+    }
+    Output::Axis& axis = scalars->axes[0];
+    if (std::find(axis.labels.begin(), axis.labels.end(), name) != axis.labels.end()) return;
+    axis.values.push_back(static_cast<double>(axis.labels.size()));
+    axis.labels.push_back(name);
+    scalars->units.resize(axis.labels.size(), fallback::kAnyUnit);
+  }
+
+  /// The value of a scalar in an answer, NaN if it is not there.
+  static double scalar(const std::string& name, const Code& code, const Values& values) {
+    for (std::size_t i = 0; i < code.outputs().size(); ++i) {
+      for (const Output::Axis& axis : code.outputs()[i].axes) {
+        const auto at = std::find(axis.labels.begin(), axis.labels.end(), name);
+        if (at != axis.labels.end()) return values[i][static_cast<std::size_t>(at - axis.labels.begin())];
+      }
+    }
+    return std::numeric_limits<double>::quiet_NaN();
   }
 
   [[noreturn]] void refuse_code(const std::string& code, const std::string& trained_on) const {
@@ -209,7 +247,8 @@ struct Fallback::Impl {
     return code;
   }
 
-  Point physics(const Query& query, const double* values) const {
+  /// What the code is told; canonical, if not null, gets what is known of the canonical parameters, NaN for the others.
+  Point physics(const Query& query, const double* values, double* canonical) const {
     Workspace workspace = query.workspace();
     const std::vector<Physics>& told_of = query.physics();
     std::vector<double> numbers(told_of.size());
@@ -218,6 +257,9 @@ struct Fallback::Impl {
     if (!verdict.inside()) throw Error(ZELOS_E_OUTSIDE, to_string(verdict));
     Point point;
     for (std::size_t i = 0; i < numbers.size(); ++i) {
+      for (std::size_t j = 0; canonical != nullptr && j < emulator.parameters().size(); ++j) {
+        if (emulator.parameters()[j].name == told_of[i].name) canonical[j] = numbers[i];
+      }
       if (told[i] == 0) continue;
       if (!std::isfinite(numbers[i])) {
         throw Error(ZELOS_E_OUTSIDE,
@@ -289,9 +331,11 @@ Fallback Fallback::open(const Emulator& emulator, const std::string& name, const
 
 const std::string& Fallback::code() const { return impl_->native->name(); }
 const std::string& Fallback::version() const { return impl_->native->version(); }
+int64_t Fallback::n_canonical() const { return static_cast<int64_t>(impl_->emulator.parameters().size()); }
 const std::vector<std::string>& Fallback::differences() const { return impl_->differences; }
 
-void Fallback::evaluate(const Query& query, const double* values, double* out, const Verdict& why) const {
+void Fallback::evaluate(const Query& query, const double* values, double* out, const Verdict& why,
+                        double* canonical) const {
   Impl& impl = *impl_;
   if (query.impl().model.get() != &impl.emulator.impl()) {
     throw Error(ZELOS_E_ARGUMENT, "fallback '" + code() + "': the query is of another emulator than " +
@@ -310,7 +354,12 @@ void Fallback::evaluate(const Query& query, const double* values, double* out, c
   };
   try {
     const std::vector<Wanted> wanted = wanted_of(query);
-    const Impl::Run run = impl.answer(impl.physics(query, values), wanted);
+    const std::vector<Parameter>& parameters = impl.emulator.parameters();
+    if (canonical != nullptr) std::fill_n(canonical, parameters.size(), std::numeric_limits<double>::quiet_NaN());
+    const Impl::Run run = impl.answer(impl.physics(query, values, canonical), wanted);
+    for (std::size_t i = 0; canonical != nullptr && i < parameters.size(); ++i) {
+      if (std::isnan(canonical[i])) canonical[i] = Impl::scalar(parameters[i].name, *run.code, *run.values);
+    }
     double* at = out;
     for (const Wanted& w : wanted) at = extract(run.code->outputs()[w.output], (*run.values)[w.output], *w.axes, at);
   } catch (const std::exception& e) {

@@ -68,7 +68,9 @@ std::vector<const char*> pointers(const std::vector<std::string>& texts) {
 
 /// An Output as the ABI has it. Does not move: it points into itself.
 struct AbiOutput {
-  explicit AbiOutput(const Output& o) : label_units(pointers(o.units)) {
+  explicit AbiOutput(const Output& o) {
+    // A unit that the emulator does not know is not asked for.
+    for (const std::string& unit : o.units) label_units.push_back(unit == kAnyUnit ? nullptr : unit.c_str());
     for (const Output::Axis& axis : o.axes) {
       names.push_back(axis.name.c_str());
       sizes.push_back(static_cast<std::int64_t>(axis.values.size()));

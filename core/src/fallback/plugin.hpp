@@ -29,6 +29,9 @@ struct CodeSettings {
   bool has_ini = false;
 };
 
+/// In place of the unit of a label: any will do.
+constexpr const char* kAnyUnit = "*";
+
 /// Parameters as a code is given them.
 using Point = std::vector<std::pair<std::string, double>>;
 

@@ -15,7 +15,7 @@ from cobaya.theories.cosmo import BoltzmannBase
 from cobaya.typing import empty_dict
 
 from . import products
-from .fallback import Fallback, FallbackError, FallbackModel, differing_settings
+from .fallback import CODES, Fallback, FallbackError, FallbackModel, differing_settings
 from .statistics import Statistics
 
 OUTSIDE = ("fallback", "reject", "error")
@@ -48,6 +48,7 @@ class Zelos(BoltzmannBase):
     fallback: Any
     outside: str
     fallback_version: str
+    cache: str | None
     speed: float
     version: Any
     emulator_id: str | None
@@ -80,6 +81,7 @@ class Zelos(BoltzmannBase):
         self._canonical = [parameter.name for parameter in self._artifact.parameters]
         self._t_cmb = float((provenance.get("config") or {}).get("TCMB", 2.7255))
         self.statistics = Statistics(_seconds_per_run(provenance))
+        self._real: Any = None
         self._fallback = self._make_fallback(provenance)
         self._full: FallbackModel | None = None
         self._supplement: FallbackModel | None = None
@@ -104,9 +106,13 @@ class Zelos(BoltzmannBase):
                 "'outside: fallback' needs a fallback (such as 'fallback: camb'). Without one, choose "
                 "'outside: reject' (zero likelihood) or 'outside: error' (stop).",
             )
+        if self.cache and self.outside != "fallback":
+            raise LoggedError(
+                self.log, "'cache' keeps what a fallback computes: 'outside' is %r.", self.outside
+            )
 
     def _make_fallback(self, provenance: Mapping[str, Any]) -> Fallback | None:
-        if self.outside != "fallback":
+        if self.outside != "fallback" or self.cache:
             differences = differing_settings(provenance.get("config") or {}, self.extra_args)
             if differences:
                 raise LoggedError(
@@ -115,6 +121,7 @@ class Zelos(BoltzmannBase):
                     self._artifact.name,
                     "; ".join(differences),
                 )
+            self._real = self._make_real() if self.cache else None
             return None
         ((name, options),) = self.fallback.items()
         strict = self.fallback_version == "exact"
@@ -126,6 +133,21 @@ class Zelos(BoltzmannBase):
         for difference in fallback.differences:
             self.log.warning("The fallback differs from what was emulated: %s", difference)
         return fallback
+
+    def _make_real(self) -> Any:
+        """The code as zelos runs it."""
+        from zelos.real_code import RealCode
+
+        ((name, options),) = self.fallback.items()
+        code = CODES.get(name.rpartition(".")[2], name)
+        policy = None if self.fallback_version == "exact" else "any"
+        try:
+            real = RealCode(code, self._artifact, policy, options, self.cache)
+        except Exception as error:
+            raise LoggedError(self.log, "%s", error) from error
+        for difference in real.differences:
+            self.log.warning("The fallback differs from what was emulated: %s", difference)
+        return real
 
     def get_version(self) -> str:
         provenance = self._info.get("provenance") or {}
@@ -183,6 +205,13 @@ class Zelos(BoltzmannBase):
             raise LoggedError(self.log, "Emulator %s: %s", name, error) from error
         self._plan.bind(self._query.blocks)
         missing = self._plan.missing
+        if missing and self._real:
+            raise LoggedError(
+                self.log,
+                "Emulator %s does not have %s; with 'cache' the fallback computes what the emulator has.",
+                name,
+                ", ".join(map(_label, missing)),
+            )
         if missing and not self._fallback:
             raise LoggedError(
                 self.log,
@@ -246,8 +275,10 @@ class Zelos(BoltzmannBase):
             ) from error
         if outside:
             verdict = outside[0][1]
-            if self._fallback is None or verdict.reason == "not_finite":
+            if not (self._fallback or self._real) or verdict.reason == "not_finite":
                 return self._reject(verdict, params)
+            if self._real:
+                return self._run_real(verdict, state, want_derived, values, params, start)
             return self._fall_back(verdict, state, want_derived, values, start)
         self._plan.fill(state, answer[0])
         known = params
@@ -278,6 +309,37 @@ class Zelos(BoltzmannBase):
         self.log.debug("Rejected: %s", verdict)
         self.statistics.add_rejected(verdict)
         return False
+
+    def _run_real(
+        self,
+        verdict: Any,
+        state: dict[Any, Any],
+        want_derived: bool,
+        values: np.ndarray,
+        params: Mapping[str, float],
+        start: float,
+    ) -> bool:
+        self.log.debug("To the fallback: %s", verdict)
+        succeeded = True
+        try:
+            answer, canonical = self._real.at(self._query, values[0], verdict)
+            derived = self._plan.derived(
+                answer, {**dict(zip(self._canonical, canonical, strict=True)), **params}
+            )
+            if unknown := [name for name, value in derived.items() if not np.isfinite(value)]:
+                raise FallbackError(f"{self._real.code} does not give {', '.join(unknown)}")
+        except Exception as error:
+            if self.stop_at_error:
+                raise LoggedError(self.log, "%s", error) from error
+            self.log.warning("Zero likelihood: %s", error)
+            succeeded = False
+        if succeeded:
+            self._plan.fill(state, answer)
+            self._store_derived(state, derived, want_derived)
+        self.statistics.add_fallback(verdict, self.statistics.now() - start, succeeded)
+        if warning := self.statistics.warning():
+            self.log.warning("%s", warning)
+        return succeeded
 
     def _fall_back(
         self,

@@ -54,7 +54,7 @@ typedef struct zelos_code_output {
   const int64_t* axis_sizes;        /* at least 1 each */
   const double* const* axis_values; /* ascending; NULL for a labelled axis */
   const char* const* labels;        /* of the only axis of a set of scalars ("H0", "sigma8"), else NULL */
-  const char* const* label_units;   /* of each label, where there are labels */
+  const char* const* label_units;   /* of each label, where there are labels; an entry may be NULL: any */
 } zelos_code_output;
 
 typedef struct zelos_code_options {

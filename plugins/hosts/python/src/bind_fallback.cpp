@@ -14,18 +14,19 @@ Fallback open_fallback(const Emulator& emulator, const std::string& name, const 
   return Fallback::open(emulator, name, {settings, any_version, cache, defaults});
 }
 
-Array evaluate(const Fallback& self, const BoundQuery& query, const Array& values, const Verdict& why) {
+py::tuple evaluate(const Fallback& self, const BoundQuery& query, const Array& values, const Verdict& why) {
   if (values.ndim() != 1 || values.shape(0) != query.query().n_parameters()) {
     throw Error(ZELOS_E_ARGUMENT, "values: expected one point of " + std::to_string(query.query().n_parameters()));
   }
   Array out(query.query().size());
-  double* target = out.mutable_data();
+  Array canonical(static_cast<py::ssize_t>(self.n_canonical()));
+  double *target = out.mutable_data(), *parameters = canonical.mutable_data();
   const double* source = values.data();
   {
     py::gil_scoped_release release;
-    self.evaluate(query.query(), source, target, why);
+    self.evaluate(query.query(), source, target, why, parameters);
   }
-  return out;
+  return py::make_tuple(std::move(out), std::move(canonical));
 }
 
 py::dict statistics(const Fallback& self) {

@@ -79,12 +79,14 @@ class RealCode:
         FallbackError."""
         if len(points) == 1 or self._at_once == 1:
             for point, verdict in zip(points, verdicts, strict=True):
-                yield self._one(query, point, verdict)
+                yield self.at(query, point, verdict)[0]
             return
         with ThreadPoolExecutor(self._at_once) as pool:
-            yield from pool.map(lambda pair: self._one(query, *pair), zip(points, verdicts, strict=True))
+            yield from pool.map(lambda pair: self.at(query, *pair)[0], zip(points, verdicts, strict=True))
 
-    def _one(self, query: _core.Query, point: Array, verdict: _core.Verdict) -> Array:
+    def at(self, query: _core.Query, point: Array, verdict: _core.Verdict) -> tuple[Array, Array]:
+        """The answer at one point, and its canonical parameters, NaN for those that the code solved for and
+        does not give. Raises FallbackError."""
         try:
             return self._core.evaluate(query, point, verdict)
         except Error as error:
