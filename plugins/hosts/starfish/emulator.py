@@ -67,6 +67,7 @@ class Emulator:
                         True: each weight has a nugget of its own.
     kernel:             "squared_exponential" or "matern52".
     mean_degree:        degree of a polynomial mean of each weight, integrated out; -1: none.
+    log_flux:           flux_mean, eigenspectra and the residual are of the logarithm of the flux.
 
     Hyperparameters are `hyperparams`, natural logarithms: log_lambda_xi (or log_nugget:i), log_variance:i,
     log_lengthscale:i:j. An emulator is not thread-safe while it is changed.
@@ -93,6 +94,7 @@ class Emulator:
         nuggets: Any = None,
         kernel: str = "squared_exponential",
         mean_degree: int = -1,
+        log_flux: bool = False,
     ) -> None:
         def array(value: Any) -> Array:
             return np.array(value, dtype=np.float64)
@@ -111,6 +113,7 @@ class Emulator:
             np.zeros_like(self.flux_mean) if residual_variance is None else array(residual_variance)
         )
         self.residual_length = float(residual_length)
+        self.log_flux = log_flux
         self.name = name
         self.ncomps = len(self.eigenspectra)
         self._check_shapes()
@@ -313,7 +316,7 @@ class Emulator:
     def iPhiPhi(self) -> Array:
         """(mM, mM): inverse of Phi^T Phi. For inspection; nothing is computed with it."""
         gram = self._gram if self._gram.size else np.eye(self.ncomps)
-        return np.kron(np.linalg.inv(gram), np.eye(len(self.grid_points)))
+        return np.asarray(np.kron(np.linalg.inv(gram), np.eye(len(self.grid_points))))
 
     @property
     def v11(self) -> Array:
@@ -574,15 +577,28 @@ class Emulator:
         flux = weights @ (self.eigenspectra * self.flux_std) + self.flux_mean
         if sample:
             flux += random.normal(size=flux.shape) * np.sqrt(self.residual_variance)
+        if self.log_flux:
+            flux = np.exp(flux)
         if norm:
             flux *= np.reshape(self.norm_factor(points), (-1, 1))
         return np.asarray(np.squeeze(flux))
 
     def flux_variance(self, params: Any) -> Array:
-        """(P,): variance of the spectrum of mean flux 1 at one point, by the weights and by the residual."""
-        _, cov = self(np.asarray(params, dtype=np.float64))
+        """(P,): variance of the spectrum of mean flux 1 at one point, by the weights and by the residual;
+        with `log_flux` to first order."""
+        mu, cov = self(np.asarray(params, dtype=np.float64))
+        _, x, residual = self.rows_at(mu)
+        return np.asarray(np.einsum("ip,ij,jp->p", x, cov, x) + residual**2)
+
+    def rows_at(self, weights: Array) -> tuple[Array, Array, Array]:
+        """mean (P,), X (m, P) and the residual's standard deviation (P,) of flux = mean + w @ X; with
+        `log_flux` the tangent at these weights."""
         x = self.eigenspectra * self.flux_std
-        return np.asarray(np.einsum("ip,ij,jp->p", x, cov, x) + self.residual_variance)
+        residual = np.sqrt(self.residual_variance)
+        if not self.log_flux:
+            return self.flux_mean, x, residual
+        base = np.exp(self.flux_mean + weights @ x)
+        return base * (1 - weights @ x), base * x, base * residual
 
     def norm_factor(self, params: Any) -> Any:
         """The mean flux of the library's spectrum: a Gaussian process of its logarithm. Starfish interpolates
@@ -676,6 +692,7 @@ class Emulator:
         n_components: float | int | None = 0.99,
         *,
         whiten_pixels: bool = True,
+        log_flux: bool = False,
         wl_range: tuple[float, float] | None = None,
         name: str | None = None,
         svd_solver: str = "full",
@@ -687,6 +704,8 @@ class Emulator:
                         `choose_components`.
         whiten_pixels:  each pixel is divided by its scatter before the decomposition, as in Starfish; without
                         it the components minimise the error of the flux.
+        log_flux:       the logarithms of the spectra are decomposed. Often more accurate; the likelihood then
+                        takes the tangent of the exponential, and has no gradient.
         wl_range:       truncates the library first.
         svd_solver:     "full" alone; others of scikit-learn are approximations.
         """
@@ -695,7 +714,7 @@ class Emulator:
         library = in_memory(grid)
         if wl_range is not None:
             library = library.truncate(wl_range)
-        c = decompose(library, n_components, whiten_pixels)
+        c = decompose(library, n_components, whiten_pixels, log_flux)
         log.info("%d components explain %.4f %% of the variance", len(c.eigenspectra), 100 * c.explained)
         emulator = cls(
             library.grid_points,
@@ -710,6 +729,7 @@ class Emulator:
             name=name,
             residual_variance=c.residual_variance,
             residual_length=c.residual_length,
+            log_flux=log_flux,
         )
         emulator.provenance = {
             "made_by": "zelos.starfish.Emulator.from_grid",
@@ -717,6 +737,7 @@ class Emulator:
             "zelos_commit": _core.commit(),
             "n_components": n_components,
             "whiten_pixels": whiten_pixels,
+            "log_flux": log_flux,
             "explained_variance": c.explained,
             "source": os.fspath(grid) if isinstance(grid, (str, os.PathLike)) else type(grid).__name__,
         }
@@ -735,6 +756,7 @@ class Emulator:
             "trained": self._trained,
             "hyperparameters": self.hyperparams,
             "residual_length": self.residual_length,
+            "log_flux": self.log_flux,
             "training": None if self.training is None else asdict(self.training),
             "provenance": self.provenance,
         }
@@ -775,6 +797,7 @@ class Emulator:
                 wavelength=wl,
                 name=document["name"],
                 residual_length=document["residual_length"],
+                log_flux=document["log_flux"],
                 **flat,
             )
             # As it was made, not as it may have been truncated since.
@@ -832,6 +855,8 @@ class Emulator:
     def save_starfish(self, filename: str | os.PathLike[str]) -> None:
         """Starfish's layout, which Starfish.emulator.Emulator.load reads. It has no room for a residual, a
         nugget for each weight, another kernel or a polynomial mean: the last three are ArgumentErrors."""
+        if self.log_flux:
+            raise ArgumentError("Starfish's layout has no logarithms of fluxes: from_grid(log_flux=False)")
         if self.independent or self.kernel != "squared_exponential" or self.mean_degree >= 0:
             raise ArgumentError(
                 "Starfish's layout holds joint processes with a squared exponential kernel and no mean: "

@@ -224,6 +224,8 @@ class SpectrumModel:
     ) -> None:
         self.emulator = emulator if isinstance(emulator, Emulator) else Emulator.load(emulator)
         spectrum = data if isinstance(data, Spectrum) else Spectrum.load(data)
+        if starfish_compat and self.emulator.log_flux:
+            raise ArgumentError("starfish_compat: Starfish has no emulators of log_flux")
         for what, choice, known in (("truncation", truncation, _TRUNCATION), ("outside", outside, _OUTSIDE)):
             if choice not in known:
                 raise ArgumentError(f"{what}: expected {', '.join(known)}, found '{choice}'")
@@ -388,16 +390,13 @@ class SpectrumModel:
 
     # --- the model ---
 
-    def _make_sampler(self) -> Any:
-        emulator = self.emulator
-        rows = np.vstack(
-            [
-                emulator.eigenspectra * emulator.flux_std,
-                emulator.flux_mean,
-                np.sqrt(emulator.residual_variance),
-            ]
-        )
-        return _sampler(emulator.wl, rows)
+    def _make_sampler(self, weights: Array | None = None) -> Any:
+        """Of X, mean and the residual's standard deviation; at some weights, if the flux is not linear in
+        them."""
+        if weights is None:
+            weights = np.zeros(self.emulator.ncomps)
+        mean, x, residual = self.emulator.rows_at(weights)
+        return _sampler(self.emulator.wl, np.vstack([x, mean, residual]))
 
     def _value(self, name: str, order: int, default: float | None = None) -> Any:
         own = self.params.get(f"orders:{order}:{name}")
@@ -427,6 +426,9 @@ class SpectrumModel:
             mean, covariance, mean_slope, covariance_slope = process.predict_slopes(point)
         else:
             mean, covariance = process.predict(point)
+        if self.emulator.log_flux:
+            self._sampler = self._make_sampler(mean)
+            self._coefficients = None
         if self.emulator._gram.size:
             root = np.linalg.cholesky(covariance)
         else:
@@ -563,6 +565,8 @@ class SpectrumModel:
         are differences."""
         if self.starfish_compat:
             raise ArgumentError("starfish_compat has no gradient: Starfish has none")
+        if self.emulator.log_flux:
+            raise ArgumentError("an emulator of log_flux has no gradient of the likelihood")
         prior = self._log_prior(priors)
         labels = self.labels
         total = dict.fromkeys(self.params, 0.0)
@@ -748,7 +752,7 @@ class SpectrumModel:
         labels, start = self.labels, self.get_param_vector()
         if not labels:
             raise ArgumentError("all parameters are frozen")
-        by_gradient = "method" not in kwargs and not self.starfish_compat
+        by_gradient = not ("method" in kwargs or self.starfish_compat or self.emulator.log_flux)
         if not by_gradient:
             kwargs.setdefault("method", "Nelder-Mead")
 

@@ -13,7 +13,8 @@ from .grid import C_KMS, Array, Grid, GridLike, in_memory
 
 
 class Components(NamedTuple):
-    """spectrum / factor = mean + (weights @ eigenspectra) * std + residual, eigenspectra orthonormal."""
+    """spectrum / factor, or its logarithm, = mean + (weights @ eigenspectra) * std + residual; the
+    eigenspectra are orthonormal."""
 
     eigenspectra: Array  # (m, P)
     weights: Array  # (M, m)
@@ -25,10 +26,15 @@ class Components(NamedTuple):
     explained: float  # fraction of the variance
 
 
-def normalise(fluxes: Array, whiten: bool) -> tuple[Array, Array, Array, Array]:
-    """Spectra over their means, less the mean spectrum, over the scatter of each pixel (with `whiten`)."""
+def normalise(fluxes: Array, whiten: bool, log_flux: bool) -> tuple[Array, Array, Array, Array]:
+    """Spectra over their means (with `log_flux` the logarithms of that), less the mean spectrum, over the
+    scatter of each pixel (with `whiten`)."""
     factors = fluxes.mean(axis=1)
     scaled = fluxes / factors[:, np.newaxis]
+    if log_flux:
+        if np.any(scaled <= 0):
+            raise ArgumentError("log_flux: a flux of the library is not positive")
+        scaled = np.log(scaled)
     mean = scaled.mean(axis=0)
     scaled -= mean
     std = scaled.std(axis=0)
@@ -103,9 +109,11 @@ def correlation_length(residual: Array, wl: Array) -> float:
     return float(dv * residual.shape[1] / 8)
 
 
-def decompose(grid: Grid, n_components: float | int | None, whiten: bool) -> Components:
+def decompose(
+    grid: Grid, n_components: float | int | None, whiten: bool, log_flux: bool = False
+) -> Components:
     """`n_components`: their number; a fraction of the variance; None: all."""
-    z, factors, mean, std = normalise(grid.fluxes, whiten)
+    z, factors, mean, std = normalise(grid.fluxes, whiten, log_flux)
     gram = z @ z.T if len(z) <= z.shape[1] else z.T @ z
     values = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)
     values = values[values > 1e-14 * values[0]]
@@ -138,17 +146,24 @@ def decompose(grid: Grid, n_components: float | int | None, whiten: bool) -> Com
 
 
 def choose_components(
-    grid: GridLike | str, error: float, whiten: bool = True, largest: int | None = None
+    grid: GridLike | str,
+    error: float,
+    whiten_pixels: bool = True,
+    log_flux: bool = False,
+    largest: int | None = None,
 ) -> tuple[int, dict[int, float]]:
     """The least number of components whose truncation leaves a relative error (rms over pixels and spectra
     that the components were not made from) of at most `error`; with it the errors of all numbers that were
     tried. ArgumentError if none suffices."""
     library = in_memory(grid)
-    z, _, mean, std = normalise(library.fluxes, whiten)
+    z, _, mean, std = normalise(library.fluxes, whiten_pixels, log_flux)
+    level = np.ones_like(mean) if log_flux else mean
     limit = min(largest or len(z), int(len(z) * 7 / 8) - 1, z.shape[1])
     numbers = sorted({*range(1, min(limit, 30) + 1), *np.linspace(1, limit, 40).astype(int).tolist()})
     squares, _ = held_out_residuals(z, numbers)
-    errors = {n: float(np.sqrt(np.mean(s * std**2 / mean**2))) for n, s in zip(numbers, squares, strict=True)}
+    errors = {
+        n: float(np.sqrt(np.mean(s * std**2 / level**2))) for n, s in zip(numbers, squares, strict=True)
+    }
     good = [n for n, e in errors.items() if e <= error]
     if not good:
         best = min(errors, key=lambda n: errors[n])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import zelos
-from zelos.starfish import Emulator, Spectrum, SpectrumModel
+from zelos.starfish import Emulator, Grid, Spectrum, SpectrumModel
 from zelos.starfish.model import C_KMS
 from zelos.starfish.transforms import extinction_coefficients
 
@@ -157,6 +157,25 @@ def test_fit_recovers_the_truth(trained: Emulator, observed: Spectrum) -> None:
         i = model.labels.index(name)
         assert abs(start[i] - truth) < 4 * sigma[i], name
     assert abs(start[model.labels.index("vz")]) < 4 * sigma[model.labels.index("vz")]
+
+
+def test_logarithm_of_the_flux(grid: Grid, observed: Spectrum) -> None:
+    emulator = Emulator.from_grid(grid, n_components=20, whiten_pixels=False, log_flux=True)
+    emulator.train("independent", mean_degree=2)
+    truth = library.spectrum(library.TRUTH)
+    np.testing.assert_allclose(emulator.load_flux(library.TRUTH), truth / truth.mean(), rtol=5e-3)
+    draws = [emulator.load_flux(library.TRUTH, sample=True, seed=seed) for seed in range(500)]
+    variance = emulator.flux_variance(library.TRUTH)
+    np.testing.assert_allclose(np.var(draws, axis=0).mean(), variance.mean(), rtol=0.05)
+    model = SpectrumModel(emulator, observed, library.TRUTH, **CASES["kernels"])
+    assert model.log_likelihood() == pytest.approx(dense_log_likelihood(model), rel=1e-10)
+    plain = SpectrumModel(emulator, observed, library.TRUTH, log_scale=0.0)
+    inside = np.isin(emulator.wl, observed[0].wave)
+    flux, std = plain.flux_and_std()
+    np.testing.assert_allclose(flux, emulator.load_flux(library.TRUTH)[inside], rtol=1e-9)
+    np.testing.assert_allclose(std**2 - observed[0].sigma ** 2, variance[inside], rtol=1e-5)
+    with pytest.raises(zelos.ArgumentError, match="no gradient"):
+        model.log_likelihood_gradient()
 
 
 def test_priors(trained: Emulator, observed: Spectrum) -> None:
