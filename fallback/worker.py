@@ -180,7 +180,8 @@ class Code:
         indices = []
         for label, unit in zip(output["labels"], units, strict=True):
             canonical = drivers.canonical_derived(cls, label)
-            if unit is not None:
+            # Empty: without a unit, or of a driver that did not say one yet.
+            if unit:
                 _same_unit(label, unit, cls.derived[canonical], cls.code)
             indices.append(known.index(canonical))
         return indices

@@ -4,6 +4,8 @@ against CAMB."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 import zelos
 
-from .conftest import NAMES, TOLERANCE, Reference
+from .conftest import NAMES, ROOT, TOLERANCE, Reference, run
 
 pytest.importorskip("scipy")
 from zelos import camb as drop_in
@@ -178,6 +180,28 @@ def test_a_class_says_what_is_not_emulated(artifact: Path) -> None:
     # 2.0328 makes N_eff 3.046, which the emulator was not trained with.
     with pytest.raises(CosmoComputationError, match="nnu"):
         cosmo(artifact, POINT, N_ur=2.0328)
+
+
+def test_a_script_for_classy_finds_it(artifact: Path) -> None:
+    """As MontePython imports it: the example's folder on PYTHONPATH."""
+    script = (
+        "from classy import Class, CosmoComputationError\n"
+        "cosmo = Class()\n"
+        f"cosmo.set({as_class(POINT)!r})\n"
+        "cosmo.compute(['lensing'])\n"
+        "print(cosmo.sigma8(), cosmo.lensed_cl(2500)['tt'][220])\n"
+        "cosmo.struct_cleanup(); cosmo.set({'tau_reio': 0.5})\n"
+        "try:\n    cosmo.compute()\nexcept CosmoComputationError as error:\n    print(error)\n"
+    )
+    paths = [str(ROOT / "configs/examples/montepython"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "ZELOS_EMULATOR": str(artifact)}
+    first, second = run([sys.executable, "-c", script], env=environment).splitlines()
+    emulator = zelos.get_emulator(artifact)
+    tt = emulator(POINT, np.array([220.0]), output="Cl.tt")[0]
+    assert [float(word) for word in first.split()] == pytest.approx(
+        [emulator.derived(POINT)["sigma8"], tt / T_MUK**2], rel=TOLERANCE
+    )
+    assert "tau" in second
 
 
 def test_camb_refuses(artifact: Path) -> None:

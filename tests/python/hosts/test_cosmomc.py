@@ -13,7 +13,7 @@ import pytest
 
 import zelos
 
-from .conftest import HERE, HOSTS, LINK, NAMES, TOLERANCE, Reference, hosts_folder, need, run
+from .conftest import HERE, HOSTS, LINK, NAMES, ROOT, TOLERANCE, Reference, hosts_folder, need, run
 
 POISON = -12345.0
 POINT = dict(zip(NAMES, (0.0224, 0.12, 67.4, 0.054, 3.045, 0.965), strict=True))
@@ -61,7 +61,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
 def drive(
     program: Program, artifact: Path, mode: str, points: object = "", **options: object
 ) -> tuple[int, str]:
-    settings = {"zelos_emulator": artifact, "halofit_version": 5, **options}
+    lines = (ROOT / "configs/examples/cosmomc/zelos.ini").read_text().splitlines()
+    example = dict(line.split(" = ") for line in lines if line and not line.startswith("#"))
+    settings = {**example, "zelos_emulator": artifact, "zelos_fallback_version": "exact", **options}
     ini = program.folder / f"{mode}.ini"
     ini.write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
     done = subprocess.run(

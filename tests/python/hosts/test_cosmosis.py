@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 import zelos
 
-from .conftest import HOSTS, NAMES, PACKAGE, TOLERANCE, Reference
+from .conftest import HOSTS, NAMES, PACKAGE, ROOT, TOLERANCE, Reference
 
 pytest.importorskip("scipy")
 from zelos.cosmosis import zelos_interface as module
@@ -162,34 +163,17 @@ def test_options_are_checked(artifact: Path) -> None:
 
 def test_in_cosmosis(artifact: Path, tmp_path: Path) -> None:
     pytest.importorskip("cosmosis", reason="needs CosmoSIS: pip install cosmosis==3.26")
-    (tmp_path / "like.py").write_text(
-        "def setup(options):\n    return {}\n"
-        "def execute(block, config):\n"
-        "    z, k, p = block.get_grid('matter_power_lin', 'z', 'k_h', 'p_k')\n"
-        "    assert p.shape == (len(z), len(k))\n"
-        "    d220 = block['cmb_cl', 'TT'][218]\n"
-        "    block['likelihoods', 'toy_like'] = -0.5 * ((d220 / 5700 - 1) / 0.02) ** 2\n"
-        "    return 0\n"
-    )
-    (tmp_path / "values.ini").write_text(
-        f"[{COSMOLOGY}]\nh0 = 0.6 0.674 0.75\nombh2 = 0.0224\nomch2 = 0.12\n"
-        "tau = 0.054\nA_s = 2.1e-9\nn_s = 0.965\n"
-    )
-    (tmp_path / "pipeline.ini").write_text(
-        "[runtime]\nsampler = test\nroot = .\n[output]\nfilename = out.txt\nformat = text\n"
-        "[test]\nsave_dir = out\nfatal_errors = T\n"
-        "[pipeline]\nmodules = zelos toy\nvalues = values.ini\nlikelihoods = toy\n"
-        f"extra_output = {COSMOLOGY}/sigma_8\nquiet = F\n"
-        f"[zelos]\nfile = {PACKAGE / 'cosmosis/zelos_interface.py'}\nemulator = {artifact}\n"
-        "[toy]\nfile = like.py\n"
-    )
+    for path in (ROOT / "configs/examples/cosmosis").iterdir():
+        text = path.read_text() if path.is_file() else ""
+        (tmp_path / path.name).write_text(text.replace("hub:CAMB_lcdm", str(artifact)))
+    environment = {**os.environ, "ZELOS": str(PACKAGE / "cosmosis")}
     command = [sys.executable, "-m", "cosmosis", "pipeline.ini"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     emulator = zelos.get_emulator(artifact)
     point = {name: value for name, value in POINT.items() if name != "logA"} | {"As": 2.1e-9}
     saved = {
-        name: np.loadtxt(tmp_path / f"out/{name}.txt")
+        name: np.loadtxt(tmp_path / f"output/{name}.txt")
         for name in ("cmb_cl/tt", "distances/h", "matter_power_lin/p_k")
     }
     answer = emulator.evaluate(point)
