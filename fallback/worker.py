@@ -18,7 +18,9 @@ answers each request with one frame, ``{"ok": true, ...}`` or ``{"ok": false, "k
 KIND is ``missing`` (the code or its driver is not installed), ``argument`` (a setting or an output that it
 does not have) or ``code`` (the code failed at this point).
 
-    {"op": "open", "id": ID, "code": NAME, "config": {...}, "ini": TEXT or null, "outputs": [OUTPUT, ...]}
+    {"op": "open", "id": ID, "code": NAME, "config": {...}, "ini": TEXT or null, "grid": PATH or null,
+     "outputs": [OUTPUT, ...]}
+        With "grid" the runs of this file (grid/driver.py) are interpolated in the code's place.
         OUTPUT: {"name", "unit", "axes": [{"name", "size"}, ...], "labels": [...] or null,
                  "label_units": [...] or null}
         values: the axes' values one after the other, none for a labelled axis.
@@ -50,8 +52,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, Error, MissingError
+from ..errors import ArgumentError, Error, FormatError, MissingError
 from . import driver as drivers
+from .grid.driver import open_library
 from .pool import describe
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -100,7 +103,14 @@ class Code:
     """A driver that was opened, and how its answer is laid out. Raises what `load` and the driver raise."""
 
     def __init__(self, message: Mapping[str, Any], values: Array) -> None:
-        self._driver_class = drivers.load(message["code"])
+        if message.get("grid") is None:
+            self._driver_class = drivers.load(message["code"])
+        else:
+            self._driver_class = open_library(message["grid"])
+            if self._driver_class.code != message["code"]:
+                raise ArgumentError(
+                    f"grid '{message['grid']}': its runs are of the code '{self._driver_class.code}'"
+                )
         config = dict(message["config"])
         self._ini: Any = None
         if message.get("ini") is not None:
@@ -211,7 +221,7 @@ class Worker:
                 reply, values = self._answer(*request)
             except (ImportError, MissingError) as error:
                 reply, values = _refusal("missing", error), None
-            except ArgumentError as error:
+            except (ArgumentError, FormatError) as error:
                 reply, values = _refusal("argument", error), None
             except Exception as error:
                 reply, values = _refusal("code", error), None

@@ -38,6 +38,7 @@ struct Options {
   Command command;
   int workers = 1;
   int retries = 1;
+  std::string grid;
   double timeout = 600;
 };
 
@@ -106,6 +107,8 @@ Options read_options(const char* json) {
       options.retries = whole(key, value, 0, 100);
     } else if (key == "timeout") {
       options.timeout = positive(key, value);
+    } else if (key == "grid") {
+      options.grid = text(key, value);
     } else if (key == "start_timeout") {
       options.command.start_timeout = positive(key, value);
     } else if (key == "environment") {
@@ -115,9 +118,9 @@ Options read_options(const char* json) {
         options.command.environment[name] = content.get<std::string>();
       }
     } else {
-      throw Refusal{ZELOS_E_ARGUMENT,
-                    "unknown option '" + key +
-                        "': expected python, workers, threads, retries, timeout, start_timeout or environment"};
+      throw Refusal{ZELOS_E_ARGUMENT, "unknown option '" + key +
+                                          "': expected python, workers, threads, retries, timeout, start_timeout, "
+                                          "environment or grid"};
     }
   }
   return options;
@@ -159,6 +162,7 @@ class Code {
     static std::atomic<unsigned> next{0};
     id_ = std::to_string(next++);
     open_ = {{"op", "open"}, {"id", id_}, {"code", name_}, {"config", parse_object(o.config_json, "config")}};
+    open_["grid"] = options_.grid.empty() ? Json() : Json(options_.grid);
     open_["ini"] = o.ini == nullptr ? Json() : Json(o.ini);
     open_["outputs"] = Json::array();
     for (std::int32_t i = 0; i < o.n_outputs; ++i) add(*o.outputs[i]);

@@ -28,7 +28,7 @@ class RealCode:
                      runs; the message says what differs. ``"any"``: `differences` says it.
     options:         for the plugin. Those of the codes in Python: ``workers`` (processes), ``threads`` (of
                      each), ``timeout`` (seconds a run), ``retries`` (after a worker died, hung or gave
-                     NaN), ``python``, ``environment``.
+                     NaN), ``python``, ``environment``, ``grid`` (a library of runs in the code's place).
     cache:           folder in which answers are kept and looked for.
     """
 
