@@ -353,10 +353,13 @@ TEST_CASE("vector kernels: every variant against scalar code and the portable va
 
     for (const Correlation kind : {Correlation::kSquaredExponential, Correlation::kMatern52}) {
       const std::vector<double> w = {0.25, 1.0, 2.0, 0.5, 3.0};
-      std::vector<double> value(n), slope(n);
-      k->correlate(kind, b.data(), n, n, u.data(), w.data(), d, value.data(), slope.data());
-      std::vector<double> alone(n);
-      k->correlate(kind, b.data(), n, n, u.data(), w.data(), d, alone.data(), nullptr);
+      std::vector<double> squares(n * d), value(n), slope(n), alone(n);
+      k->square_differences(b.data(), n, n, u.data(), d, squares.data(), n);
+      k->correlate(kind, squares.data(), n, n, w.data(), d, 1.0, false, value.data(), slope.data());
+      k->correlate(kind, squares.data(), n, n, w.data(), d, 1.0, false, alone.data(), nullptr);
+      std::vector<double> twice(value);
+      k->correlate(kind, squares.data(), n, n, w.data(), d, 0.5, true, twice.data(), nullptr);
+      for (size_t i = 0; i < twice.size(); ++i) CHECK(twice[i] == Approx(1.5 * value[i]).epsilon(1e-14));
       CHECK(alone == value);
       for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
         double r2 = 0.0;

@@ -18,10 +18,21 @@ void tiled_product(const double* tiles, int64_t n, int64_t columns, const double
 /// x[i] = exp(x[i]), i < n, n a multiple of 8. |x| is clamped to 700.
 void exponential(double* x, int64_t n);
 
-/// Piecewise cubics: out[i] = c0[j] + t (c1[j] + t (c2[j] + t c3[j])) with j = piece[i], t = offset[i]; slope[i], if
-/// not null, is the derivative with respect to t. i < n, n a multiple of 8.
-void piecewise_cubic(const double* c0, const double* c1, const double* c2, const double* c3, const int64_t* piece,
-                     const double* offset, int64_t n, double* out, double* slope);
+/// Piecewise cubics: out[i] = c0 + t (c1 + t (c2 + t c3)) with ck = c[k * stride + piece[i]] and t = offset[i];
+/// slope[i], if not null, is the derivative with respect to t. Rows 4 to 7 of c hold the differences of rows 0 to 3
+/// between the next piece and this one. i < n, n a multiple of 8. Fast where neighbouring points lie in one piece or
+/// two.
+void piecewise_cubic(const double* c, int64_t stride, const int64_t* piece, const double* offset, int64_t n,
+                     double* out, double* slope);
+
+/// From the coefficients of a cubic spline to its pieces; the arrays of CubicPieces.
+struct CubicPiecesView {
+  int64_t n;
+  const double *value, *slope, *inverse_width;
+};
+/// See CubicPieces::polynomials.
+void cubic_coefficients(const CubicPiecesView& pieces, const double* coef, int64_t n_used, int64_t stride, double* node,
+                        double* c);
 
 /// True if x[i], i < n, are all finite.
 bool all_finite(const double* x, int64_t n);
@@ -30,10 +41,14 @@ bool all_finite(const double* x, int64_t n);
 void multiply_root(const double* a, const double* b, const double* da, const double* db, int64_t n, int64_t stride,
                    int n_tangents, double* v, double* dv);
 
-/// Intervals of ascending breakpoints by look-up: for every u[i] in [front, back], piece[i] with
+/// Intervals of ascending breakpoints by look-up: for every u[i] in [front, back), piece[i] with
 /// breakpoints[piece] <= u < breakpoints[piece + 1] and offset[i] = u - breakpoints[piece]. `table`, `origin` and
 /// `inverse_step` are those of IntervalTable.
 void find_intervals(const double* u, int64_t n, const double* breakpoints, const int64_t* table, double origin,
                     double inverse_step, int64_t* piece, double* offset);
+
+/// The same for u that ascend, n a multiple of 8: the next point lies in the same piece or a little further on.
+void find_ascending_intervals(const double* u, int64_t n, const double* breakpoints, int64_t n_pieces, int64_t* piece,
+                              double* offset);
 
 }  // namespace zelos

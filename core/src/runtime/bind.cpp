@@ -82,6 +82,13 @@ Eigen::MatrixXd resample_field(const OutputModel::Segment& output, const std::ve
   return out;
 }
 
+/// Coefficients times weights and then a cubic at each of n points, or a matrix with a row for each point.
+bool cheaper_in_pieces(const OutputModel::Segment& segment, int64_t n) {
+  if (segment.breakpoints.empty()) return false;
+  constexpr int64_t kCubic = 8;  // a cubic at a point costs as much as so many multiplications of a matrix
+  return (segment.mean.size() + kTile) * segment.n_weights() + n * kCubic < n * segment.n_weights();
+}
+
 }  // namespace
 
 void Query::Impl::mark_feature(int feature, std::vector<char>* marks) const {
@@ -94,29 +101,44 @@ void Query::Impl::mark_feature(int feature, std::vector<char>* marks) const {
   }
 }
 
-int Query::Impl::add_stretch_map(const OutputModel::Segment& segment, const std::vector<double>& axis) {
-  for (size_t i = 0; i < stretch_maps.size(); ++i) {
-    const StretchMap& map = stretch_maps[i];
-    const OutputModel::Segment& o = *map.like;
-    if (map.axis == axis && o.breakpoints == segment.breakpoints && o.stretch_feature == segment.stretch_feature &&
-        o.stretch_reference == segment.stretch_reference && o.stretch->x0 == segment.stretch->x0 &&
-        o.stretch->x_full == segment.stretch->x_full && o.stretch->x_end == segment.stretch->x_end) {
+int Query::Impl::add_spline_map(const OutputModel::Segment& segment, const std::vector<double>& axis) {
+  const auto same_stretch = [&](const OutputModel::Segment& o) {
+    if (!segment.stretch || !o.stretch) return segment.stretch.has_value() == o.stretch.has_value();
+    return o.stretch_feature == segment.stretch_feature && o.stretch_reference == segment.stretch_reference &&
+           o.stretch->x0 == segment.stretch->x0 && o.stretch->x_full == segment.stretch->x_full &&
+           o.stretch->x_end == segment.stretch->x_end;
+  };
+  for (size_t i = 0; i < spline_maps.size(); ++i) {
+    const SplineMap& map = spline_maps[i];
+    if (map.axis == axis && map.like->breakpoints == segment.breakpoints && same_stretch(*map.like)) {
       return static_cast<int>(i);
     }
   }
-  StretchMap map;
+  SplineMap map;
   map.like = &segment;
   map.axis = axis;
   map.n_padded = aligned(static_cast<int64_t>(axis.size()));
   map.points = axis;
   map.points.resize(map.n_padded, axis.back());
-  map.n_full = std::upper_bound(map.points.begin(), map.points.end(), segment.stretch->x_full) - map.points.begin();
-  map.n_inside = std::upper_bound(map.points.begin(), map.points.end(), segment.stretch->x_end) - map.points.begin();
-  for (const double x : map.points) map.speed.push_back(segment.stretch->derivative_s(x) / segment.stretch_reference);
   map.pieces = CubicPieces(segment.breakpoints);
-  map.intervals = IntervalTable(segment.breakpoints);
-  stretch_maps.push_back(std::move(map));
-  return static_cast<int>(stretch_maps.size()) - 1;
+  if (segment.stretch) {
+    const Stretch& s = *segment.stretch;
+    map.n_full = std::upper_bound(map.points.begin(), map.points.end(), s.x_full) - map.points.begin();
+    map.n_inside = std::upper_bound(map.points.begin(), map.points.end(), s.x_end) - map.points.begin();
+    for (const double x : map.points) map.speed.push_back(s.derivative_s(x) / segment.stretch_reference);
+    map.intervals = IntervalTable(segment.breakpoints);
+  } else {
+    map.offset = AlignedBuffer(map.n_padded);
+    const auto first = segment.breakpoints.begin();
+    for (int64_t i = 0; i < map.n_padded; ++i) {
+      // Beyond the ends the outer pieces go on.
+      const auto above = std::upper_bound(first + 1, segment.breakpoints.end() - 1, map.points[i]);
+      map.piece.push_back(above - first - 1);
+      map.offset[i] = map.points[i] - *(above - 1);
+    }
+  }
+  spline_maps.push_back(std::move(map));
+  return static_cast<int>(spline_maps.size()) - 1;
 }
 
 int Query::Impl::add_node(int output_index, const std::vector<std::vector<double>>& axes) {
@@ -171,14 +193,12 @@ int Query::Impl::add_node(int output_index, const std::vector<std::vector<double
     if (part.n == 0) continue;
     std::vector<std::vector<double>> points = axes;
     points[0] = std::vector<double>(begin, end);
-    if (segment.stretch) {
-      mark_feature(segment.stretch_feature, &needs_feature);
-      part.stretch_map = add_stretch_map(segment, points[0]);
-    }
-    const Eigen::VectorXd mean =
-        segment.stretch ? segment.mean : Eigen::VectorXd(resample_field(segment, points, segment.mean));
+    if (segment.stretch) mark_feature(segment.stretch_feature, &needs_feature);
+    const bool pieces = segment.stretch || cheaper_in_pieces(segment, part.n);
+    if (pieces) part.spline_map = add_spline_map(segment, points[0]);
+    const Eigen::VectorXd mean = pieces ? segment.mean : Eigen::VectorXd(resample_field(segment, points, segment.mean));
     for (const auto& block : segment.blocks) {
-      const Eigen::MatrixXd basis = segment.stretch ? block.basis : resample_field(segment, points, block.basis);
+      const Eigen::MatrixXd basis = pieces ? block.basis : resample_field(segment, points, block.basis);
       part.blocks.emplace_back(basis, part.blocks.empty() ? mean : Eigen::VectorXd::Zero(mean.size()));
     }
     node.parts.push_back(std::move(part));
@@ -283,7 +303,8 @@ void Query::Impl::lay_out() {
   }
   scratch_at = take(scratch);
   jacobian_at = take(jacobian);
-  for (StretchMap& map : stretch_maps) {
+  for (SplineMap& map : spline_maps) {
+    if (!map.stretched()) continue;
     map.piece_at = take(map.n_padded);
     map.offset_at = take(map.n_padded);
   }
@@ -293,12 +314,12 @@ void Query::Impl::lay_out() {
     node.tangents_at = take(node.n_padded * t);
     temporary = std::max(temporary, node.n_padded);
     for (const Part& part : node.parts) {
-      if (part.stretch_map >= 0) field = std::max(field, aligned(part.blocks[0].rows + kTile));
+      if (part.spline_map >= 0) field = std::max(field, aligned(part.blocks[0].rows + kTile));
     }
   }
   temporary_at = take(temporary);
   field_stride = field;
-  field_at = take(8 * field);
+  field_at = take(12 * field);
   workspace_size = at;
 }
 

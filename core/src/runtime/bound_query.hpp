@@ -20,18 +20,23 @@
 
 namespace zelos {
 
-/// Where requested points of a stretched axis fall, shared by the outputs that are stretched alike.
-struct StretchMap {
+/// Which piece of a spline each requested point falls into, and where: found at each evaluation where the axis is
+/// stretched, else once. Shared by the outputs that are alike in this.
+struct SplineMap {
   const OutputModel::Segment* like = nullptr;
   std::vector<double> axis;    ///< as requested
   std::vector<double> points;  ///< the same, padded with its last value
   CubicPieces pieces;
   IntervalTable intervals;
   int64_t n_padded = 0;
-  int64_t n_full = 0;         ///< points before the stretch tapers off
-  int64_t n_inside = 0;       ///< points up to the segment's end; the rest lie between it and the next segment
-  std::vector<double> speed;  ///< du / d feature
-  int64_t piece_at = 0, offset_at = 0;  ///< workspace: int64 pieces, offsets
+  int64_t n_full = 0;          ///< points before the stretch tapers off
+  int64_t n_inside = 0;        ///< points up to the segment's end; the rest lie between it and the next segment
+  std::vector<double> speed;   ///< du / d feature
+  std::vector<int64_t> piece;  ///< without a stretch
+  AlignedBuffer offset;        ///< without a stretch
+  int64_t piece_at = 0, offset_at = 0;  ///< workspace, with a stretch: int64 pieces, offsets
+
+  bool stretched() const { return like->stretch.has_value(); }
 };
 
 /// The requested points of one segment.
@@ -40,7 +45,7 @@ struct Part {
   int64_t first = 0, n = 0;         ///< of the node's values
   int64_t first_weight = 0;         ///< of the output's weights
   std::vector<TiledMatrix> blocks;  ///< the constant part stands in the first
-  int stretch_map = -1;
+  int spline_map = -1;
 };
 
 struct Node {
@@ -63,7 +68,7 @@ struct Query::Impl {
   int64_t size = 0;
 
   std::vector<Node> nodes;  ///< dependencies first
-  std::vector<StretchMap> stretch_maps;
+  std::vector<SplineMap> spline_maps;
   std::vector<char> needs_feature;
   std::vector<char> solve_feature;
   std::vector<char> needs_output;
@@ -82,7 +87,7 @@ struct Query::Impl {
 
   void build(const std::vector<Request>& requests);
   int add_node(int output, const std::vector<std::vector<double>>& axes);
-  int add_stretch_map(const OutputModel::Segment& segment, const std::vector<double>& axis);
+  int add_spline_map(const OutputModel::Segment& segment, const std::vector<double>& axis);
   void mark_feature(int feature, std::vector<char>* marks) const;
   void lay_out();
   void find_held();
@@ -95,7 +100,7 @@ struct Query::Impl {
   bool solve(const NamePlan::Step& step, int n_tangents, double* w, Verdict* verdict) const;
   void evaluate_feature(int index, int n_tangents, double* w) const;
   void evaluate_weights(int output, int n_tangents, double* w) const;
-  void evaluate_stretch(const StretchMap& map, double* w) const;
+  void evaluate_spline_map(const SplineMap& map, double* w) const;
   void evaluate_part(const Node& node, const Part& part, int n_tangents, double* w) const;
   void evaluate_node(const Node& node, int n_tangents, double* w) const;
   Verdict run(const double* values, int n_tangents, const double* seeds, double* w) const;

@@ -34,7 +34,7 @@ void Query::Impl::evaluate_weights(int index, int n_tangents, double* w) const {
   }
 }
 
-void Query::Impl::evaluate_stretch(const StretchMap& map, double* w) const {
+void Query::Impl::evaluate_spline_map(const SplineMap& map, double* w) const {
   const OutputModel::Segment& o = *map.like;
   const double s = (w + features_at)[o.stretch_feature] / o.stretch_reference;
   auto* piece = reinterpret_cast<int64_t*>(w + map.piece_at);
@@ -58,8 +58,11 @@ void Query::Impl::evaluate_stretch(const StretchMap& map, double* w) const {
     offset[i] = u[i] - breakpoints[last];
     piece[i] = last;
   }
-  find_intervals(u, map.n_inside, breakpoints.data(), map.intervals.first.data(), map.intervals.origin,
-                 map.intervals.inverse_step, piece, offset);
+  // Whole registers of points: those beyond the segment's end were dealt with above.
+  const int64_t whole = o.stretch->monotone(s) ? map.n_inside / 8 * 8 : 0;
+  find_ascending_intervals(u, whole, breakpoints.data(), map.pieces.n, piece, offset);
+  find_intervals(u + whole, map.n_inside - whole, breakpoints.data(), map.intervals.first.data(), map.intervals.origin,
+                 map.intervals.inverse_step, piece + whole, offset + whole);
 }
 
 void Query::Impl::evaluate_part(const Node& node, const Part& part, int n_tangents, double* w) const {
@@ -68,34 +71,34 @@ void Query::Impl::evaluate_part(const Node& node, const Part& part, int n_tangen
   const double* weight_tangents = w + weight_tangents_at[node.output] + part.first_weight;
   double* values = w + node.values_at + part.first;
   double* tangents = w + node.tangents_at + part.first;
-  const auto expand = [&](int k, double* out) {
+  const auto expand = [&](int k, int64_t rows, double* out) {
     const double* x = k < 0 ? weights : weight_tangents + k * n_weights;
     for (size_t b = 0; b < part.blocks.size(); ++b) {
       const TiledMatrix& m = part.blocks[b];
-      tiled_product(m.tiles.data(), m.rows, m.columns, x, b > 0 ? out : k < 0 ? m.start.data() : nullptr, out);
+      tiled_product(m.tiles.data(), rows, m.columns, x, b > 0 ? out : k < 0 ? m.start.data() : nullptr, out);
       x += m.columns;
     }
   };
-  if (part.stretch_map < 0) {
-    for (int k = -1; k < n_tangents; ++k) expand(k, k < 0 ? values : tangents + k * node.n_padded);
+  if (part.spline_map < 0) {
+    for (int k = -1; k < n_tangents; ++k) expand(k, part.n, k < 0 ? values : tangents + k * node.n_padded);
     return;
   }
-  const StretchMap& map = stretch_maps[part.stretch_map];
-  const auto* piece = reinterpret_cast<const int64_t*>(w + map.piece_at);
-  const double* offset = w + map.offset_at;
+  const SplineMap& map = spline_maps[part.spline_map];
+  const auto* piece = map.stretched() ? reinterpret_cast<const int64_t*>(w + map.piece_at) : map.piece.data();
+  const double* offset = map.stretched() ? w + map.offset_at : map.offset.data();
   const double* speed = map.speed.data();
+  const int64_t n_used = piece[map.n_padded - 1] + 1;  // ascending: no piece beyond is asked for
   const int64_t stride = field_stride;
   double* coefficients = w + field_at;
   double* c = coefficients + 2 * stride;
-  double* scratch = coefficients + 6 * stride;
-  double* slope = n_tangents > 0 ? w + temporary_at : nullptr;
+  double* scratch = coefficients + 10 * stride;
+  double* slope = n_tangents > 0 && map.stretched() ? w + temporary_at : nullptr;
   for (int k = -1; k < n_tangents; ++k) {
-    expand(k, coefficients);
-    map.pieces.polynomials(coefficients, stride, scratch, c);
+    expand(k, n_used + 3, coefficients);
+    map.pieces.polynomials(coefficients, n_used, stride, scratch, c);
     double* row = k < 0 ? values : tangents + k * node.n_padded;
-    piecewise_cubic(c, c + stride, c + 2 * stride, c + 3 * stride, piece, offset, map.n_padded, row,
-                    k < 0 ? slope : nullptr);
-    const double ds = k < 0 ? 0 : (w + feature_tangents_at)[k * f + part.segment->stretch_feature];
+    piecewise_cubic(c, stride, piece, offset, map.n_padded, row, k < 0 ? slope : nullptr);
+    const double ds = k < 0 || !map.stretched() ? 0 : (w + feature_tangents_at)[k * f + part.segment->stretch_feature];
     if (ds == 0) continue;
     for (int64_t i = 0; i < part.n; ++i) row[i] += slope[i] * speed[i] * ds;
   }
@@ -165,7 +168,9 @@ Verdict Query::Impl::run(const double* values, int n_tangents, const double* see
   for (size_t i = 0; i < needs_output.size(); ++i) {
     if (needs_output[i]) evaluate_weights(static_cast<int>(i), n_tangents, w);
   }
-  for (const StretchMap& map : stretch_maps) evaluate_stretch(map, w);
+  for (const SplineMap& map : spline_maps) {
+    if (map.stretched()) evaluate_spline_map(map, w);
+  }
   for (const Node& node : nodes) evaluate_node(node, n_tangents, w);
   for (const int node : request_node) {
     if (!all_finite(w + nodes[node].values_at, nodes[node].n)) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/kernels.hpp"
 #include "transforms/cubic_spline.hpp"
 
 namespace zelos {
@@ -35,19 +36,8 @@ CubicPieces::CubicPieces(const std::vector<double>& points)
   }
 }
 
-void CubicPieces::polynomials(const double* coef, int64_t stride, double* node, double* c) const {
-  double *v = node, *s = node + stride;
-  for (int64_t i = 0; i <= n; ++i) {
-    v[i] = value[i] * coef[i] + value[n + 1 + i] * coef[i + 1] + value[2 * (n + 1) + i] * coef[i + 2];
-    s[i] = slope[i] * coef[i] + slope[n + 1 + i] * coef[i + 1] + slope[2 * (n + 1) + i] * coef[i + 2];
-  }
-  for (int64_t i = 0; i < n; ++i) {
-    const double w = inverse_width[i], rise = (v[i + 1] - v[i]) * w;
-    c[i] = v[i];
-    c[stride + i] = s[i];
-    c[2 * stride + i] = (3 * rise - 2 * s[i] - s[i + 1]) * w;
-    c[3 * stride + i] = (s[i] + s[i + 1] - 2 * rise) * w * w;
-  }
+void CubicPieces::polynomials(const double* coef, int64_t n_used, int64_t stride, double* node, double* c) const {
+  cubic_coefficients({n, value.data(), slope.data(), inverse_width.data()}, coef, n_used, stride, node, c);
 }
 
 IntervalTable::IntervalTable(const std::vector<double>& breakpoints) : origin(breakpoints.front()) {

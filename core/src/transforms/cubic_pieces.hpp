@@ -20,8 +20,9 @@ struct CubicPieces {
   CubicPieces() = default;
   explicit CubicPieces(const std::vector<double>& points);
 
-  /// c[4][stride] from coef[n + 3]; node[2 * stride] is scratch.
-  void polynomials(const double* coef, int64_t stride, double* node, double* c) const;
+  /// c[8][stride] of the first n_used pieces, as piecewise_cubic takes them, from coef[n_used + 3]; node[2 * stride] is
+  /// scratch.
+  void polynomials(const double* coef, int64_t n_used, int64_t stride, double* node, double* c) const;
 };
 
 /// Look-up of the interval that holds a value: the table's cells are at most as wide as the narrowest interval, so the

@@ -28,7 +28,7 @@ using namespace zelos::family;
 namespace {
 
 constexpr double kLogAmplitude = 18.0;  // of a term relative to the first one: the search stays within
-constexpr int64_t kChunk = 256;  // points at a time: the kernel values and their slopes stay in the first-level cache
+constexpr int64_t kChunk = 384;  // points at a time: the kernel values and their slopes stay in the first-level cache
 
 struct PosteriorFactors {
   const double* factor;
@@ -65,7 +65,7 @@ struct Model {
 
 /// The scratch of one prediction, cut from the caller's workspace; cut() without one only counts.
 struct Scratch {
-  double *phi, *phi_slopes, *basis, *value, *term, *slope, *slopes, *rows, *row_slopes, *left_out;
+  double *phi, *phi_slopes, *basis, *squares, *value, *slope, *slopes, *rows, *row_slopes, *left_out;
 };
 
 int64_t kernel_length(const Model& model) {
@@ -82,8 +82,8 @@ int64_t cut(const Model& model, double* base, Scratch* out) {
   take(out->phi, model.trend.padded_terms());
   take(out->phi_slopes, model.trend.padded_terms() * d);
   take(out->basis, model.trend.workspace());
+  take(out->squares, kernel_length(model) * d);
   take(out->value, kernel_length(model));
-  take(out->term, model.groups.front().terms.size() > 1 ? kernel_length(model) : 0);
   take(out->slope, kChunk);
   take(out->slopes, kChunk * d);
   take(out->rows, model.n_outputs);
@@ -665,23 +665,15 @@ size_t workspace_bytes(const zelos_model* handle) {
   return sizeof(double) * static_cast<size_t>(cut(*from_handle<Model>(handle), nullptr, &unused));
 }
 
-/// The first term stands in `sum` already.
-void add_scaled(const Term& term, bool first, int64_t n, const double* value, double* sum) {
-  if (!first) {
-    for (int64_t k = 0; k < n; ++k) sum[k] += term.amplitude * value[k];
-  } else if (term.amplitude != 1.0) {
-    for (int64_t k = 0; k < n; ++k) sum[k] *= term.amplitude;
-  }
-}
-
-/// value[n]: the kernel between x and points i .. i + n - 1, summed over the group's terms.
-void correlate(const Model& model, const Group& group, int64_t i, int64_t n, const double* x, double* value,
-               double* term_value) {
+/// value[n]: the kernel between x and n points, of which the squared differences are given, summed over the group's
+/// terms.
+void correlate(const Model& model, const Group& group, int64_t n, const double* squares, int64_t stride,
+               double* value) {
+  bool add = false;
   for (const Term& term : group.terms) {
-    const bool first = &term == &group.terms.front();
-    vector_kernels().correlate(model.kind, model.points.data() + i, model.n_padded, n, x, term.weight.data(),
-                               model.n_inputs(), first ? value : term_value, nullptr);
-    add_scaled(term, first, n, term_value, value);
+    vector_kernels().correlate(model.kind, squares, stride, n, term.weight.data(), model.n_inputs(), term.amplitude,
+                               add, value, nullptr);
+    add = true;
   }
 }
 
@@ -695,10 +687,11 @@ zelos_status predict(const zelos_model* handle, const double* x, double* y, void
   std::fill(y, y + model.n_outputs, 0.0);
   std::fill(s.rows, s.rows + model.n_outputs, 0.0);
   kernels.multiply_add(model.trend_coefficients, terms, model.n_outputs, s.phi, terms, 1, terms, y, 1, 1);
-  for (const Group& group : model.groups) {
-    for (int64_t i = 0; i < model.n_padded; i += kChunk) {
-      const int64_t n = std::min(kChunk, model.n_padded - i);
-      correlate(model, group, i, n, x, s.value, s.term);
+  for (int64_t i = 0; i < model.n_padded; i += kChunk) {
+    const int64_t n = std::min(kChunk, model.n_padded - i);
+    kernels.square_differences(model.points.data() + i, model.n_padded, n, x, model.n_inputs(), s.squares, kChunk);
+    for (const Group& group : model.groups) {
+      correlate(model, group, n, s.squares, kChunk, s.value);
       kernels.multiply_add(model.weights + group.first_row * model.n_padded + i, model.n_padded, group.rows, s.value,
                            kChunk, 1, n, s.rows + group.first_row, 1, 1);
     }
@@ -723,16 +716,16 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
   std::fill(s.row_slopes, s.row_slopes + m * d, 0.0);
   kernels.multiply_add(model.trend_coefficients, terms, m, s.phi, terms, 1, terms, y, 1, 1);
   kernels.multiply_add(model.trend_coefficients, terms, m, s.phi_slopes, terms, d, terms, jacobian, d, 1);
-  for (const Group& group : model.groups) {
-    for (int64_t i = 0; i < model.n_padded; i += kChunk) {
-      const int64_t n = std::min(kChunk, model.n_padded - i);
-      const double* points = model.points.data() + i;
+  for (int64_t i = 0; i < model.n_padded; i += kChunk) {
+    const int64_t n = std::min(kChunk, model.n_padded - i);
+    const double* points = model.points.data() + i;
+    kernels.square_differences(points, model.n_padded, n, x, d, s.squares, kChunk);
+    for (const Group& group : model.groups) {
       const double* weights = model.weights + group.first_row * model.n_padded + i;
       for (const Term& term : group.terms) {
         const bool first = &term == &group.terms.front();
-        double* value = first ? s.value : s.term;
-        kernels.correlate(model.kind, points, model.n_padded, n, x, term.weight.data(), d, value, s.slope);
-        add_scaled(term, first, n, value, s.value);
+        kernels.correlate(model.kind, s.squares, kChunk, n, term.weight.data(), d, term.amplitude, !first, s.value,
+                          s.slope);
         for (int64_t j = 0; j < d; ++j) {
           const double factor = term.amplitude * term.weight[static_cast<size_t>(j)];
           if (factor == 0.0 && !first) continue;
@@ -743,6 +736,8 @@ zelos_status predict_jacobian(const zelos_model* handle, const double* x, double
       kernels.multiply_add(weights, model.n_padded, group.rows, s.slopes, kChunk, d, n,
                            s.row_slopes + group.first_row * d, d, 1);
     }
+  }
+  for (const Group& group : model.groups) {
     for (int64_t r = group.first_row; r < group.first_row + group.rows; ++r) {
       const int64_t o = model.order[static_cast<size_t>(r)];
       y[o] += s.rows[r];
@@ -760,10 +755,12 @@ void posterior_variance(const Model& model, const double* x, double* variance, c
   const VectorKernels& kernels = vector_kernels();
   const int64_t p = model.trend.terms();
   model.trend.evaluate(x, s.phi, s.basis);
+  kernels.square_differences(model.points.data(), model.n_padded, model.n_padded, x, model.n_inputs(), s.squares,
+                             model.n_padded);
   for (size_t g = 0; g < model.groups.size(); ++g) {
     const Group& group = model.groups[g];
     const PosteriorFactors& stored = model.posterior[g];
-    correlate(model, group, 0, model.n_padded, x, s.value, s.term);
+    correlate(model, group, model.n_padded, s.squares, model.n_padded, s.value);
     double* v = s.value;
     const double* row = stored.factor;
     for (int64_t i = 0; i < model.n; row += ++i) v[i] = (v[i] - kernels.dot(row, v, i)) / row[i];

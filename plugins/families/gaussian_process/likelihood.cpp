@@ -47,11 +47,15 @@ bool Likelihood::factorise(const Eigen::VectorXd& theta) {
       term.scaled.col(j).head(n) = term.x.col(j) * std::exp(-theta[first_length + j]);
     const RowMatrix points = term.scaled.topRows(n);
     const Eigen::VectorXd ones = Eigen::VectorXd::Ones(d);
+    const VectorKernels& kernels = vector_kernels();
+    Eigen::MatrixXd squares(term.scaled.rows(), d);
     for (Eigen::Index i = 0; i < n; ++i) {
       const Eigen::Index first = i / kLane * kLane;
-      vector_kernels().correlate(kind_, term.scaled.data() + first, term.scaled.rows(), term.scaled.rows() - first,
-                                 points.row(i).data(), ones.data(), d, term.value.col(i).data() + first,
-                                 term.slope.col(i).data() + first);
+      const Eigen::Index rows = term.scaled.rows() - first;
+      kernels.square_differences(term.scaled.data() + first, term.scaled.rows(), rows, points.row(i).data(), d,
+                                 squares.data(), squares.rows());
+      kernels.correlate(kind_, squares.data(), squares.rows(), rows, ones.data(), d, 1.0, false,
+                        term.value.col(i).data() + first, term.slope.col(i).data() + first);
     }
     if (t == 0) {
       factor_ = amplitudes[0] * term.value.topRows(n);

@@ -82,6 +82,9 @@ class LegendreBasis {
       position.emplace(alpha, static_cast<int32_t>(terms_.size()));
       terms_.push_back(term);
     }
+    for (int n = 0; n <= max_degree_; ++n) {
+      recurrence_.push_back({std::sqrt(2.0 * n + 1.0), (2.0 * n + 1.0) / (n + 1.0), n / (n + 1.0)});
+    }
   }
 
   /// From the rows of a stored array.
@@ -179,10 +182,10 @@ class LegendreBasis {
   void line(double x, double* value, double* slope) const {
     double before = 0.0, now = 1.0, slope_before = 0.0, slope_now = 0.0;
     for (int n = 0; n <= max_degree_; ++n) {
-      const double norm = std::sqrt(2.0 * n + 1.0);
-      value[n] = norm * now;
-      if (slope != nullptr) slope[n] = norm * slope_now;
-      const double next = ((2 * n + 1) * x * now - n * before) / (n + 1);
+      const Recurrence& r = recurrence_[static_cast<size_t>(n)];
+      value[n] = r.norm * now;
+      if (slope != nullptr) slope[n] = r.norm * slope_now;
+      const double next = r.of_now * x * now - r.of_before * before;
       const double slope_next = slope_before + (2 * n + 1) * now;
       before = now;
       now = next;
@@ -191,8 +194,14 @@ class LegendreBasis {
     }
   }
 
+  /// P_{n+1} = of_now x P_n - of_before P_{n-1}; roots and quotients are found once.
+  struct Recurrence {
+    double norm, of_now, of_before;
+  };
+
   std::vector<MultiIndex> indices_;
   std::vector<Term> terms_;
+  std::vector<Recurrence> recurrence_;  ///< of each degree
   int64_t n_inputs_ = 0;
   int max_degree_ = 0;
 };

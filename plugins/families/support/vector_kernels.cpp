@@ -79,33 +79,43 @@ ZELOS_ALWAYS_INLINE void multiply_add_body(const double* a, int64_t a_stride, in
   }
 }
 
+template <class Pack>
+ZELOS_ALWAYS_INLINE void square_differences_body(const double* points, int64_t point_stride, int64_t n, const double* x,
+                                                 int64_t n_inputs, double* out, int64_t stride) {
+  for (int64_t j = 0; j < n_inputs; ++j) {
+    for (int64_t i = 0; i < n; i += lanes<Pack>) {
+      const Pack d = x[j] - load<Pack>(points + j * point_stride + i);
+      store<Pack>(out + j * stride + i, d * d);
+    }
+  }
+}
+
 // kPacks registers at a time: their long chains of operations overlap.
 template <class Pack, int kPacks>
-ZELOS_ALWAYS_INLINE void correlate_block(Correlation kind, const double* points, int64_t point_stride, const double* x,
-                                         const double* weight, int64_t n_inputs, double* value, double* slope) {
+ZELOS_ALWAYS_INLINE void correlate_block(Correlation kind, const double* squares, int64_t stride, const double* weight,
+                                         int64_t n_inputs, double amplitude, bool add, double* value, double* slope) {
+  const auto put = [&](int k, Pack v) {
+    double* at = value + k * lanes<Pack>;
+    store<Pack>(at, add ? load<Pack>(at) + amplitude * v : amplitude * v);
+  };
   Pack r2[kPacks] = {};
   for (int64_t j = 0; j < n_inputs; ++j) {
-    for (int k = 0; k < kPacks; ++k) {
-      const Pack d = x[j] - load<Pack>(points + j * point_stride + k * lanes<Pack>);
-      r2[k] += weight[j] * d * d;
-    }
+    if (weight[j] == 0.0) continue;  // a term without this input
+    for (int k = 0; k < kPacks; ++k) r2[k] += weight[j] * load<Pack>(squares + j * stride + k * lanes<Pack>);
   }
   if (kind == Correlation::kSquaredExponential) {
     for (int k = 0; k < kPacks; ++k) {
       const Pack e = simd::exp(-0.5 * r2[k]);
-      store<Pack>(value + k * lanes<Pack>, e);
+      put(k, e);
       if (slope != nullptr) store<Pack>(slope + k * lanes<Pack>, -e);
     }
     return;
   }
   Pack s[kPacks];
-  for (int k = 0; k < kPacks; ++k) {
-    s[k] = 5.0 * r2[k];
-    for (int lane = 0; lane < lanes<Pack>; ++lane) s[k][lane] = std::sqrt(s[k][lane]);
-  }
+  for (int k = 0; k < kPacks; ++k) s[k] = simd::sqrt<Pack>(5.0 * r2[k]);
   for (int k = 0; k < kPacks; ++k) {
     const Pack e = simd::exp(-s[k]);
-    store<Pack>(value + k * lanes<Pack>, (1.0 + s[k] + (5.0 / 3.0) * r2[k]) * e);
+    put(k, (1.0 + s[k] + (5.0 / 3.0) * r2[k]) * e);
     if (slope != nullptr) {
       store<Pack>(slope + k * lanes<Pack>, (-5.0 / 3.0) * (1.0 + s[k]) * e);
     }
@@ -113,17 +123,17 @@ ZELOS_ALWAYS_INLINE void correlate_block(Correlation kind, const double* points,
 }
 
 template <class Pack>
-ZELOS_ALWAYS_INLINE void correlate_body(Correlation kind, const double* points, int64_t point_stride, int64_t n,
-                                        const double* x, const double* weight, int64_t n_inputs, double* value,
-                                        double* slope) {
+ZELOS_ALWAYS_INLINE void correlate_body(Correlation kind, const double* squares, int64_t stride, int64_t n,
+                                        const double* weight, int64_t n_inputs, double amplitude, bool add,
+                                        double* value, double* slope) {
   constexpr int kPacks = 4;
   int64_t i = 0;
   for (; i + kPacks * lanes<Pack> <= n; i += kPacks * lanes<Pack>) {
-    correlate_block<Pack, kPacks>(kind, points + i, point_stride, x, weight, n_inputs, value + i,
+    correlate_block<Pack, kPacks>(kind, squares + i, stride, weight, n_inputs, amplitude, add, value + i,
                                   slope == nullptr ? nullptr : slope + i);
   }
   for (; i < n; i += lanes<Pack>) {
-    correlate_block<Pack, 1>(kind, points + i, point_stride, x, weight, n_inputs, value + i,
+    correlate_block<Pack, 1>(kind, squares + i, stride, weight, n_inputs, amplitude, add, value + i,
                              slope == nullptr ? nullptr : slope + i);
   }
 }
@@ -159,17 +169,27 @@ ZELOS_ALWAYS_INLINE double dot_body(const double* a, const double* b, int64_t n)
                                        int64_t cols, int64_t n, double* out, int64_t rs, int64_t cs) {                \
     multiply_add_body<Pack>(a, as, rows, b, bs, cols, n, out, rs, cs);                                                \
   }                                                                                                                   \
-  attribute void correlate_##suffix(Correlation kind, const double* points, int64_t stride, int64_t n,                \
-                                    const double* x, const double* weight, int64_t d, double* value, double* slope) { \
-    correlate_body<Pack>(kind, points, stride, n, x, weight, d, value, slope);                                        \
+  attribute void square_differences_##suffix(const double* points, int64_t ps, int64_t n, const double* x, int64_t d, \
+                                             double* out, int64_t stride) {                                           \
+    square_differences_body<Pack>(points, ps, n, x, d, out, stride);                                                  \
+  }                                                                                                                   \
+  attribute void correlate_##suffix(Correlation kind, const double* squares, int64_t stride, int64_t n,               \
+                                    const double* weight, int64_t d, double amplitude, bool add, double* value,       \
+                                    double* slope) {                                                                  \
+    correlate_body<Pack>(kind, squares, stride, n, weight, d, amplitude, add, value, slope);                          \
   }                                                                                                                   \
   attribute void slope_along_##suffix(const double* slope, const double* p, int64_t n, double u, double factor,       \
                                       bool add, double* out) {                                                        \
     slope_along_body<Pack>(slope, p, n, u, factor, add, out);                                                         \
   }                                                                                                                   \
   attribute double dot_##suffix(const double* a, const double* b, int64_t n) { return dot_body<Pack>(a, b, n); }      \
-  constexpr VectorKernels kVariant_##suffix = {                                                                       \
-      label, exponential_##suffix, multiply_add_##suffix, correlate_##suffix, slope_along_##suffix, dot_##suffix};
+  constexpr VectorKernels kVariant_##suffix = {label,                                                                 \
+                                               exponential_##suffix,                                                  \
+                                               multiply_add_##suffix,                                                 \
+                                               square_differences_##suffix,                                           \
+                                               correlate_##suffix,                                                    \
+                                               slope_along_##suffix,                                                  \
+                                               dot_##suffix};
 
 ZELOS_VARIANT(portable, simd::Pack2, , "portable")
 ZELOS_VARIANT(avx2, simd::Pack4, ZELOS_TARGET_AVX2, "avx2+fma")

@@ -29,11 +29,15 @@ struct VectorKernels {
   void (*multiply_add)(const double* a, int64_t a_stride, int64_t rows, const double* b, int64_t b_stride, int64_t cols,
                        int64_t n_padded, double* out, int64_t row_stride, int64_t col_stride);
 
-  /// Correlation of the point x[n_inputs] with points[j * point_stride + i] at the distance r of
-  /// r^2 = sum_j weight[j] (x_j - p_ij)^2: value[i] = k(r), and slope[i], if not null, such that
-  /// dk/dx_j = slope[i] * weight[j] * (x_j - p_ij).
-  void (*correlate)(Correlation kind, const double* points, int64_t point_stride, int64_t n_padded, const double* x,
-                    const double* weight, int64_t n_inputs, double* value, double* slope);
+  /// out[j * stride + i] = (x_j - points[j * point_stride + i])^2, j < n_inputs.
+  void (*square_differences)(const double* points, int64_t point_stride, int64_t n_padded, const double* x,
+                             int64_t n_inputs, double* out, int64_t stride);
+
+  /// Correlation k with points at the distance r, r^2 = sum_j weight[j] squares[j * stride + i]: value[i] = amplitude
+  /// k(r), added to what is there if `add`, and slope[i], if not null, such that dk/dx_j = slope[i] weight[j] (x_j -
+  /// p_ij).
+  void (*correlate)(Correlation kind, const double* squares, int64_t stride, int64_t n_padded, const double* weight,
+                    int64_t n_inputs, double amplitude, bool add, double* value, double* slope);
 
   /// out[i] = factor * slope[i] * (u - p[i]), added to what is there if `add`.
   void (*slope_along)(const double* slope, const double* p, int64_t n_padded, double u, double factor, bool add,
