@@ -5,6 +5,7 @@
 !>   zelos_emulator_t   an opened artifact
 !>   zelos_query_t      a bound question: names of parameters, and requests (zelos_requests_t)
 !>   zelos_workspace_t  scratch memory of one thread, for one query
+!>   zelos_fallback_t   the real code for points outside; query%answer asks the one or the other
 !> They release what they hold when they are finalized, or by %release(), which may be called at any time and twice. A
 !> program's own variables are not finalized when it ends: release them, or keep them in a procedure. Assignment shares
 !> what is held (counted; not by several threads at once). allocate(..., source=) copies without counting: do not use it
@@ -24,6 +25,8 @@ module zelos
   integer(c_int), parameter, public :: ZELOS_INSIDE = 0, ZELOS_NOT_FINITE = 1, ZELOS_FIXED_PARAMETER = 2, ZELOS_BOX = 3, &
     ZELOS_HULL = 4, ZELOS_ERROR_BOUND = 5, ZELOS_NO_SOLUTION = 6
   integer, parameter :: ABI_MAJOR = 1, MAX_NAME = 255
+
+  integer(c_int), parameter, public :: ZELOS_SOURCE_NONE = 0, ZELOS_SOURCE_EMULATOR = 1, ZELOS_SOURCE_FALLBACK = 2
 
   type, public :: zelos_error_t
     integer(c_int) :: status = ZELOS_OK
@@ -97,6 +100,7 @@ module zelos
     procedure :: block => query_block
     procedure :: workspace => query_workspace
     procedure :: evaluate => query_evaluate
+    procedure :: answer => query_answer
     procedure :: evaluate_batch => query_evaluate_batch
     procedure :: jacobian => query_jacobian
     procedure :: jvp => query_jvp
@@ -118,6 +122,21 @@ module zelos
     procedure, private :: workspace_share
     generic :: assignment(=) => workspace_share
     final :: workspace_final
+  end type
+
+  type, public :: zelos_fallback_t
+    private
+    type(c_ptr) :: handle = c_null_ptr
+    integer, pointer :: owners => null()
+  contains
+    procedure :: open => fallback_open
+    procedure :: code => fallback_code
+    procedure :: version => fallback_version
+    procedure :: differences => fallback_differences
+    procedure :: release => fallback_release
+    procedure, private :: fallback_share
+    generic :: assignment(=) => fallback_share
+    final :: fallback_final
   end type
 
   public :: zelos_version, zelos_status_text
@@ -163,6 +182,12 @@ module zelos
     character(kind=c_char) :: parameter(64) = c_null_char
     real(c_double) :: value = 0, lower = 0, upper = 0, excess = 0
     character(kind=c_char) :: message(376) = c_null_char
+  end type
+
+  type, bind(C) :: c_fallback_options
+    integer(c_int32_t) :: struct_size = 0
+    integer(c_int32_t) :: any_version = 0
+    type(c_ptr) :: settings_json = c_null_ptr, cache = c_null_ptr
   end type
 
   interface
@@ -352,6 +377,45 @@ module zelos
       real(c_double), intent(in) :: values(*)
       real(c_double), intent(inout) :: errors(*)
       type(c_ptr), value :: workspace
+      type(c_error), intent(inout) :: error
+      integer(c_int) :: status
+    end function
+    function c_fallback_open(emulator, name, options, fallback, error) bind(C, name="zelos_fallback_open") result(status)
+      import :: c_ptr, c_char, c_int, c_fallback_options, c_error
+      type(c_ptr), value :: emulator
+      character(kind=c_char), intent(in) :: name(*)
+      type(c_fallback_options), intent(in) :: options
+      type(c_ptr), intent(inout) :: fallback
+      type(c_error), intent(inout) :: error
+      integer(c_int) :: status
+    end function
+    subroutine c_fallback_close(fallback) bind(C, name="zelos_fallback_close")
+      import :: c_ptr
+      type(c_ptr), value :: fallback
+    end subroutine
+    function c_fallback_code(fallback) bind(C, name="zelos_fallback_code") result(text)
+      import :: c_ptr
+      type(c_ptr), value :: fallback
+      type(c_ptr) :: text
+    end function
+    function c_fallback_version(fallback) bind(C, name="zelos_fallback_version") result(text)
+      import :: c_ptr
+      type(c_ptr), value :: fallback
+      type(c_ptr) :: text
+    end function
+    function c_fallback_differences(fallback) bind(C, name="zelos_fallback_differences") result(text)
+      import :: c_ptr
+      type(c_ptr), value :: fallback
+      type(c_ptr) :: text
+    end function
+    function c_answer(query, fallback, values, out, workspace, verdict, source, error) bind(C, name="zelos_answer") result(status)
+      import :: c_ptr, c_double, c_int, c_verdict, c_error
+      type(c_ptr), value :: query, fallback
+      real(c_double), intent(in) :: values(*)
+      real(c_double), intent(inout) :: out(*)
+      type(c_ptr), value :: workspace
+      type(c_verdict), intent(inout) :: verdict
+      integer(c_int), intent(inout) :: source
       type(c_error), intent(inout) :: error
       integer(c_int) :: status
     end function
@@ -777,6 +841,32 @@ contains
     call finish(found, verdict)
   end subroutine
 
+  !> As evaluate, but a point outside is the fallback's: `source` says who answered. Not for a query of another emulator.
+  subroutine query_answer(this, fallback, values, out, workspace, error, verdict, source)
+    class(zelos_query_t), intent(in) :: this
+    type(zelos_fallback_t), intent(in) :: fallback
+    real(c_double), intent(in), contiguous :: values(:)
+    real(c_double), intent(inout), contiguous :: out(:)
+    type(zelos_workspace_t), intent(in) :: workspace
+    type(zelos_error_t), intent(out) :: error
+    type(zelos_verdict_t), intent(out), optional :: verdict
+    integer(c_int), intent(out), optional :: source
+    type(c_verdict) :: found
+    type(c_error) :: record
+    integer(c_int) :: answered_by
+    logical :: bad
+
+    answered_by = ZELOS_SOURCE_NONE
+    if (present(source)) source = answered_by
+    if (closed(this%handle, 'query%answer', error)) return
+    if (wrong('query%answer: values', size(values), int(this%n_parameters_, c_int64_t), error)) return
+    if (wrong('query%answer: out', size(out), this%size(), error)) return
+    call begin(found, record)
+    bad = failed(c_answer(this%handle, fallback%handle, values, out, workspace%handle, found, answered_by, record), record, error)
+    if (present(source)) source = answered_by
+    call finish(found, verdict)
+  end subroutine
+
   !> values(n_parameters, n) -> out(size, n). inside(n): false where the point is outside and out was left.
   subroutine query_evaluate_batch(this, values, out, inside, workspace, error)
     class(zelos_query_t), intent(in) :: this
@@ -903,7 +993,84 @@ contains
     bad = failed(c_predicted_error(this%handle, values, errors, workspace%handle, record), record, error)
   end subroutine
 
+  ! --- fallback ---
+
+  !> Opens a real code for the points outside, in place of what was held. name: a code ("camb"), or a plugin. any_version: take
+  !> one that is not the training's. settings: JSON for the plugin. cache: a folder in which answers are kept.
+  subroutine fallback_open(this, emulator, name, error, any_version, settings, cache)
+    class(zelos_fallback_t), intent(inout) :: this
+    type(zelos_emulator_t), intent(in) :: emulator
+    character(len=*), intent(in) :: name
+    type(zelos_error_t), intent(out) :: error
+    logical, intent(in), optional :: any_version
+    character(len=*), intent(in), optional :: settings, cache
+    character(kind=c_char), allocatable, target :: settings_text(:), cache_text(:)
+    type(c_fallback_options) :: options
+    type(c_error) :: record
+    type(c_ptr) :: handle
+
+    call this%release()
+    if (closed(emulator%handle, 'fallback%open', error)) return
+    options%struct_size = int(c_sizeof(options), c_int32_t)
+    if (present(any_version)) options%any_version = merge(1_c_int32_t, 0_c_int32_t, any_version)
+    if (present(settings)) then
+      allocate (settings_text, source=to_c(settings))
+      options%settings_json = c_loc(settings_text)
+    end if
+    if (present(cache)) then
+      allocate (cache_text, source=to_c(cache))
+      options%cache = c_loc(cache_text)
+    end if
+    handle = c_null_ptr
+    record%struct_size = int(c_sizeof(record), c_int32_t)
+    if (failed(c_fallback_open(emulator%handle, to_c(name), options, handle, record), record, error)) return
+    this%handle = handle
+    allocate (this%owners, source=1)
+  end subroutine
+
+  !> code, version and what differs from the training's: empty strings if nothing is open.
+  function fallback_code(this) result(text)
+    class(zelos_fallback_t), intent(in) :: this
+    character(len=:), allocatable :: text
+    text = ''
+    if (c_associated(this%handle)) text = from_c(c_fallback_code(this%handle))
+  end function
+
+  function fallback_version(this) result(text)
+    class(zelos_fallback_t), intent(in) :: this
+    character(len=:), allocatable :: text
+    text = ''
+    if (c_associated(this%handle)) text = from_c(c_fallback_version(this%handle))
+  end function
+
+  function fallback_differences(this) result(text)
+    class(zelos_fallback_t), intent(in) :: this
+    character(len=:), allocatable :: text
+    text = ''
+    if (c_associated(this%handle)) text = from_c(c_fallback_differences(this%handle))
+  end function
+
   ! --- who holds what ---
+
+  subroutine fallback_release(this)
+    class(zelos_fallback_t), intent(inout) :: this
+    if (last_owner(this%owners)) call c_fallback_close(this%handle)
+    this%handle = c_null_ptr
+  end subroutine
+
+  subroutine fallback_share(to, from)
+    class(zelos_fallback_t), intent(inout) :: to
+    class(zelos_fallback_t), intent(in) :: from
+    if (associated(from%owners)) from%owners = from%owners + 1
+    call to%release()
+    to%handle = from%handle
+    to%owners => from%owners
+  end subroutine
+
+  impure elemental subroutine fallback_final(this)
+    type(zelos_fallback_t), intent(inout) :: this
+    call this%release()
+  end subroutine
 
   subroutine emulator_release(this)
     class(zelos_emulator_t), intent(inout) :: this

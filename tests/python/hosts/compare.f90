@@ -1,5 +1,5 @@
 ! SPDX-License-Identifier: BSD-3-Clause
-!> compare ARTIFACT FOLDER: the points of answers.cpp through the module zelos, one by one and as a batch; then what the
+!> compare ARTIFACT FOLDER PLUGIN: the points of answers.cpp through the module zelos, one by one and as a batch; then what the
 !> module promises about derivatives, errors and ownership. Prints the greatest relative difference.
 program compare
   use, intrinsic :: iso_c_binding, only: c_double, c_int64_t
@@ -8,17 +8,19 @@ program compare
   implicit none
   integer, parameter :: dp = c_double, n_points = 20, n_parameters = 6
   character(len=5), parameter :: names(n_parameters) = ['ombh2', 'omch2', 'H0   ', 'tau  ', 'logA ', 'ns   ']
-  character(len=4096) :: artifact, folder
+  character(len=4096) :: artifact, folder, plugin
   real(dp) :: points(n_parameters, n_points)
   logical :: bad = .false.
 
   call get_command_argument(1, artifact)
   call get_command_argument(2, folder)
+  call get_command_argument(3, plugin) ! a fallback whose every number is 1
   call read_points()
   call answers()
   call derivatives()
   call description()
   call failures()
+  call fallbacks()
   call ownership()
   if (bad) stop 1
 
@@ -263,6 +265,50 @@ contains
     call query%evaluate(values, out, workspace, error, verdict)
     call fine(error)
     call expect(verdict%reason == ZELOS_INSIDE .and. out(1) > 0, 'the same workspace goes on')
+  end subroutine
+
+  subroutine fallbacks()
+    type(zelos_emulator_t) :: emulator
+    type(zelos_fallback_t) :: fallback, shared
+    type(zelos_query_t) :: query
+    type(zelos_workspace_t) :: workspace
+    type(zelos_error_t) :: error
+    type(zelos_verdict_t) :: verdict
+    real(dp) :: out(2), emulated(2), outside(n_parameters)
+    integer :: source
+
+    call fallback%open(emulator, trim(plugin), error)
+    call fails(error, ZELOS_E_ARGUMENT, 'nothing is held')
+    call emulator%open(trim(artifact), error)
+    call fine(error)
+    call fallback%open(emulator, '/no/such/plugin.so', error)
+    call expect(error%status /= ZELOS_OK .and. index(error%message, '/no/such/plugin.so') > 0, 'a plugin that is not there')
+    call fallback%open(emulator, trim(plugin), error)
+    call fails(error, ZELOS_E_ARGUMENT, '0.0.1')
+    call emulator%query(names, one('Cl.tt', [220.0_dp, 500.0_dp]), query, error)
+    call fine(error)
+    call query%workspace(workspace, error)
+    call fine(error)
+    call query%evaluate(points(:, 1), emulated, workspace, error)
+    call fine(error)
+    outside = points(:, 1)
+    outside(4) = 0.3_dp
+    call query%answer(fallback, outside, out, workspace, error, verdict, source)
+    call fails(error, ZELOS_E_OUTSIDE, 'tau')
+    call expect(source == ZELOS_SOURCE_NONE, 'without a fallback nobody answers')
+    call fallback%open(emulator, trim(plugin), error, any_version=.true., settings='{}')
+    call fine(error)
+    call expect(fallback%code() == 'camb' .and. fallback%version() == '0.0.1' .and. &
+                index(fallback%differences(), '0.0.1') > 0, 'what the fallback is')
+    shared = fallback
+    call fallback%release()
+    call query%answer(shared, points(:, 1), out, workspace, error, verdict, source)
+    call fine(error)
+    call expect(source == ZELOS_SOURCE_EMULATOR .and. all(abs(out - emulated) <= 0), 'inside the emulator answers')
+    call query%answer(shared, outside, out, workspace, error, verdict, source)
+    call fine(error)
+    call expect(source == ZELOS_SOURCE_FALLBACK .and. all(abs(out - 1) <= 0), 'outside the fallback answers')
+    call expect(verdict%reason == ZELOS_BOX .and. verdict%parameter == 'tau', 'and the verdict says why')
   end subroutine
 
   !> Shares, in arrays and in types, end once each: a memory checker sees what this leaves.

@@ -46,6 +46,16 @@ def hosts_folder() -> Path:
     return Path(os.environ.get("ZELOS_HOSTS", ROOT / "build/hosts"))
 
 
+@pytest.fixture(scope="session")
+def ones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fallback plugin, CAMB 0.0.1, whose every number is 1."""
+    need("g++")
+    plugin = tmp_path_factory.mktemp("ones") / "ones.so"
+    source = HERE / "ones.cpp"
+    run(["g++", "-std=c++17", "-shared", "-fPIC", f"-I{INCLUDE}", source, "-o", plugin])
+    return plugin
+
+
 class Reference(NamedTuple):
     """Answers of the C++ API to answers.cpp's requests: values[point, i]."""
 

@@ -59,14 +59,14 @@ def test_same_points_in_c(reference: Reference, artifact: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("checks", [["-O2"], SANITIZERS], ids=["optimised", "sanitized"])
 def test_same_points_in_fortran(
-    reference: Reference, artifact: Path, tmp_path: Path, checks: list[str]
+    reference: Reference, artifact: Path, ones: Path, tmp_path: Path, checks: list[str]
 ) -> None:
     """The sanitized program sees an access out of bounds, and at its end whatever was not released."""
     flags = ["-std=f2008", *checks]
     objects = compile_module(tmp_path, flags)
     program = tmp_path / "compare"
     run(["gfortran", *flags, "-I", tmp_path, HERE / "compare.f90", objects, *LINK, "-o", program])
-    assert float(run([program, artifact, reference.folder])) <= TOLERANCE
+    assert float(run([program, artifact, reference.folder, ones])) <= TOLERANCE
 
 
 def test_the_module_has_every_status_and_reason() -> None:

@@ -167,7 +167,7 @@ def test_in_cosmosis(artifact: Path, tmp_path: Path) -> None:
         text = path.read_text() if path.is_file() else ""
         (tmp_path / path.name).write_text(text.replace("hub:CAMB_lcdm", str(artifact)))
     environment = {**os.environ, "ZELOS": str(PACKAGE / "cosmosis")}
-    command = [sys.executable, "-m", "cosmosis", "pipeline.ini"]
+    command = [sys.executable, "-m", "cosmosis.main", "pipeline.ini"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     emulator = zelos.get_emulator(artifact)

@@ -13,11 +13,13 @@ import pytest
 from .conftest import HERE, HOSTS, INCLUDE, PACKAGE, TOLERANCE, Reference, hosts_folder, run
 
 JULIA = HOSTS / "julia"
-#: Functions that Zelos.jl and zelos.f90 do not call: neither runs a real code.
+#: Functions that Zelos.jl and zelos.f90 do not call.
 UNUSED = {
     *("zelos_emulator_open_memory", "zelos_status_text", "zelos_query_n_physics", "zelos_query_physics"),
-    *("zelos_physics", "zelos_convert", "zelos_answer"),
+    *("zelos_physics", "zelos_convert", "zelos_fallback_evaluate", "zelos_fallback_count"),
+    "zelos_fallback_report_json",
 }
+HANDLES = ("emulator", "query", "workspace", "fallback")
 #: C type -> Julia types that are the same to a ccall.
 JULIA_TYPES = {
     "void": {"Cvoid"},
@@ -39,12 +41,10 @@ JULIA_TYPES = {
     "zelos_output_info*": {"Ptr{COutputInfo}"},
     "zelos_axis_info*": {"Ptr{CAxisInfo}"},
     "const zelos_open_options*": {"Ptr{Cvoid}"},
-    **{
-        f"{const}zelos_{name}*": {"Ptr{Cvoid}"}
-        for const in ("", "const ")
-        for name in ("emulator", "query", "workspace")
-    },
-    **{f"zelos_{name}**": {"Ptr{Ptr{Cvoid}}"} for name in ("emulator", "query", "workspace")},
+    "const zelos_fallback_options*": {"Ptr{CFallbackOptions}"},
+    "zelos_source*": {"Ptr{Cint}"},
+    **{f"{const}zelos_{name}*": {"Ptr{Cvoid}"} for const in ("", "const ") for name in HANDLES},
+    **{f"zelos_{name}**": {"Ptr{Ptr{Cvoid}}"} for name in HANDLES},
 }
 #: C type -> declaration of a Fortran dummy argument, without its name; the second of a result.
 FORTRAN_TYPES = {
@@ -65,12 +65,10 @@ FORTRAN_TYPES = {
     "zelos_output_info*": "type(c_output_info), intent(inout)",
     "zelos_axis_info*": "type(c_axis_info), intent(inout)",
     "const zelos_open_options*": "type(c_ptr), value",
-    **{
-        f"{const}zelos_{name}*": "type(c_ptr), value"
-        for const in ("", "const ")
-        for name in ("emulator", "query", "workspace")
-    },
-    **{f"zelos_{name}**": "type(c_ptr), intent(inout)" for name in ("emulator", "query", "workspace")},
+    "const zelos_fallback_options*": "type(c_fallback_options), intent(in)",
+    "zelos_source*": "integer(c_int), intent(inout)",
+    **{f"{const}zelos_{name}*": "type(c_ptr), value" for const in ("", "const ") for name in HANDLES},
+    **{f"zelos_{name}**": "type(c_ptr), intent(inout)" for name in HANDLES},
 }
 FORTRAN_RESULTS = {
     "zelos_status": "integer(c_int)",
@@ -92,10 +90,6 @@ def header() -> dict[str, tuple[str, list[str]]]:
     return found
 
 
-def expected(functions: dict[str, tuple[str, list[str]]]) -> set[str]:
-    return {name for name in functions if not name.startswith("zelos_fallback")} - UNUSED
-
-
 def plain(c_type: str) -> str:
     return re.sub(r"\s*\*", "*", " ".join(c_type.split())).replace("*const*", "* const*")
 
@@ -109,8 +103,10 @@ def test_julia_signatures() -> None:
     functions = header()
     text = (JULIA / "src/Zelos.jl").read_text()
     calls = re.findall(r"ccall\(FUNCTIONS\[:(\w+)\],\s*([\w{}]+),\s*\(((?:[^()])*)\)", text)
-    getters = re.findall(r"\(:\S+, :(zelos_emulator_\w+)\)", text.replace(":(Base.nameof)", ":nameof"))
-    assert "ccall(FUNCTIONS[$(QuoteNode(symbol))], Ptr{UInt8}, (Ptr{Cvoid},), emulator.handle)" in text
+    getters = re.findall(
+        r"\(:\S+, :(zelos_(?:emulator|fallback)_\w+)\)", text.replace(":(Base.nameof)", ":nameof")
+    )
+    assert text.count("ccall(FUNCTIONS[$(QuoteNode(symbol))], Ptr{UInt8}, (Ptr{Cvoid},), ") == 2
     calls += [(name, "Ptr{UInt8}", "Ptr{Cvoid},") for name in getters]
     for name, result, arguments in calls:
         c_result, c_arguments = functions[name]
@@ -120,7 +116,7 @@ def test_julia_signatures() -> None:
         for mine, c_type in zip(types, c_arguments, strict=True):
             assert mine in JULIA_TYPES[c_type], f"{name}: {mine} for {c_type}"
     called = {name for name, _, _ in calls}
-    assert called >= expected(functions) - {"zelos_version"}
+    assert called >= set(functions) - UNUSED - {"zelos_version"}
     table = re.search(r"const SYMBOLS = \((.*?)\)", text, re.S)
     assert table and set(re.findall(r":(\w+)", table[1])) >= called
 
@@ -144,13 +140,13 @@ def test_fortran_signatures() -> None:
         for dummy, c_type in zip(dummies, c_arguments, strict=True):
             assert declared[dummy] == FORTRAN_TYPES[c_type], f"{name}: {dummy}"
         assert (declared[result] == FORTRAN_RESULTS[c_result]) if result else c_result == "void", name
-    assert {name for _, _, _, name, _, _ in found} >= expected(functions)
+    assert {name for _, _, _, name, _, _ in found} >= set(functions) - UNUSED
 
 
 def test_structs_have_the_headers_members() -> None:
     text = re.sub(r"/\*.*?\*/", "", (INCLUDE / "zelos/abi/zelos.h").read_text(), flags=re.S)
     julia, fortran = (JULIA / "src/Zelos.jl").read_text(), (HOSTS / "fortran/zelos.f90").read_text()
-    for name in ("parameter_info", "output_info", "axis_info", "request", "verdict"):
+    for name in ("parameter_info", "output_info", "axis_info", "request", "verdict", "fallback_options"):
         body = re.search(rf"typedef struct zelos_{name} \{{(.*?)\}}", text, re.S)
         assert body
         members: list[str] = []
@@ -186,8 +182,8 @@ def call(julia: Path, script: Path, *arguments: object) -> str:
 
 
 @pytest.mark.slow
-def test_package(julia: Path, artifact: Path) -> None:
-    call(julia, JULIA / "test/runtests.jl", artifact)
+def test_package(julia: Path, artifact: Path, ones: Path) -> None:
+    call(julia, JULIA / "test/runtests.jl", artifact, ones)
 
 
 def test_same_points(julia: Path, artifact: Path, reference: Reference) -> None:

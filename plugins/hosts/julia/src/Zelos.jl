@@ -16,7 +16,7 @@ module Zelos
 
 using Libdl
 
-export Emulator, Query, Verdict, ZelosError, OutsideRegion, block, blocks, derived, get_emulator, info_json, jvp,
+export Emulator, Fallback, Query, answer, Verdict, ZelosError, OutsideRegion, block, blocks, derived, get_emulator, info_json, jvp,
     outputs, parameters, predicted_error, value_and_jacobian, verdict, vjp
 
 const ABI_MAJOR = 1
@@ -47,6 +47,13 @@ struct CRequest
     output::Ptr{UInt8}
     axis_sizes::Ptr{Int64}
     axis_values::Ptr{Ptr{Cdouble}}
+end
+
+struct CFallbackOptions
+    struct_size::UInt32
+    any_version::Int32
+    settings_json::Ptr{UInt8}
+    cache::Ptr{UInt8}
 end
 
 struct CParameterInfo
@@ -84,7 +91,8 @@ const SYMBOLS = (
     :zelos_emulator_parameter, :zelos_emulator_n_outputs, :zelos_emulator_output, :zelos_emulator_axis,
     :zelos_query_create, :zelos_query_destroy, :zelos_query_size, :zelos_query_block, :zelos_workspace_create,
     :zelos_workspace_destroy, :zelos_evaluate, :zelos_evaluate_batch, :zelos_jacobian, :zelos_jvp, :zelos_vjp,
-    :zelos_verdict_at, :zelos_predicted_error,
+    :zelos_verdict_at, :zelos_predicted_error, :zelos_fallback_open, :zelos_fallback_close, :zelos_fallback_code,
+    :zelos_fallback_version, :zelos_fallback_differences, :zelos_answer,
 )
 const FUNCTIONS = Dict{Symbol,Ptr{Cvoid}}()
 
@@ -300,6 +308,54 @@ function (query::Query)(x::AbstractVector{<:Real})
         query.handle, values, y, workspace(query), found, error)
     check(status, error, found)
     y
+end
+
+"""
+    Fallback(emulator, name; any_version=false, settings="{}", cache=nothing)
+
+The real code for points outside: a code ("camb") or a plugin, held against the training's version and settings unless
+any_version. settings: JSON for the plugin. cache: a folder in which answers are kept. See `answer`.
+"""
+mutable struct Fallback
+    handle::Ptr{Cvoid}
+    function Fallback(emulator::Emulator, name::AbstractString; any_version::Bool = false,
+        settings::AbstractString = "{}", cache::Union{Nothing,AbstractString} = nothing)
+        handle, error = Ref{Ptr{Cvoid}}(C_NULL), new_error()
+        json, folder = String(settings), cache === nothing ? "" : String(cache)
+        status = GC.@preserve emulator json folder begin
+            options = Ref(CFallbackOptions(sizeof(CFallbackOptions), any_version, pointer(json),
+                cache === nothing ? C_NULL : pointer(folder)))
+            ccall(FUNCTIONS[:zelos_fallback_open], Cint,
+                (Ptr{Cvoid}, Cstring, Ptr{CFallbackOptions}, Ptr{Ptr{Cvoid}}, Ptr{CError}),
+                emulator.handle, name, options, handle, error)
+        end
+        check(status, error)
+        fallback = new(handle[])
+        finalizer(fallback) do f
+            ccall(FUNCTIONS[:zelos_fallback_close], Cvoid, (Ptr{Cvoid},), f.handle)
+        end
+    end
+end
+
+for (function_name, symbol) in (
+    (:code, :zelos_fallback_code), (:version, :zelos_fallback_version), (:differences, :zelos_fallback_differences),
+)
+    @eval function $function_name(fallback::Fallback)
+        GC.@preserve fallback text(ccall(FUNCTIONS[$(QuoteNode(symbol))], Ptr{UInt8}, (Ptr{Cvoid},), fallback.handle))
+    end
+end
+
+const SOURCES = (:nobody, :emulator, :fallback)
+
+"The answer at a point, the fallback's outside the region, and who gave it: `:emulator` or `:fallback`."
+function answer(query::Query, fallback::Fallback, x::AbstractVector{<:Real})
+    values, y = point(query, x), Vector{Float64}(undef, query.size)
+    error, found, source = new_error(), new_verdict(), Ref{Cint}(0)
+    status = GC.@preserve query fallback ccall(FUNCTIONS[:zelos_answer], Cint,
+        (Ptr{Cvoid}, Ptr{Cvoid}, Ptr{Cdouble}, Ptr{Cdouble}, Ptr{Cvoid}, Ptr{CVerdict}, Ptr{Cint}, Ptr{CError}),
+        query.handle, fallback.handle, values, y, workspace(query), found, source, error)
+    check(status, error, found)
+    y, SOURCES[source[]+1]
 end
 
 "A batch, one point in each column: `(answers, inside)`; the columns of points outside are NaN."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# julia --project=. test/runtests.jl ARTIFACT.h5
+# julia --project=. test/runtests.jl ARTIFACT.h5 PLUGIN.so, a fallback whose every number is 1
 using LinearAlgebra, Test, Zelos
 
 # The extension without ChainRulesCore: what it uses of it, defined here. Zelos is found in the module around.
@@ -53,6 +53,14 @@ query = Query(emulator, NAMES, ["Cl.tt" => [[2, 30, 800]], "Pk.linear" => [[0.01
     batch, inside = query([X outside X])
     @test inside == [true, false, true] && batch[:, 1] == y == batch[:, 3] && all(isnan, batch[:, 2])
     @test length(predicted_error(query, X)) == 3
+
+    @test_throws ZelosError Fallback(emulator, ARGS[2])
+    fallback = Fallback(emulator, ARGS[2], any_version = true)
+    @test Zelos.code(fallback) == "camb" && occursin("0.0.1", Zelos.differences(fallback))
+    @test answer(query, fallback, X) == (y, :emulator)
+    smoky = copy(X)
+    smoky[4] = 0.3
+    @test answer(query, fallback, smoky) == (ones(length(y)), :fallback)
 
     @test_throws ZelosError get_emulator("/no/such/file.h5")
     @test occursin("/no/such/file.h5", try get_emulator("/no/such/file.h5") catch e sprint(showerror, e) end)
