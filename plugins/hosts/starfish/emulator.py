@@ -335,10 +335,18 @@ class Emulator:
         return v11
 
     def log_likelihood(self) -> float:
-        """Of the hyperparameters, without 2 pi and without priors: eq. A23 of Czekala et al. (2015)."""
+        """Of the hyperparameters, without 2 pi and without priors: eq. A23 of Czekala et al. (2015).
+        In extended precision, several times slower, where the covariance's condition asks for it."""
         return float(
             _core.spectrum.weight_log_likelihood(self._weight_data(), self.get_param_vector(), _threads(None))
         )
+
+    def log_likelihood_gradient(self) -> tuple[float, Array]:
+        """The log likelihood in double precision and its derivatives by the hyperparameters."""
+        value, gradient = _core.spectrum.weight_log_likelihood_gradient(
+            self._weight_data(), self.get_param_vector(), _threads(None)
+        )
+        return float(value), np.asarray(gradient)
 
     def altered_prior(self, shape: float = 1.0, rate: float = 1e-4) -> tuple[float, float]:
         """(a', b') of the Gamma density of lambda_xi: its prior (a, b) times the likelihood of what the

@@ -94,6 +94,18 @@ def test_large_precision_keeps_its_digits(small: Emulator, log10_lambda: int, to
     assert emulator.log_likelihood() == pytest.approx(float(total), rel=tolerance)
 
 
+def test_gradient(small: Emulator) -> None:
+    value, gradient = small.log_likelihood_gradient()
+    assert value == pytest.approx(small.log_likelihood(), rel=1e-10)
+    start = small.get_param_vector()
+    for i in (0, 1, 4, 5, 9, 16):
+        values = []
+        for step in (-1e-5, 1e-5):
+            small.set_param_vector(start + step * (np.arange(len(start)) == i))
+            values.append(small.log_likelihood())
+        assert gradient[i] == pytest.approx((values[1] - values[0]) / 2e-5, rel=1e-6, abs=1e-5)
+
+
 def test_training_reaches_the_optimum(small: Emulator) -> None:
     before = small.log_likelihood()
     training = small.train()
