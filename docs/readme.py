@@ -36,7 +36,12 @@ def rows(name: str, info: dict[str, Any]) -> list[str]:
     accuracy = info["accuracy"]
     runs = info["provenance"]["training_set"]["n"]
     lines = [f"| **{name}**, from {runs} runs, on {accuracy['inside']} held-out ones | | | | |"]
-    labels = {"delta_chi2": "Δχ² of an ideal full-sky experiment, TT+TE+EE", "delta_chi2_pp": "the same, φφ"}
+    labels = {
+        "delta_chi2": "Δχ² of an ideal full-sky experiment, TT+TE+EE",
+        "delta_chi2_all": "the same, all multipoles",
+        "delta_chi2_pp": "the same, φφ",
+        "delta_chi2_pp_all": "the same, φφ, all multipoles",
+    }
     for key, label in labels.items():
         if key in accuracy["delta_chi2"]:
             entry = accuracy["delta_chi2"][key]

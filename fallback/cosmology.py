@@ -78,6 +78,8 @@ def default_axis(output: str, axis: str, request: AxisRequest | None) -> Array:
     if axis == "ell":
         return np.arange(np.ceil(low), np.floor(high) + 1)
     if axis == "k":
+        if not low > 0:
+            raise ArgumentError(f"outputs.{output}.k: expected values above 0, found {low:g}")
         return _k_axis(low, high, request.n)
     if output in ("Hubble", "comoving_radial_distance", "angular_diameter_distance"):
         values = np.expm1(np.linspace(np.log(1 + low), np.log(1 + high), request.n or 81))

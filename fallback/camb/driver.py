@@ -54,7 +54,12 @@ _CHOSEN_HERE = ("redshifts", "kmax", "NonLinear", "WantCls")
 
 _RENAME: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "logA": ("As", lambda value: float(1e-10 * np.exp(value))),
+    "h": ("H0", lambda value: 100 * float(value)),
 }
+#: Settings that CAMB takes together with lmax only.
+_WITH_LMAX = frozenset(
+    ("max_eta_k", "lens_potential_accuracy", "lens_output_margin", "k_eta_fac", "lens_k_eta_reference")
+)
 
 
 class Driver:
@@ -119,6 +124,13 @@ class Driver:
                 arguments[physical] = arguments.pop(density) * (arguments["H0"] / 100) ** 2
         if "w0" in arguments:
             arguments["w"] = arguments.pop("w0")
+        l_max = max([int(axes["ell"][-1]) for axes in self.outputs.values() if "ell" in axes], default=0)
+        if "lmax" not in arguments and _WITH_LMAX & set(arguments):
+            arguments["lmax"] = max(2500, l_max)
+        if "lmax" in arguments and int(arguments["lmax"]) < l_max:
+            raise ValueError(
+                f"the outputs go to ell = {l_max}, config.extra_args.lmax to {arguments['lmax']}"
+            )
         # Round-off must not cut the last node of the k axis.
         arguments.update(redshifts=list(self._z_power[::-1]), kmax=1.02 * self._k_max)
         parameters = self._camb.set_params(WantCls=self._wants_cl, **arguments)

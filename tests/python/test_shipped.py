@@ -47,6 +47,23 @@ def test_linear_power_and_derived(point):
         assert derived[name] == pytest.approx(expected[name], rel=1e-4), name
 
 
+@pytest.mark.parametrize("name", ["CAMB_lcdm", "CAMB_linear_matter_power"])
+def test_predicted_errors_are_of_the_size_of_the_measured_ones(name):
+    emulator = zelos.get_emulator(f"hub:{name}")
+    accuracy = emulator.info["accuracy"]
+    points = np.random.default_rng(3).uniform(size=(50, len(emulator.ranges)))
+    low, high = np.array(list(emulator.ranges.values())).T
+    predicted = {key: np.median(value) for key, value in emulator.error(low + points * (high - low)).items()}
+    for output, entry in accuracy["outputs"].items():
+        if not output.startswith("Cl."):
+            assert 0.2 * entry["relative"]["p50"] < predicted[output] < 5 * entry["relative"]["p95"], output
+    if "delta_chi2" in accuracy["delta_chi2"]:
+        whole = accuracy["delta_chi2"]["delta_chi2_all"]
+        spectra = sum(predicted[f"Cl.{which}"] for which in ("tt", "te", "ee"))
+        assert 0.1 * whole["p50"] < spectra < whole["p95"]
+    assert 1e-7 < predicted["derived"] < 2e-4
+
+
 def test_fallback_beyond_w0():
     params = {"Omega_b": 0.049, "Omega_cdm": 0.262, "H0": 67.4, "logA": 3.05, "ns": 0.966, "w0": -0.2}
     with pytest.raises(zelos.OutsideRegion, match="w0"):

@@ -170,9 +170,11 @@ class ZELOS_API Query {
 
   /// The verdict alone.
   Verdict verdict(const double* values, Workspace& workspace) const;
-  /// Predicted error of each request's block: the expected delta chi^2 of the ideal experiment that the output was
-  /// whitened with (see the artifact's accuracy section), error[n_requests]; NaN where the family predicts none. The
-  /// point must be finite and solvable, but may be outside the region.
+  /// Predicted error of each request's block, error[n_requests]: the expected sum over all values of the output of
+  /// (error / sigma)^2, sigma being that of its whitening. For spectra whitened by cosmic variance this is the expected
+  /// delta chi^2 of the ideal experiment; the artifact's accuracy section has the scale of all else ("predicted_error":
+  /// the rms relative error where it is 1). NaN where the family predicts none. The point must be finite and solvable,
+  /// but may be outside the region.
   Verdict predicted_error(const double* values, double* error, Workspace& workspace) const;
   /// What a real code is told of a point given by the bound names: the canonical parameters, what is given in place of
   /// one, and what was held fixed in training as far as its name is bound.

@@ -54,7 +54,10 @@ COMPUTED: dict[str, tuple[tuple[str, ...], Callable[..., float]]] = {
     "omegab": (("ombh2", "H0"), lambda ombh2, H0: ombh2 / (H0 / 100) ** 2),
     "omegac": (("omch2", "H0"), lambda omch2, H0: omch2 / (H0 / 100) ** 2),
     "omeganu": (("omnuh2", "H0"), lambda omnuh2, H0: omnuh2 / (H0 / 100) ** 2),
+    "S8": (("sigma8", "omegam"), lambda sigma8, omegam: sigma8 * (omegam / 0.3) ** 0.5),
 }
+#: Those of them that no real code gives: it is asked for what they follow from.
+_OWN = ("S8",)
 
 
 class RangeError(ValueError):
@@ -73,6 +76,9 @@ def requirements(must_provide: Mapping[Any, Any]) -> dict[str, Any]:
         if key in LENSED:
             spectra = out.setdefault("Cl", {})
             spectra.update({name: max(lmax, spectra.get(name, 0)) for name, lmax in value.items()})
+            continue
+        if key in _OWN:
+            out.update(dict.fromkeys(COMPUTED[key][0]))
             continue
         if not isinstance(key, tuple):
             out[key] = deepcopy(value)
@@ -212,6 +218,9 @@ class Plan:
                 state[key] = CubicSpline(grid, getattr(provider, f"get_{key}")(grid))(self._pools[key].values)
             elif key in self._pools:
                 state[key] = np.array(getattr(provider, f"get_{key}")(self._pools[key].values))
+            elif key in _OWN:
+                arguments, function = COMPUTED[key]
+                derived[key] = float(function(*(provider.get_param(name) for name in arguments)))
             else:
                 derived[key] = float(provider.get_param(key))
         return derived

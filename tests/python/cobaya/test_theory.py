@@ -140,7 +140,7 @@ def test_derived_parameters_of_a_sample(use, exact, reference):
     use(exact)
     params = cosmology(H0=[40, 100])
     s8 = {"derived": "lambda sigma8, omegam: sigma8*(omegam/0.3)**0.5"}
-    a_model = emulated({**params, **derived(DERIVED, params), "S8": s8})
+    a_model = emulated({**params, **derived(DERIVED, params), "S8": None, "mine": s8})
     for h0 in (67.5, 45.0):
         names = a_model.parameterization.derived_params()
         got = dict(zip(names, a_model.logposterior({"H0": h0}).derived, strict=True))
@@ -150,6 +150,7 @@ def test_derived_parameters_of_a_sample(use, exact, reference):
             if name in got:
                 assert got[name] == pytest.approx(expected[name], rel=2e-6), name
         assert got["S8"] == pytest.approx(got["sigma8"] * (got["omegam"] / 0.3) ** 0.5)
+        assert got["S8"] == pytest.approx(got["mine"])
 
 
 @pytest.mark.parametrize(

@@ -251,15 +251,30 @@ class Emulator:
         return verdicts if batch else verdicts[0]
 
     def error(self, params: Params, outputs: Sequence[str] | None = None) -> dict[str, Any]:
-        """Predicted error of each output, in the unit of the artifact's accuracy section (for spectra the
-        expected delta chi^2 of the ideal experiment); NaN where the family predicts none. Answers outside
-        the region too."""
+        """Predicted error of each output. Of spectra: the expected delta chi^2 of the ideal full-sky
+        experiment that they were whitened with. Of all else: the root mean square of the relative error over
+        the output's values, on the scale that the held-out runs gave. NaN where the family predicts none, or
+        where no runs were held out. Answers outside the region too."""
+        predicted = self._predicted(params, outputs)
+        held_out = self.info.get("accuracy", {}).get("predicted_error", {})
+        for name in predicted:
+            if not self._in_delta_chi2(name):
+                predicted[name] = held_out.get(name, math.nan) * predicted[name] ** 0.5
+        return predicted
+
+    def _predicted(self, params: Params, outputs: Sequence[str] | None = None) -> dict[str, Any]:
+        """The expected sum over the values of an output of (error / sigma)^2, sigma that of its whitening."""
         names, points, batch = self._points(params)
         bound = self._bind(names, outputs, None)
         errors, _ = bound.query.predicted_error(points)
         return {
             part.name: errors[:, i] if batch else float(errors[0, i]) for i, part in enumerate(bound.parts)
         }
+
+    def _in_delta_chi2(self, output: str) -> bool:
+        """Whether an output was whitened by cosmic variance."""
+        segments = next(o["segments"] for o in self.info["outputs"] if o["name"] == output)
+        return all("cosmic_variance" in str(segment["whiten"]) for segment in segments)
 
     def jacobian(
         self,

@@ -91,6 +91,7 @@ def measure(plan: Plan, emulator: Emulator, points: Array, arrays: dict[str, Arr
     if not len(points):
         return accuracy
     predicted: dict[str, Array] = {}
+    squares: dict[str, float] = {}
     for output in plan.outputs:
         truth = arrays[output.canonical][inside]
         model = _predict(emulator, points, output.name)
@@ -99,6 +100,7 @@ def measure(plan: Plan, emulator: Emulator, points: Array, arrays: dict[str, Arr
         profiles: dict[str, dict[str, dict[str, list[float]]]] = {}
         if output.canonical not in _CROSSES:
             error = _relative(model, truth)
+            squares[output.name] = float(np.mean(error**2))
             entry["relative"] = percentiles(error)
             worst = np.max(error.reshape(len(points), -1), axis=1)
             entry["worst"] = percentiles(worst)
@@ -115,13 +117,26 @@ def measure(plan: Plan, emulator: Emulator, points: Array, arrays: dict[str, Arr
     if plan.derived:
         truth = chosen_derived(plan, arrays["derived"])[inside]
         error = _relative(_predict(emulator, points, "derived"), truth)
+        squares["derived"] = float(np.mean(error**2))
         summary["derived"] = {name: percentiles(error[:, i]) for i, (name, _) in enumerate(plan.derived)}
     summary["delta_chi2"] = _delta_chi2(plan, arrays, predicted, inside, accuracy.figures)
+    summary["predicted_error"] = _predicted_error(emulator, points, squares)
     summary["max_relative_error"] = max(
         [entry["relative"]["max"] for entry in summary["outputs"].values() if "relative" in entry],
         default=None,
     )
     return accuracy
+
+
+def _predicted_error(emulator: Emulator, points: Array, squares: dict[str, float]) -> dict[str, float]:
+    """Output -> root mean square of the relative error where the family's sum of (error / sigma)^2 is 1; see
+    `Emulator.error`. squares: the mean square found on the held-out runs."""
+    scales = {}
+    for name, found in squares.items():
+        mean = float(np.mean(emulator._predicted(points, [name])[name]))
+        if not emulator._in_delta_chi2(name) and np.isfinite(mean) and mean > 0 and np.isfinite(found):
+            scales[name] = float(np.sqrt(found / mean))
+    return scales
 
 
 def _predict(emulator: Emulator, points: Array, name: str) -> Array:
