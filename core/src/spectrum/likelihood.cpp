@@ -295,7 +295,7 @@ Factor factorise(const RowMatrix& band) {
   Factor f;
   f.n = band.rows();
   f.width = std::min<int64_t>(band.cols() - 1, f.n - 1);
-  f.block = f.width >= 64 ? 32 : f.width >= 8 ? 16 : std::max<int64_t>(f.width, 1);
+  f.block = f.width >= 8 ? 16 : std::max<int64_t>(f.width, 1);
   f.stride = f.width + f.block + 8;
   f.data = workspace((f.n + f.block + kTileSlack) * f.stride + kTileSlack);
   for (int64_t j = 0; j < f.n; ++j) {
