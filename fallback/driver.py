@@ -85,6 +85,11 @@ class Driver(Protocol):
         """Every setting as the code itself reports it at this point; equal text, equal physics."""
         ...
 
+    def assumed(self, params: Mapping[str, float]) -> dict[str, float]:
+        """Physics that the outputs depend on and that neither config nor params state -> the code's default
+        for it: a spec that forgets a parameter is told. May be ``{}``."""
+        return {}
+
     def run(self, params: Mapping[str, float]) -> dict[str, Array]:
         """All outputs at one point, each an array over its axes."""
         ...

@@ -106,6 +106,20 @@ class Driver:
         """Every setting as CAMB itself reports it after ``set_params`` at this point."""
         return str(self._params(params))
 
+    def assumed(self, params: Mapping[str, float]) -> dict[str, float]:
+        given = {_RENAME[name][0] if name in _RENAME else name for name in (*self.config, *params)}
+        given |= {physical for density, physical in _DENSITIES if density in given}
+        if "ini" in given:
+            return {}
+        matter = any(name in self.outputs for name in ("Pk.linear", "Pk.nonlinear", "sigma8_z", "fsigma8"))
+        used = self._params(params)
+        values = {"ombh2": used.ombh2, "omch2": used.omch2}
+        if matter or self._wants_cl:
+            values |= {"As": used.InitPower.As, "ns": used.InitPower.ns}
+        if self._wants_cl:
+            values["tau"] = used.Reion.optical_depth
+        return {name: float(value) for name, value in values.items() if name not in given}
+
     def _params(self, params: Mapping[str, float]) -> Any:
         for name in _CHOSEN_HERE:
             if name in self.config:

@@ -123,6 +123,18 @@ def test_camb_gets_lmax_where_its_settings_need_it() -> None:
         drivers.load("camb")({"lmax": 600}, ell)._params(point)
 
 
+def test_camb_says_what_it_assumes() -> None:
+    pytest.importorskip("camb")
+    driver = drivers.load("camb")
+    cl = {"Cl.tt": {"ell": np.arange(2, 301)}}
+    assert driver({"mnu": 0.06}, cl).assumed({"H0": 67.0, "Omega_b": 0.05, "logA": 3.05, "ns": 0.96}) == (
+        pytest.approx({"omch2": 0.12, "tau": driver({}, cl)._params({"H0": 67.0}).Reion.optical_depth})
+    )
+    everything = {"ombh2": 0.0224, "omch2": 0.12, "h": 0.67, "As": 2e-9, "ns": 0.96, "tau": 0.06}
+    assert driver({}, cl).assumed(everything) == {}
+    assert set(driver({}, {"Hubble": {"z": np.array([0.0])}}).assumed({"H0": 67.0})) == {"ombh2", "omch2"}
+
+
 @pytest.mark.parametrize("low", [0.0, -1.0])
 def test_k_begins_above_zero(low: float) -> None:
     with pytest.raises(ArgumentError, match=r"outputs\.Pk\.linear\.k: expected values above 0"):

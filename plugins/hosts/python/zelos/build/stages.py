@@ -89,6 +89,7 @@ class Build:
                     raise VersionMismatch(f"{self._mismatch}; --allow-version-mismatch builds all the same")
             try:
                 driver.settings(self.plan.centre)
+                assumed = driver.assumed(self.plan.centre) if hasattr(driver, "assumed") else {}
             except Exception as error:
                 raise SpecError(
                     f"{self.plan.spec.file_name}: {self.plan.code} refuses the parameters or config: {error}"
@@ -98,6 +99,11 @@ class Build:
             self.console.warn(
                 f"container {container} is recorded, "
                 f"but the runs are made with the local {self.plan.code} {version}"
+            )
+        for name, value in assumed.items():
+            self.console.warn(
+                f"'{name}' is neither a parameter nor under config.fixed: {self.plan.code}'s own value, "
+                f"{value:g}, is built in, and users of the emulator can't tell"
             )
         if self._mismatch:
             self.console.warn(self._mismatch)
