@@ -21,8 +21,8 @@ using Eigen::VectorXd;
 
 // Beyond these, double precision is all there is: the sums of an extended Cholesky take M^3.
 constexpr Index kMaxExtendedPoints = 1000;
-// M v / noise, which bounds the condition of a block: from here on rounding could cost 1e-8 of log L.
-constexpr double kExtendedCondition = 1e8;
+// M v / noise, which bounds the condition of a block: from here on rounding could cost 1e-10 of log L.
+constexpr double kExtendedCondition = 1e6;
 
 template <class Scalar>
 using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
