@@ -418,6 +418,13 @@ class Emulator:
         prior = self.altered_prior() if lambda_xi_prior == "altered" else lambda_xi_prior
         if isinstance(prior, str):
             raise ArgumentError(f"lambda_xi_prior: expected (shape, rate) or 'altered', found '{prior}'")
+        if prior is not None and prior[1] > 0:
+            # A start far out in the prior's exponential tail would never come back.
+            mean = prior[0] / prior[1]
+            if self.independent:
+                self.nuggets = np.full(self.ncomps, 1 / mean)
+            else:
+                self.lambda_xi = mean
         history: list[tuple[int, float]] = []
         began = time.monotonic()
         start = self.get_param_vector()
