@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -171,7 +172,7 @@ class Plan:
     def bind(self, blocks: Sequence[tuple[int, Iterable[int]]]) -> None:
         """Where the query puts the answer to each request: (offset, shape)."""
         self._shapes = [tuple(shape) for _, shape in blocks]
-        self._blocks = [slice(offset, offset + int(np.prod(shape))) for offset, shape in blocks]
+        self._blocks = [slice(offset, offset + math.prod(shape)) for offset, shape in blocks]
 
     def fill(self, state: dict[Any, Any], answer: np.ndarray) -> None:
         """Stores every emulated product; the arrays are views of `answer`, which the state then owns."""
@@ -238,7 +239,8 @@ class Plan:
 
         params: the inputs and, if needs_canonical, the canonical parameters of the point.
         """
-        values = answer[self._blocks[self._derived_request]] if self._derived_request is not None else None
+        request = self._derived_request
+        values = answer[self._blocks[request]] if request is not None else np.empty(0)
         out = {name: float(values[index]) * factor for name, index, factor in self._emulated}
         for name, arguments, function in self._computed:
             pool = [params[a] if a in params else float(values[self._labels[a]]) for a in arguments]

@@ -14,7 +14,7 @@ QUIET_SECONDS = 30.0
 def describe(verdict: Any) -> str:
     """Short name of the reason why a point is outside: what the counts are kept by."""
     if not verdict.parameter:
-        return verdict.reason.replace("_", " ")
+        return str(verdict.reason).replace("_", " ")
     if verdict.reason == "box":
         return f"{verdict.parameter} {'below' if verdict.value < verdict.lower else 'above'} its range"
     return f"{verdict.parameter}: {verdict.reason.replace('_', ' ')}"
@@ -38,7 +38,7 @@ class Statistics:
 
     def now(self) -> float:
         """Clock reading; the first one starts the run."""
-        now = self._clock()
+        now = float(self._clock())
         if self._start is None:
             self._start = now
         return now

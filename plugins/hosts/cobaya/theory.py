@@ -375,18 +375,18 @@ class Zelos(BoltzmannBase):
             try:
                 indices = self.collectors[quantity].z_pool.find_indices(z)
             except ValueError:
-                return super()._get_z_dependent(quantity, z, pool)
+                return np.asarray(super()._get_z_dependent(quantity, z, pool))
             if len(self._z_indices) >= _KEPT_LOOKUPS:
                 self._z_indices.clear()
             self._z_indices[key] = indices
-        return self.current_state[quantity][indices]
+        return np.asarray(self.current_state[quantity][indices])
 
     def get_param(self, p: str) -> float:
         for name in (p, self.translate_param(p)):
             for pool in ("params", "derived_extra"):
                 value = (self.current_state.get(pool) or {}).get(name)
                 if value is not None:
-                    return value
+                    return float(value)
         raise LoggedError(self.log, "Parameter not known: '%s'", p)
 
     def get_Cl(self, ell_factor: bool = False, units: str = "FIRASmuK2") -> dict[str, np.ndarray]:
