@@ -186,7 +186,7 @@ def texts_of_tests() -> str:
     return re.sub(r'"\s*\n\s*"', "", tests)  # a name over two lines
 
 
-def tests_named_in(page: str) -> list[str]:
+def named_tests(page: str) -> list[str]:
     """Names in the last column of the page's tables."""
     cells = re.findall(r"^\| .* \| (.*) \|$", (DOCS / page).read_text(), re.M)
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
@@ -194,7 +194,7 @@ def tests_named_in(page: str) -> list[str]:
 
 @pytest.mark.parametrize("page", ["guarantees.md", "reliability.md"])
 def test_tests_that_a_page_names_exist(page: str) -> None:
-    tests, names = texts_of_tests(), tests_named_in(page)
+    tests, names = texts_of_tests(), named_tests(page)
     assert len(names) > 20
     for name in names:
         there = (ROOT / name).exists() if "/" in name else f"def {name}(" in tests or f'"{name}"' in tests
@@ -206,7 +206,7 @@ def test_every_test_of_a_fault_is_in_the_table() -> None:
     faults = re.findall(r'TEST_CASE\(\s*"([^"]+)",\s*"\[fallback\][^"]*\[faults\]"', tests)
     faults += re.findall(r"^def (test_\w+)\(", (ROOT / "tests/python/test_faults.py").read_text(), re.M)
     assert len(faults) > 15
-    assert not set(faults) - set(tests_named_in("reliability.md"))
+    assert not set(faults) - set(named_tests("reliability.md"))
 
 
 def schema_keys(node: object) -> set[str]:
