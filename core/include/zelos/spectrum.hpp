@@ -84,7 +84,9 @@ struct WeightOptimum {
   Eigen::VectorXd hyperparameters;
   double log_posterior = 0.0;  ///< log likelihood plus log priors
   double gradient_norm = 0.0;  ///< largest component of the projected gradient there
-  bool converged = false;      ///< gradient_norm <= tolerance
+  /// gradient_norm <= tolerance, or a new start of the solver from there gains less than 1e-4: rounding of a sharp
+  /// likelihood leaves more in the gradient than `tolerance` asks.
+  bool converged = false;
   bool stopped = false;        ///< `progress` said so
   int evaluations = 0;
   std::vector<double> start_values;  ///< best log posterior of each start

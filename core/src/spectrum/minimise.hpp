@@ -17,13 +17,14 @@ struct Minimum {
   double value = std::numeric_limits<double>::infinity();
   double gradient_norm = std::numeric_limits<double>::infinity();  ///< max norm of the projected gradient at x
   int evaluations = 0;
+  bool at_rounding = false;  ///< a new start of the solver from x gained less than `least_gain`
 };
 
 /// Best point seen of f(x, gradient) -> value within the bounds. The solver is started anew from there, without its
 /// memory, while a line search that rounding has stopped still leaves something to gain. A zelos::Error of f passes.
 template <class Function>
 Minimum minimise(Function&& f, const Eigen::VectorXd& start, const Eigen::VectorXd& lower, const Eigen::VectorXd& upper,
-                 int max_iterations, double tolerance) {
+                 int max_iterations, double tolerance, double least_gain) {
   Minimum best;
   best.x = start.cwiseMax(lower).cwiseMin(upper);
   const auto observed = [&](const Eigen::VectorXd& x, Eigen::VectorXd& gradient) {
@@ -57,7 +58,8 @@ Minimum minimise(Function&& f, const Eigen::VectorXd& start, const Eigen::Vector
     } catch (const std::logic_error&) {
       left /= 2;
     }
-    if (!(best.value < before)) break;
+    best.at_rounding = attempt > 0 && left > 0 && before - best.value < least_gain;
+    if (best.at_rounding || !(best.value < before)) break;
   }
   return best;
 }

@@ -622,7 +622,7 @@ WeightOptimum train_weights(const WeightData& data, const WeightTraining& traini
     };
     const Bounds limits = bounds(one);
     results[static_cast<std::size_t>(task)] =
-        minimise(negative, theta, limits.lower, limits.upper, training.max_iterations, training.tolerance);
+        minimise(negative, theta, limits.lower, limits.upper, training.max_iterations, training.tolerance, 1e-4);
   };
   try {
     if (split) {
@@ -646,6 +646,7 @@ WeightOptimum train_weights(const WeightData& data, const WeightTraining& traini
   }
   optimum.log_posterior = 0.0;
   optimum.gradient_norm = 0.0;
+  optimum.converged = !stopped;
   for (int i = 0; i < n_problems; ++i) {
     optimum.log_posterior += best[static_cast<std::size_t>(i)];
     const Minimum* winner = nullptr;
@@ -654,13 +655,13 @@ WeightOptimum train_weights(const WeightData& data, const WeightTraining& traini
       if (winner == nullptr || result.value < winner->value) winner = &result;
     }
     optimum.gradient_norm = std::max(optimum.gradient_norm, winner->gradient_norm);
+    if (!(winner->gradient_norm <= training.tolerance) && !winner->at_rounding) optimum.converged = false;
   }
   if (!std::isfinite(optimum.log_posterior)) {
     throw Error(ZELOS_E_NUMERIC,
                 "spectral emulator: the covariance of the weights is not positive definite at any "
                 "hyperparameters that were tried");
   }
-  optimum.converged = !stopped && optimum.gradient_norm <= training.tolerance;
   return optimum;
 }
 
