@@ -39,6 +39,12 @@ def test_ellipsoid_points_are_inside_it_and_fill_it() -> None:
     assert np.mean(radius < 0.5) == pytest.approx(1 / 8, abs=0.03)
 
 
+def test_the_margin_ends_at_a_limit_of_zero() -> None:
+    points = Design("sobol", np.array([0.0, -1.0]), np.array([0.6, 0.0]), 3, 500, 0.04).points(500)
+    assert points[:, 0].min() >= 0 and points[:, 0].max() > 0.61
+    assert points[:, 1].min() < -1.01 and points[:, 1].max() <= 0
+
+
 def test_a_hull_without_a_design_is_refused() -> None:
     with pytest.raises(SpecError, match="convex"):
         Design("sobol", LOWER, UPPER, 3, 500, hull="convex")

@@ -36,7 +36,8 @@ Progress = Callable[[int, float], bool | None]
 class Training:
     """How the hyperparameters came about.
 
-    converged:      the largest component of the gradient is at most the tolerance, or rounding leaves no more to gain.
+    converged:      the largest component of the gradient is at most the tolerance, or rounding leaves
+                    no more to gain.
     gradient_norm:  that component, of the log posterior by the logarithms of the hyperparameters.
     start_values:   log posterior that each start reached, if it ended.
     history:        (evaluations, log posterior) as it rose.

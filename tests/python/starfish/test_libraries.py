@@ -42,7 +42,8 @@ def test_optimum_of_the_joint_likelihood(mock: tuple[Grid, Any, Any]) -> None:
     emulator = Emulator.from_grid(mock[0])
     assert emulator.ncomps == 5
     assert emulator.log_likelihood() == pytest.approx(-1410.33, abs=0.01)
-    # Rounding of the likelihood, of size 1e-10 of its terms, leaves about 1 in the gradient: more than the tolerance.
+    # Rounding of the likelihood, of size 1e-10 of its terms, leaves about 1 in the gradient: more than the
+    # tolerance.
     training = emulator.train("joint")
     assert training.converged and emulator.log_likelihood() > 4905.8
 

@@ -22,7 +22,8 @@ class Design:
     kind:   "sobol" (scrambled) or "latin_hypercube" (of `n` points; those that replace failed runs begin
             another one).
     hull:   "box", or "ellipsoid": the one that touches the faces of the box.
-    margin: the box is widened by this fraction of each range at both ends.
+    margin: the box is widened by this fraction of each range at both ends, but not beyond an end at 0,
+            which is taken for a limit (masses, amplitudes).
     """
 
     def __init__(
@@ -47,8 +48,8 @@ class Design:
             if len(unit) >= n:
                 break
             size *= 2
-        pad = self._margin
-        points: Array = (unit[:n] * (1 + 2 * pad) - pad) * (self._upper - self._lower) + self._lower
+        below, above = (np.where(end == 0, 0.0, self._margin) for end in (self._lower, self._upper))
+        points: Array = (unit[:n] * (1 + (below + above)) - below) * (self._upper - self._lower) + self._lower
         return points
 
     def _unit(self, n: int) -> Array:
