@@ -3,12 +3,14 @@
 
 <!-- python -->    what the Python block prints
 <!-- accuracy -->  the held-out accuracy of the emulators that ship, from their files
+<!-- speed -->     the main figures of docs/benchmarks.json
 <!-- main job -->  summary.txt of FOLDER, where configs/examples/planck_like/run.sh put it; its plot becomes
                    docs/images/planck_like.png
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -63,6 +65,24 @@ def accuracy_table() -> str:
     return "\n".join(head + body)
 
 
+def speed() -> str:
+    cases = json.loads((DOCS / "benchmarks.json").read_text())["cases"]
+
+    def least(case: str, subject: str) -> str:
+        seconds = next(row["processor_min"] for row in cases[case] if row["subject"] == subject)
+        scale, unit = next(pair for pair in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")) if seconds >= pair[0])
+        return f"{seconds / scale:.3g} {unit}"
+
+    return (
+        "On one core, TT, TE, EE and φφ to ℓ = 2508 with all derived parameters take "
+        f"{least('spectra and derived', 'zelos_c')} (CAMB with the same settings:\n"
+        f"{least('spectra and derived', 'real_camb')}), the four with exact derivatives by all parameters "
+        f"{least('Jacobian', 'zelos_c')}. A step of Cobaya with Planck-lite takes\n"
+        f"{least('Cobaya step, zelos', 'cobaya_step')}, of which "
+        f"{least('Cobaya step, no theory', 'cobaya_step')} are Cobaya and the likelihood."
+    )
+
+
 def main_job(folder: Path) -> str:
     summary = (folder / "summary.txt").read_text().partition("\n\nPlot:")[0]
     (DOCS / "images").mkdir(exist_ok=True)
@@ -88,6 +108,7 @@ def main() -> None:
     text = README.read_text()
     text = fill(text, "python", python_output(text))
     text = fill(text, "accuracy", accuracy_table())
+    text = fill(text, "speed", speed())
     if len(sys.argv) > 1:
         text = fill(text, "main job", main_job(Path(sys.argv[1])))
     README.write_text(text)

@@ -104,7 +104,7 @@ def test_outside_names_parameter_value_and_range(emulator: zelos.Emulator) -> No
     assert verdict is not None
     assert (verdict.reason, verdict.value, verdict.lower, verdict.upper) == ("box", 2.5, 1, 2)
     assert not emulator.verdict({"A": 2.5, "n": 0.95})
-    with pytest.raises(zelos.OutsideRegion) as caught:
+    with pytest.raises(zelos.OutsideRegion, match=r"row 1 of 2: .*'A' is 0\.5") as caught:
         emulator({"A": [1.5, 0.5], "n": 0.95})
     assert caught.value.row == 1
 

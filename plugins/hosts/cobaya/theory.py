@@ -432,7 +432,7 @@ def _open(reference: Any, log: Any) -> Any:
 
 
 def _seconds_per_run(provenance: Mapping[str, Any]) -> float | None:
-    total = (provenance.get("cost") or {}).get("run_cpu_seconds")
+    total = (provenance.get("cost") or {}).get("run_seconds")
     runs = (provenance.get("training_set") or {}).get("n")
     return total / runs if total and runs else None
 

@@ -86,7 +86,7 @@ class Emulator:
             "code": "camb",
             "code_version": camb.__version__,
             "config": CONFIG,
-            "cost": {"run_cpu_seconds": 500.0},
+            "cost": {"run_seconds": 500.0},
             "training_set": {"n": 100},
             **(provenance or {}),
         }

@@ -289,7 +289,7 @@ class Emulator:
         bound = self._bind(names, outputs, axes)
         values, slopes, outside = bound.query.jacobian(points)
         if outside:
-            raise self._outside(outside[0])
+            raise self._outside(outside[0], len(points))
         n, d = len(points), len(names)
         result: dict[str, Array] = {}
         derivative: dict[str, Array] = {}
@@ -312,7 +312,7 @@ class Emulator:
         values, verdicts = query.canonical(points, len(self._names))
         for row, verdict in enumerate(verdicts):
             if not np.isfinite(values[row]).all() or (query.solves and not verdict):
-                raise self._outside((row, verdict))
+                raise self._outside((row, verdict), len(points))
         return {name: values[:, i] if batch else float(values[0, i]) for i, name in enumerate(self._names)}
 
     # --- how
@@ -449,9 +449,10 @@ class Emulator:
             raise ParameterError(f"parameters of a batch have different lengths: {listed}")
         return np.ascontiguousarray(np.stack(np.broadcast_arrays(*columns), axis=-1))
 
-    def _outside(self, entry: tuple[int, _core.Verdict]) -> OutsideRegion:
+    def _outside(self, entry: tuple[int, _core.Verdict], count: int) -> OutsideRegion:
         row, verdict = entry
-        return OutsideRegion(f"{self.name}: {verdict}", verdict, row)
+        where = f"row {row} of {count}: " if count > 1 else ""
+        return OutsideRegion(f"{self.name}: {where}{verdict}", verdict, row)
 
     def _answer(self, bound: _Bound, points: Array) -> Array:
         values, outside = bound.query.evaluate(points)
@@ -466,10 +467,10 @@ class Emulator:
                 what = verdict.parameter or verdict.reason
                 left[what] = left.get(what, 0) + 1
         if self._fallback is None:
-            raise self._outside(outside[0])
+            raise self._outside(outside[0], len(points))
         for row, verdict in outside:
             if verdict.reason == "not_finite" and not np.isfinite(points[row]).all():
-                raise self._outside((row, verdict))
+                raise self._outside((row, verdict), len(points))
         begin = time.perf_counter()
         rows, verdicts = zip(*outside, strict=True)
         answers = self._fallback.evaluate(bound.query, points[list(rows)], verdicts)

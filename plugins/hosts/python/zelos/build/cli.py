@@ -17,7 +17,7 @@ EXIT_OK, EXIT_SPEC, EXIT_TARGET, EXIT_VERSION, EXIT_FAILED, EXIT_INTERRUPTED = 0
 
 _EPILOG = """exit codes:
   0    done
-  1    the spec is wrong (file:line:column: message)
+  1    the spec is wrong; the message says where and what was expected
   2    done, but an accuracy target of the spec is missed; the artifact says so
   3    the installed code is not the one that the spec names
   4    something else failed

@@ -109,7 +109,7 @@ def collect(
     if version_mismatch:
         record["version_mismatch"] = version_mismatch
     if not reproducible():
-        record["cost"] = {"run_cpu_seconds": round(run_seconds, 1)}
+        record["cost"] = {"run_seconds": round(run_seconds, 1)}
     return record
 
 

@@ -171,12 +171,16 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[Any]], raw_first: bool =
     for row in rows:
         text += "<tr>"
         for column, cell in enumerate(row):
-            if isinstance(cell, float):
-                text += f"<td class=n>{cell:.3g}</td>"
+            if isinstance(cell, (int, float)) and not isinstance(cell, bool):
+                text += f"<td class=n>{_number(cell)}</td>"
             else:
                 text += f"<td>{cell if raw_first and not column else html.escape(str(cell))}</td>"
         text += "</tr>"
     return text + "</table>"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _figure(columns: int = 1, rows: int = 1, size: tuple[float, float] = (8.0, 3.2)) -> Any:
@@ -209,7 +213,7 @@ def _profile_plot(name: str, what: str, axis: str, rows: Mapping[str, list[float
         panel.set_xlim(max(0.0, x[0] - 1), x[-1])
         panel.set_xticks([tick for tick in _ELL_TICKS if x[0] <= tick <= x[-1]], minor=False)
     panel.set(title=name, xlabel=_AXIS_LABELS.get(axis, axis), ylabel=what)
-    panel.legend(ncols=5, fontsize=8)
+    figure.legend(*panel.get_legend_handles_labels(), ncols=5, fontsize=8, loc="outside lower center")
     panel.grid(alpha=0.3)
     return figure
 

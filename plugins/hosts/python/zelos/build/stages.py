@@ -281,7 +281,7 @@ class Build:
     def _timing(self, emulator: Emulator) -> dict[str, Any]:
         timing: dict[str, Any] = {
             "artifact bytes": self.artifact.stat().st_size,
-            "CPU seconds of the runs": self.provenance.get("cost", {}).get("run_cpu_seconds"),
+            "seconds of the runs, one core each": self.provenance.get("cost", {}).get("run_seconds"),
         }
         if provenance.reproducible():
             return timing
