@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <random>
 
 #include "base/kernels.hpp"
@@ -153,6 +154,9 @@ TEST_CASE("point transforms: closed forms, inverse and tangents", "[transforms]"
   static const double y[n] = {0.3, 1, 2, 5, 0.01, 7, 3, 1e-4};
   static const double a[n] = {1, 2, 3, 4, 5, 6, 7, 8}, b[n] = {2, 1, 4, 1, 0.5, 1, 3, 9};
   static const double log_axis[n] = {-1, -0.5, 0, 0.1, 0.2, 0.5, 1, 2};
+  static const int32_t at[n] = {0, 1, 2, 0, 1, 2, 0, 1};
+  static const double along[3] = {0.4, -1, 0.2};
+  const double along_tangents[6] = {0.5, 0.1, -0.7, 0, 0, 0};
   const double features[2] = {0.7, 0.9}, slopes[2] = {0.3, -0.2};
   double da[n], db[n];
   for (int64_t i = 0; i < n; ++i)
@@ -169,6 +173,8 @@ TEST_CASE("point transforms: closed forms, inverse and tangents", "[transforms]"
       Case{Kind::amplitude, false, [&](int64_t i) { return y[i] / std::exp(0.9 - 0.2); }},
       Case{Kind::tilt, true, [&](int64_t i) { return y[i] - (0.9 - 0.2) * log_axis[i]; }},
       Case{Kind::tilt, false, [&](int64_t i) { return y[i] / std::pow(std::exp(log_axis[i]), 0.9 - 0.2); }},
+      Case{Kind::background, true, [&](int64_t i) { return y[i] - along[at[i]]; }},
+      Case{Kind::background, false, [&](int64_t i) { return y[i] / std::exp(along[at[i]]); }},
       Case{Kind::ratio, false, [&](int64_t i) { return y[i] / a[i]; }},
       Case{Kind::correlation, false, [&](int64_t i) { return y[i] / std::sqrt(a[i] * b[i]); }});
   CAPTURE(zelos::to_string(c.kind), c.logarithmic);
@@ -183,6 +189,10 @@ TEST_CASE("point transforms: closed forms, inverse and tangents", "[transforms]"
   context.features = features;
   context.n_features = 2;
   context.log_axis = log_axis;
+  context.at = at;
+  context.background = along;
+  context.background_tangents = along_tangents;
+  context.n_background = 3;
   context.other[0] = a;
   context.other[1] = b;
   double g[n];
@@ -214,12 +224,15 @@ TEST_CASE("point transforms: closed forms, inverse and tangents", "[transforms]"
       mb[i] = b[i] + (all ? e * db[i] : 0);
       out[i] = g[i] + e * dg[i + (all ? 0 : n)];
     }
-    PointContext at = context;
-    at.n_tangents = 0;
-    at.features = f;
-    at.other[0] = ma;
-    at.other[1] = mb;
-    zelos::undo(t, at, out, nullptr);
+    double moved_along[3];
+    for (int i = 0; i < 3; ++i) moved_along[i] = along[i] + (all ? e * along_tangents[i] : 0);
+    PointContext there = context;
+    there.n_tangents = 0;
+    there.features = f;
+    there.background = moved_along;
+    there.other[0] = ma;
+    there.other[1] = mb;
+    zelos::undo(t, there, out, nullptr);
   };
   for (const bool all : {true, false}) {
     double up[n], down[n];
@@ -229,6 +242,29 @@ TEST_CASE("point transforms: closed forms, inverse and tangents", "[transforms]"
       CHECK(tangent[i + (all ? 0 : n)] == Approx((up[i] - down[i]) / 2e-5).epsilon(1e-7).margin(1e-9));
     }
   }
+}
+
+TEST_CASE("a distance of zero is divided by none", "[transforms]") {
+  const double none = -std::numeric_limits<double>::infinity();
+  const int32_t at[8] = {0, 1, 1, 1, 1, 1, 1, 1};
+  const double along[2] = {none, 0.5}, tangents[2] = {0, 0.3};
+  PointTransform t{};
+  t.kind = PointTransform::Kind::background;
+  PointContext context;
+  context.n = 8;
+  context.at = at;
+  context.background = along;
+  double values[8] = {0, 2, 2, 2, 2, 2, 2, 2}, slopes[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+  zelos::apply(t, context, values);
+  CHECK(values[0] == 1);
+  context.n_tangents = 1;
+  context.background_tangents = tangents;
+  context.n_background = 2;
+  zelos::undo(t, context, values, slopes);
+  CHECK((values[0] == 0 && slopes[0] == 0));
+  CHECK(values[1] == Approx(2));
+  values[0] = 3;
+  CHECK_THROWS_WITH(zelos::apply(t, context, values), Catch::Contains("background"));
 }
 
 TEST_CASE("values outside a transform's domain are named", "[transforms]") {

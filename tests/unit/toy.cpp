@@ -78,6 +78,9 @@ features:
   log_H0: {log: true, of: [H0]}
   amplitude: {coefficients: [1, -2], of: [logA, tau]}
   theta: {emulated: thetastar, of: [log_ombh2, log_omch2, log_H0], params: {degree: 3}, replaces: H0}
+  log_distance: {background: transverse_comoving_distance, z: 1090}
+  inverse_distance: {coefficients: [-1], of: [log_distance]}
+  angle: {emulated: thetastar, of: [log_ombh2, log_omch2, log_H0], params: {degree: 3}, amplitude: inverse_distance}
   zre: {emulated: zrei, of: [ombh2, tau], logarithmic: false, params: {degree: 4}}
 outputs:
   Cl.tt:
@@ -115,7 +118,7 @@ outputs:
     features: [log_omch2, logA, ns]
     emulator_fn: {type: gaussian_process, params: {max_iterations: 20, hyper_points: 60, groups: 1}}
   Hubble:
-    transforms: [{pca: {weights: 3, whiten: {relative: 1.0e-4}}}]
+    transforms: [{background: {}}, {pca: {weights: 3, whiten: {relative: 1.0e-4}}}]
     features: [log_ombh2, log_omch2, log_H0]
   signal:
     transforms: [{arcsinh: {scale: 2}}, {pca: {weights: 2, whiten: none}}]
@@ -125,7 +128,7 @@ outputs:
       params: {n_layers: 2, layer_size: 8, activation: tanh, epochs: 60, lbfgs_iterations: 60}
   flux:
     transforms: [{amplitude: {feature: logA}}, {tilt: {pivot: 3, axis: wavelength}}, {pca: {weights: 3}}]
-    features: [omch2, tau]
+    features: [omch2, tau, angle]
   derived:
     transforms: [{pca: {rotate: false, whiten: {relative: 1.0e-5}}}]
 derived: [thetastar, sigma8, omegam]

@@ -96,6 +96,7 @@ void Query::Impl::mark_feature(int feature, std::vector<char>* marks) const {
   (*marks)[feature] = 1;
   const Feature& f = model->features[feature];
   for (const int of : f.of) mark_feature(of, marks);
+  if (f.amplitude >= 0) mark_feature(f.amplitude, marks);
   if (f.regressor) {
     for (const int of : f.regressor->inputs()) mark_feature(of, marks);
   }
@@ -163,14 +164,25 @@ int Query::Impl::add_node(int output_index, const std::vector<std::vector<double
       }
       node.other[i] = add_node(t.other[i], other_axes);
     }
+    int64_t inner = 1;
+    const int64_t length = static_cast<int64_t>(axes[t.axis].size());
+    for (size_t a = t.axis + 1; a < axes.size(); ++a) inner *= static_cast<int64_t>(axes[a].size());
     AlignedBuffer log_axis;
     if (t.kind == PointTransform::Kind::tilt) {
       log_axis = AlignedBuffer(node.n_padded);
-      int64_t inner = 1, length = static_cast<int64_t>(axes[t.axis].size());
-      for (size_t a = t.axis + 1; a < axes.size(); ++a) inner *= static_cast<int64_t>(axes[a].size());
       for (int64_t i = 0; i < node.n; ++i) log_axis[i] = std::log(axes[t.axis][i / inner % length] / t.pivot);
     }
     node.log_axes.push_back(std::move(log_axis));
+    Node::Along along;
+    if (t.kind == PointTransform::Kind::background) {
+      for (const int of : t.source.feature) {
+        if (of >= 0) mark_feature(of, &needs_feature);
+      }
+      along.points = axes[t.axis];
+      along.at.assign(node.n_padded, 0);
+      for (int64_t i = 0; i < node.n; ++i) along.at[i] = static_cast<int32_t>(i / inner % length);
+    }
+    node.alongs.push_back(std::move(along));
   }
   const int64_t inner = node.n / std::max<int64_t>(1, static_cast<int64_t>(axes[0].size()));
   int64_t first_weight = 0;
@@ -308,8 +320,11 @@ void Query::Impl::lay_out() {
     map.piece_at = take(map.n_padded);
     map.offset_at = take(map.n_padded);
   }
-  int64_t temporary = 0, field = 0;
+  int64_t temporary = 0, field = 0, along_axis = 0;
   for (Node& node : nodes) {
+    for (const Node::Along& along : node.alongs) {
+      along_axis = std::max(along_axis, static_cast<int64_t>(along.points.size()) * (1 + t + kBackgroundInputs));
+    }
     node.values_at = take(node.n_padded);
     node.tangents_at = take(node.n_padded * t);
     temporary = std::max(temporary, node.n_padded);
@@ -318,6 +333,7 @@ void Query::Impl::lay_out() {
     }
   }
   temporary_at = take(temporary);
+  background_at = take(along_axis);
   field_stride = field;
   field_at = take(12 * field);
   workspace_size = at;

@@ -55,6 +55,12 @@ struct Node {
   std::vector<Part> parts;  ///< ascending; a part's padding is overwritten by the next
   int other[2] = {-1, -1};
   std::vector<AlignedBuffer> log_axes;  ///< per point transform that needs one
+  /// Per point transform that needs it: the points of its axis, and which of them a value belongs to.
+  struct Along {
+    std::vector<double> points;
+    std::vector<int32_t> at;
+  };
+  std::vector<Along> alongs;
   int64_t values_at = 0, tangents_at = 0;
 };
 
@@ -77,7 +83,7 @@ struct Query::Impl {
   // Workspace layout, in doubles.
   int64_t slots_at = 0, slot_tangents_at = 0, features_at = 0, feature_tangents_at = 0, scratch_at = 0, jacobian_at = 0;
   std::vector<int64_t> weights_at, weight_tangents_at;
-  int64_t temporary_at = 0, field_at = 0, field_stride = 0;
+  int64_t temporary_at = 0, field_at = 0, field_stride = 0, background_at = 0;
   int64_t workspace_size = 0;
 
   /// The predicted error of all outputs together, whichever are asked for, decides whether a point is inside.
@@ -102,6 +108,8 @@ struct Query::Impl {
   void evaluate_weights(int output, int n_tangents, double* w) const;
   void evaluate_spline_map(const SplineMap& map, double* w) const;
   void evaluate_part(const Node& node, const Part& part, int n_tangents, double* w) const;
+  void evaluate_background(const PointTransform& transform, const Node::Along& along, int n_tangents, double* w,
+                           PointContext* context) const;
   void evaluate_node(const Node& node, int n_tangents, double* w) const;
   Verdict run(const double* values, int n_tangents, const double* seeds, double* w) const;
   /// With a tangent along every bound name.

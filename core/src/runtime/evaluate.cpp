@@ -104,6 +104,28 @@ void Query::Impl::evaluate_part(const Node& node, const Part& part, int n_tangen
   }
 }
 
+void Query::Impl::evaluate_background(const PointTransform& transform, const Node::Along& along, int n_tangents,
+                                      double* w, PointContext* context) const {
+  const int64_t n = static_cast<int64_t>(along.points.size());
+  double* values = w + background_at;
+  double* tangents = values + n;
+  double* gradient = tangents + n_tangents * n;
+  double inputs[kBackgroundInputs];
+  transform.source.read(w + features_at, inputs);
+  background(transform.quantity, inputs, along.points.data(), n, values, n_tangents > 0 ? gradient : nullptr);
+  for (int64_t i = 0; i < n; ++i) values[i] *= transform.power;
+  for (int k = 0; k < n_tangents; ++k) {
+    const double* df = w + feature_tangents_at + k * n_features();
+    for (int64_t i = 0; i < n; ++i) {
+      tangents[k * n + i] = transform.power * transform.source.chain(gradient + i * kBackgroundInputs, df);
+    }
+  }
+  context->at = along.at.data();
+  context->background = values;
+  context->background_tangents = tangents;
+  context->n_background = n;
+}
+
 void Query::Impl::evaluate_node(const Node& node, int n_tangents, double* w) const {
   const OutputModel& output = model->outputs[node.output];
   double* values = w + node.values_at;
@@ -128,6 +150,9 @@ void Query::Impl::evaluate_node(const Node& node, int n_tangents, double* w) con
   }
   for (size_t i = output.point_transforms.size(); i-- > 0;) {
     context.log_axis = node.log_axes[i].data();
+    if (output.point_transforms[i].kind == PointTransform::Kind::background) {
+      evaluate_background(output.point_transforms[i], node.alongs[i], n_tangents, w, &context);
+    }
     undo(output.point_transforms[i], context, values, tangents);
   }
 }

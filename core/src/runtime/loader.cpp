@@ -116,6 +116,31 @@ class Loader {
                                        vector(path + "/scale", d).data.data(), file_ + ": " + path);
   }
 
+  /// {"ombh2": feature's name or number, ...}
+  BackgroundSource background_source(const json& inputs) const {
+    BackgroundSource source{};
+    for (int i = 0; i < kBackgroundInputs; ++i) {
+      const json& input = member(inputs, kBackgroundInputNames[i]);
+      source.feature[i] = input.is_string() ? feature(input.get<std::string>()) : -1;
+      source.constant[i] = input.is_string() ? 0 : input.get<double>();
+    }
+    return source;
+  }
+
+  BackgroundQuantity background_quantity(const json& object) const {
+    BackgroundQuantity quantity{};
+    if (!parse(text(object, "quantity"), &quantity)) fail("no background has a '" + text(object, "quantity") + "'");
+    return quantity;
+  }
+
+  /// Where background() has an answer that is finite, or a distance of zero.
+  void check_background_z(BackgroundQuantity quantity, double first, double last) const {
+    const bool grows = quantity == BackgroundQuantity::growth || quantity == BackgroundQuantity::growth_rate;
+    if (first >= 0 && std::isfinite(last) && !(grows && last > kGrowthLargestZ)) return;
+    fail(std::string("the background's ") + to_string(quantity) + " is not known at z from " + to_text(first) + " to " +
+         to_text(last));
+  }
+
   void load_feature(const json& f) {
     Feature feature;
     feature.name = text(f, "name");
@@ -134,6 +159,13 @@ class Loader {
       feature.exponential = f.value("log", false);
       feature.regressor = regressor(member(f, "block"), "features/" + feature.name);
       if (feature.regressor->n_outputs() != 1) fail("feature '" + feature.name + "': expected one output");
+      if (f.contains("amplitude")) feature.amplitude = this->feature(text(f, "amplitude"));
+    } else if (type == "background") {
+      feature.kind = Feature::Kind::background;
+      feature.quantity = background_quantity(f);
+      feature.source = background_source(member(f, "inputs"));
+      feature.z = number(f, "z");
+      check_background_z(feature.quantity, feature.z, feature.z);
     } else {
       fail("feature '" + feature.name + "': unknown type '" + type + "'");
     }
@@ -170,9 +202,9 @@ class Loader {
   PointTransform load_point(const json& t, int n_outputs_before) const {
     PointTransform point{};
     const std::string type = text(t, "type");
-    for (const auto kind :
-         {PointTransform::Kind::log, PointTransform::Kind::arcsinh, PointTransform::Kind::amplitude,
-          PointTransform::Kind::tilt, PointTransform::Kind::ratio, PointTransform::Kind::correlation}) {
+    for (const auto kind : {PointTransform::Kind::log, PointTransform::Kind::arcsinh, PointTransform::Kind::amplitude,
+                            PointTransform::Kind::tilt, PointTransform::Kind::ratio, PointTransform::Kind::correlation,
+                            PointTransform::Kind::background}) {
       if (type != to_string(kind)) continue;
       point.kind = kind;
       point.logarithmic = t.value("logarithmic", false);
@@ -187,6 +219,11 @@ class Loader {
         for (const json& other : t["other"])
           point.other[i++] = earlier_output(other.get<std::string>(), n_outputs_before);
       }
+      if (kind == PointTransform::Kind::background) {
+        point.power = number(t, "power");
+        point.quantity = background_quantity(t);
+        point.source = background_source(member(t, "inputs"));
+      }
       check_point(point, n_outputs_before);
       return point;
     }
@@ -200,6 +237,10 @@ class Loader {
     if (power && t.feature < 0) fail(where + "lacks its feature");
     const std::vector<AxisModel>& axes = m_.outputs[index].axes;
     if (t.axis < 0 || t.axis >= static_cast<int>(axes.size())) fail(where + "names axis " + std::to_string(t.axis));
+    if (t.kind == PointTransform::Kind::background) {
+      const std::vector<double>& z = axes[t.axis].axis.values;
+      check_background_z(t.quantity, z.front(), z.back());
+    }
     const int n_others = t.kind == PointTransform::Kind::ratio         ? 1
                          : t.kind == PointTransform::Kind::correlation ? 2
                                                                        : 0;

@@ -56,7 +56,7 @@ class Regressor {
 
 /// A scalar function of the parameters and of the features before it. Features 0 .. d-1 are the parameters themselves.
 struct Feature {
-  enum class Kind { parameter, logarithm, linear, emulated };
+  enum class Kind { parameter, logarithm, linear, emulated, background };
   std::string name;
   Kind kind = Kind::parameter;
   std::vector<int> of;               ///< feature indices
@@ -64,6 +64,10 @@ struct Feature {
   double constant = 0;
   std::unique_ptr<Regressor> regressor;  ///< emulated: exp(regressor) if `exponential`
   bool exponential = false;
+  int amplitude = -1;  ///< emulated: a feature that is added before the exponential
+  double z = 0;        ///< background: ln of the quantity there
+  BackgroundQuantity quantity = BackgroundQuantity::hubble;
+  BackgroundSource source{};
 };
 
 /// How requested points on an axis relate to native ones.

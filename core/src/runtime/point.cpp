@@ -118,15 +118,23 @@ void Query::Impl::evaluate_feature(int index, int n_tangents, double* w) const {
       double* jacobian = n_tangents > 0 ? w + jacobian_at : nullptr;
       double y = 0;
       feature.regressor->evaluate(f, &y, jacobian, w + scratch_at);
+      if (feature.amplitude >= 0) y += f[feature.amplitude];
       const double value = feature.exponential ? std::exp(y) : y;
       f[index] = value;
       for (int k = 0; k < n_tangents; ++k) {
-        double sum = 0;
+        double sum = feature.amplitude >= 0 ? df[k * stride + feature.amplitude] : 0;
         for (int64_t i = 0; i < feature.regressor->n_inputs(); ++i) {
           sum += jacobian[i] * df[k * stride + feature.regressor->inputs()[i]];
         }
         df[k * stride + index] = feature.exponential ? value * sum : sum;
       }
+      return;
+    }
+    case Feature::Kind::background: {
+      double inputs[kBackgroundInputs], gradient[kBackgroundInputs];
+      feature.source.read(f, inputs);
+      background(feature.quantity, inputs, &feature.z, 1, f + index, n_tangents > 0 ? gradient : nullptr);
+      for (int k = 0; k < n_tangents; ++k) df[k * stride + index] = feature.source.chain(gradient, df + k * stride);
       return;
     }
   }

@@ -118,6 +118,12 @@ void reduce_to_knots(const std::vector<double>& breakpoints, const std::vector<d
 
 }  // namespace
 
+void read_inputs(const BackgroundPlan& plan, const FeatureTable& features, int64_t run, double* inputs) {
+  for (int i = 0; i < kBackgroundInputs; ++i) {
+    inputs[i] = plan.name[i].empty() ? plan.constant[i] : features.column(plan.name[i])[run];
+  }
+}
+
 Field::Field(const RunOutput& run, int64_t n_points) : name_(run.name), axes_(run.axes) {
   int64_t size = 1;
   for (const auto& axis : axes_) size *= static_cast<int64_t>(axis.size());
@@ -148,9 +154,28 @@ json Field::apply(const PointPlan& plan, const FeatureTable& features,
   context.n_features = 1;
   context.log_axis = logs.data();
   t.feature = 0;
+  std::vector<double> background_values;
+  std::vector<int32_t> at;
+  if (t.kind == PointTransform::Kind::background) {
+    background_values.resize(axes_[t.axis].size());
+    int64_t inner = 1;
+    for (size_t a = t.axis + 1; a < axes_.size(); ++a) inner *= static_cast<int64_t>(axes_[a].size());
+    for (int64_t i = 0; i < values_.cols(); ++i) {
+      at.push_back(static_cast<int32_t>(i / inner % static_cast<int64_t>(background_values.size())));
+    }
+    context.at = at.data();
+    context.background = background_values.data();
+    context.n_background = static_cast<int64_t>(background_values.size());
+  }
   for (int64_t i = 0; i < values_.rows(); ++i) {
     const double f = feature.size() > 0 ? feature[i] : 0;
     context.features = &f;
+    if (t.kind == PointTransform::Kind::background) {
+      double inputs[kBackgroundInputs];
+      read_inputs(plan.inputs, features, i, inputs);
+      background(t.quantity, inputs, axes_[t.axis].data(), context.n_background, background_values.data(), nullptr);
+      for (double& b : background_values) b *= t.power;
+    }
     for (int j = 0; j < 2; ++j) {
       context.other[j] = others[j] == nullptr ? nullptr : others[j]->values + i * values_.cols();
     }

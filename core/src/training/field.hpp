@@ -24,6 +24,9 @@ struct SegmentFit {
   double truncation_error = 0;  ///< mean over the points of the squared whitened residual
 };
 
+/// inputs[kBackgroundInputs] at a training point.
+void read_inputs(const BackgroundPlan& plan, const FeatureTable& features, int64_t run, double* inputs);
+
 class Field {
  public:
   Field(const RunOutput& run, int64_t n_points);

@@ -50,6 +50,48 @@ EmulatorFunction function_of(const json& options, const EmulatorFunction& otherw
   return {options.value("type", otherwise.type), options.value("params", json::object())};
 }
 
+/// Those of the field's names that the spec has, as parameters or fixed.
+BackgroundPlan plan_background(const Spec& spec, const std::string& where) {
+  BackgroundPlan plan;
+  const auto has = [&](const std::string& name) {
+    return std::any_of(spec.parameters.begin(), spec.parameters.end(), [&](const auto& p) { return p.name == name; });
+  };
+  // What a code takes where it is told nothing; ombh2, omch2 and H0 it has to be told.
+  const std::map<std::string, double> defaults{{"omk", 0}, {"mnu", 0.06}, {"nnu", 3.044}, {"w", -1}, {"wa", 0}};
+  for (int i = 0; i < kBackgroundInputs; ++i) {
+    const std::string name = kBackgroundInputNames[i];
+    const std::string synonym = name == "w" && has("w0") ? "w0" : name;
+    const auto fixed = spec.config.fixed.find(name == "w" && spec.config.fixed.count("w0") != 0 ? "w0" : name);
+    if (has(synonym)) {
+      plan.name[i] = synonym;
+    } else if (fixed != spec.config.fixed.end()) {
+      plan.constant[i] = fixed->second;
+    } else if (defaults.count(name) != 0) {
+      plan.constant[i] = defaults.at(name);
+    } else {
+      fail(where + ": a background needs '" + name + "' among the parameters or in config.fixed");
+    }
+  }
+  return plan;
+}
+
+BackgroundQuantity background_quantity(const json& value, const std::string& where) {
+  BackgroundQuantity quantity{};
+  if (value.is_string() && parse(value.get<std::string>(), &quantity)) return quantity;
+  fail(where +
+       ": expected one of Hubble, comoving_radial_distance, transverse_comoving_distance, angular_diameter_distance, "
+       "growth, growth_rate, found " +
+       value.dump());
+}
+
+/// first, last: redshifts.
+void check_background_z(BackgroundQuantity quantity, double first, double last, const std::string& where) {
+  const bool grows = quantity == BackgroundQuantity::growth || quantity == BackgroundQuantity::growth_rate;
+  if (first >= 0 && !(grows && last > kGrowthLargestZ)) return;
+  fail(where + ": expected redshifts from 0 to " + (grows ? to_text(kGrowthLargestZ) : "any") + ", found " +
+       to_text(first) + " to " + to_text(last));
+}
+
 // --- features ------------------------------------------------------------------------------------------------------
 
 FeaturePlan plan_feature(const std::string& name, const json& options, const Spec& spec,
@@ -74,7 +116,7 @@ FeaturePlan plan_feature(const std::string& name, const json& options, const Spe
     }
     plan.kind = FeaturePlan::Kind::linear;
   } else if (options.contains("emulated")) {
-    check_keys(options, {"emulated", "of", "logarithmic", "type", "params", "replaces"}, where);
+    check_keys(options, {"emulated", "of", "logarithmic", "type", "params", "replaces", "amplitude"}, where);
     plan.kind = FeaturePlan::Kind::emulated;
     plan.quantity = options["emulated"].get<std::string>();
     derived_index(find_run(runs, "derived"), plan.quantity, where);
@@ -82,14 +124,28 @@ FeaturePlan plan_feature(const std::string& name, const json& options, const Spe
     plan.function = {options.value("type", "polynomial"), options.value("params", json::object())};
     if (plan.of.empty()) fail(where + ": emulated expects at least one name in 'of'");
     check_family(where, plan.function, plan.of);
+    plan.amplitude = options.value("amplitude", "");
+    if (!plan.amplitude.empty() && !plan.logarithmic) fail(where + ": an amplitude needs logarithmic: true");
     plan.replaces = options.value("replaces", "");
     const auto same = [&](const ParameterSpec& p) { return p.name == plan.replaces; };
     if (!plan.replaces.empty() && std::none_of(spec.parameters.begin(), spec.parameters.end(), same)) {
       fail(where + ": it replaces '" + plan.replaces + "', which is not a parameter");
     }
+  } else if (options.contains("background")) {
+    check_keys(options, {"background", "z"}, where);
+    plan.kind = FeaturePlan::Kind::background;
+    plan.background = background_quantity(options["background"], where + ": background");
+    plan.inputs = plan_background(spec, where);
+    plan.of = plan.inputs.names();
+    plan.z = options.contains("z") ? number(options["z"], where + ": z") : 0;
+    check_background_z(plan.background, plan.z, plan.z, where + ": z");
+    const bool distance = plan.background != BackgroundQuantity::hubble &&
+                          plan.background != BackgroundQuantity::growth &&
+                          plan.background != BackgroundQuantity::growth_rate;
+    if (distance && plan.z == 0) fail(where + ": z: a distance needs a redshift, found 0");
   } else {
-    check_keys(options, {"log", "coefficients", "emulated", "of"}, where);
-    fail(where + ": expected one of the keys log (true), coefficients, emulated");
+    check_keys(options, {"log", "coefficients", "emulated", "background", "of"}, where);
+    fail(where + ": expected one of the keys log (true), coefficients, emulated, background");
   }
   return plan;
 }
@@ -113,6 +169,18 @@ class Known {
   std::vector<std::string> names_;
 };
 
+/// One of those that need each other, where all of `pending` wait for another.
+std::string in_a_circle(const std::vector<FeaturePlan>& pending) {
+  std::set<std::string> passed;
+  const FeaturePlan* at = &pending.front();
+  while (passed.insert(at->name).second) {
+    at = &*std::find_if(pending.begin(), pending.end(), [at](const FeaturePlan& other) {
+      return other.name == at->amplitude || std::find(at->of.begin(), at->of.end(), other.name) != at->of.end();
+    });
+  }
+  return at->name;
+}
+
 std::vector<FeaturePlan> plan_features(const Spec& spec, const std::vector<RunOutput>& runs, Known* known) {
   std::vector<FeaturePlan> pending, plans;
   Known all(spec);
@@ -122,12 +190,14 @@ std::vector<FeaturePlan> plan_features(const Spec& spec, const std::vector<RunOu
   }
   for (const FeaturePlan& plan : pending) {
     for (const std::string& of : plan.of) all.check(of, "feature '" + plan.name + "'");
+    if (!plan.amplitude.empty()) all.check(plan.amplitude, "feature '" + plan.name + "': amplitude");
   }
   while (!pending.empty()) {
     const auto ready = std::find_if(pending.begin(), pending.end(), [&](const FeaturePlan& plan) {
-      return std::all_of(plan.of.begin(), plan.of.end(), [&](const auto& of) { return known->has(of); });
+      return (plan.amplitude.empty() || known->has(plan.amplitude)) &&
+             std::all_of(plan.of.begin(), plan.of.end(), [&](const auto& of) { return known->has(of); });
     });
-    if (ready == pending.end()) fail("feature '" + pending.front().name + "': it needs itself");
+    if (ready == pending.end()) fail("feature '" + in_a_circle(pending) + "': it needs itself");
     known->add(ready->name);
     plans.push_back(std::move(*ready));
     pending.erase(ready);
@@ -172,7 +242,29 @@ PointPlan plan_tilt(const json& o, const std::vector<AxisModel>& axes, const std
   return plan;
 }
 
-PointPlan plan_point(const TransformSpec& spec, const OutputPlan& output, bool after_log) {
+PointPlan plan_background_transform(const json& o, const Spec& spec, const OutputPlan& output, const std::string& where,
+                                    PointPlan plan) {
+  check_keys(o, {"quantity", "power"}, where);
+  PointTransform& t = plan.transform;
+  t.kind = PointTransform::Kind::background;
+  t.quantity = background_quantity(o.contains("quantity") ? o["quantity"] : json(output.run.name), where);
+  if (o.contains("power")) t.power = number(o["power"], where + ": power");
+  t.axis = -1;
+  for (size_t a = 0; a < output.axes.size(); ++a) {
+    if (output.axes[a].axis.name == "z") t.axis = static_cast<int>(a);
+  }
+  if (t.axis < 0) fail(where + ": the output has no axis z");
+  const std::vector<double>& z = output.axes[t.axis].axis.values;
+  check_background_z(t.quantity, z.front(), z.back(), where);
+  plan.inputs = plan_background(spec, where);
+  plan.description["quantity"] = to_string(t.quantity);
+  plan.description["power"] = t.power;
+  plan.description["axis"] = t.axis;
+  plan.description["inputs"] = plan.inputs.description();
+  return plan;
+}
+
+PointPlan plan_point(const TransformSpec& spec, const Spec& whole, const OutputPlan& output, bool after_log) {
   const std::string where = "output " + output.run.name + ": transform '" + spec.name + "'";
   const json& o = spec.options;
   PointPlan plan;
@@ -206,9 +298,12 @@ PointPlan plan_point(const TransformSpec& spec, const OutputPlan& output, bool a
       fail(where + ": expected " + (ratio ? "one output" : "two outputs") + " in 'with'");
     }
     plan.description["other"] = plan.others;
+  } else if (spec.name == "background") {
+    plan.description["logarithmic"] = t.logarithmic = after_log;
+    plan = plan_background_transform(o, whole, output, where, std::move(plan));
   } else {
     fail("output " + output.run.name + ": unknown transform '" + spec.name + "'" +
-         did_you_mean(spec.name, {"log", "arcsinh", "amplitude", "tilt", "ratio", "correlation", "pca"}));
+         did_you_mean(spec.name, {"log", "arcsinh", "amplitude", "tilt", "ratio", "correlation", "background", "pca"}));
   }
   return plan;
 }
@@ -355,7 +450,7 @@ class OutputPlanner {
         segments.push_back(t.options);
         continue;
       }
-      plan_.points.push_back(plan_point(t, plan_, after_log));
+      plan_.points.push_back(plan_point(t, spec_, plan_, after_log));
       if (!segments.empty()) fail(where + ": transform '" + t.name + "' stands after pca; pca is last");
       check_references(plan_.points.back(), t, planned);
       after_log = after_log || t.name == "log";
@@ -418,6 +513,22 @@ class OutputPlanner {
 };
 
 }  // namespace
+
+std::vector<std::string> BackgroundPlan::names() const {
+  std::vector<std::string> names;
+  for (const std::string& n : name) {
+    if (!n.empty()) names.push_back(n);
+  }
+  return names;
+}
+
+json BackgroundPlan::description() const {
+  json inputs;
+  for (int i = 0; i < kBackgroundInputs; ++i) {
+    inputs[kBackgroundInputNames[i]] = name[i].empty() ? json(constant[i]) : json(name[i]);
+  }
+  return inputs;
+}
 
 TrainingPlan plan_training(const Spec& spec, const std::vector<RunOutput>& runs) {
   try {

@@ -17,8 +17,17 @@
 
 namespace zelos {
 
+/// Inputs of a background: a parameter's name, or "" and a number.
+struct BackgroundPlan {
+  std::string name[kBackgroundInputs];
+  double constant[kBackgroundInputs] = {};
+
+  std::vector<std::string> names() const;
+  nlohmann::json description() const;  ///< for the artifact
+};
+
 struct FeaturePlan {
-  enum class Kind { logarithm, linear, emulated };
+  enum class Kind { logarithm, linear, emulated, background };
   std::string name;
   Kind kind = Kind::logarithm;
   std::vector<std::string> of;
@@ -28,6 +37,10 @@ struct FeaturePlan {
   bool logarithmic = true;           ///< emulated: regressed on is the logarithm
   EmulatorFunction function;         ///< emulated
   std::string replaces;              ///< emulated: the parameter that is solved for, or ""
+  std::string amplitude;             ///< emulated: the feature whose exponential divides it first, or ""
+  BackgroundQuantity background = BackgroundQuantity::hubble;  ///< background
+  BackgroundPlan inputs;                                       ///< background
+  double z = 0;                                                ///< background
 };
 
 /// A point transform; its feature is a name still.
@@ -35,6 +48,7 @@ struct PointPlan {
   PointTransform transform{};
   std::string feature;              ///< or ""
   std::vector<std::string> others;  ///< outputs
+  BackgroundPlan inputs;            ///< background
   nlohmann::json description;       ///< for the artifact
 };
 

@@ -121,8 +121,28 @@ class Trainer {
       case FeaturePlan::Kind::emulated:
         add_emulated_feature(plan, &description);
         break;
+      case FeaturePlan::Kind::background:
+        add_background_feature(plan, &description);
+        break;
     }
     document()["features"].push_back(description);
+  }
+
+  void add_background_feature(const FeaturePlan& plan, json* description) {
+    VectorXd values(runs_.n_points);
+    for (int64_t i = 0; i < runs_.n_points; ++i) {
+      double inputs[kBackgroundInputs];
+      read_inputs(plan.inputs, features_, i, inputs);
+      background(plan.background, inputs, &plan.z, 1, &values[i], nullptr);
+      if (!std::isfinite(values[i])) {
+        throw Error(ZELOS_E_NUMERIC, "feature '" + plan.name + "': not finite at training point " + std::to_string(i));
+      }
+    }
+    (*description)["type"] = "background";
+    (*description)["quantity"] = to_string(plan.background);
+    (*description)["z"] = plan.z;
+    (*description)["inputs"] = plan.inputs.description();
+    features_.add(plan.name, values);
   }
 
   void add_emulated_feature(const FeaturePlan& plan, json* description) {
@@ -131,13 +151,18 @@ class Trainer {
       throw Error(ZELOS_E_NUMERIC,
                   "feature '" + plan.name + "': " + plan.quantity + " is not positive; set logarithmic: false");
     }
-    const MatrixXd y = plan.logarithmic ? MatrixXd(truth.array().log().matrix()) : MatrixXd(truth);
+    MatrixXd y = plan.logarithmic ? MatrixXd(truth.array().log().matrix()) : MatrixXd(truth);
+    if (!plan.amplitude.empty()) {
+      y -= features_.column(plan.amplitude);
+      (*description)["amplitude"] = plan.amplitude;
+    }
     // Errors of a scalar feature count relative to its own spread.
     const double spread = std::sqrt((y.array() - y.mean()).square().mean());
     const std::string path = "features/" + plan.name;
     const json block = regression_.fit("feature " + plan.name, plan.function, features_, plan.of, y,
                                        VectorXd::Constant(1, 1e-6 * spread), path, &contents_);
     VectorXd emulated = regression_.predict(block, path, features_, contents_).col(0);
+    if (!plan.amplitude.empty()) emulated += features_.column(plan.amplitude);
     if (plan.logarithmic) emulated = emulated.array().exp().matrix();
     (*description)["type"] = "emulated";
     (*description)["log"] = plan.logarithmic;

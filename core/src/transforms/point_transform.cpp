@@ -31,6 +31,25 @@ void undo_power(const PointTransform& t, const PointContext& c, double* v, doubl
   }
 }
 
+void undo_background(const PointTransform& t, const PointContext& c, double* v, double* dv) {
+  if (t.logarithmic) {
+    for (int64_t i = 0; i < c.n; ++i) v[i] += c.background[c.at[i]];
+    for (int k = 0; k < c.n_tangents; ++k) {
+      const double* db = c.background_tangents + k * c.n_background;
+      for (int64_t i = 0; i < c.n; ++i) dv[k * c.n + i] += db[c.at[i]];
+    }
+    return;
+  }
+  for (int64_t i = 0; i < c.n; ++i) {
+    const double factor = std::exp(c.background[c.at[i]]);
+    v[i] *= factor;
+    for (int k = 0; k < c.n_tangents; ++k) {
+      double& d = dv[k * c.n + i];
+      d = d * factor + v[i] * c.background_tangents[k * c.n_background + c.at[i]];
+    }
+  }
+}
+
 void undo_ratio(const PointContext& c, double* v, double* dv) {
   const double* a = c.other[0];
   for (int k = 0; k < c.n_tangents; ++k) {
@@ -63,6 +82,8 @@ void undo(const PointTransform& t, const PointContext& c, double* v, double* dv)
       return undo_power(t, c, v, dv);
     case PointTransform::Kind::ratio:
       return undo_ratio(c, v, dv);
+    case PointTransform::Kind::background:
+      return undo_background(t, c, v, dv);
     case PointTransform::Kind::correlation:
       return multiply_root(c.other[0], c.other[1], c.other_tangents[0], c.other_tangents[1], c.n, c.n, c.n_tangents, v,
                            dv);
@@ -100,6 +121,12 @@ void apply(const PointTransform& t, const PointContext& c, double* v) {
         v[i] /= std::sqrt(product);
         break;
       }
+      case PointTransform::Kind::background: {
+        const double b = c.background[c.at[i]];
+        if (std::isnan(b) || (std::isinf(b) && (t.logarithmic || v[i] != 0))) outside("a background to divide by", b);
+        v[i] = t.logarithmic ? v[i] - b : std::isinf(b) ? 1 : v[i] * std::exp(-b);
+        break;
+      }
     }
   }
 }
@@ -118,6 +145,8 @@ const char* to_string(PointTransform::Kind kind) {
       return "ratio";
     case PointTransform::Kind::correlation:
       return "correlation";
+    case PointTransform::Kind::background:
+      return "background";
   }
   return "";
 }

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "transforms/background.hpp"
+
 namespace zelos {
 
 struct PointTransform {
@@ -20,13 +22,17 @@ struct PointTransform {
     tilt,         ///< after log: g = y - (f - offset) ln(x / pivot); before: g = y (x / pivot)^-(f - offset)
     ratio,        ///< g = y / a, a another output on the same axes
     correlation,  ///< g = y / sqrt(a b), a and b other outputs on the same axes
+    background,  ///< after log: g = y - power ln B(z); before: g = y B^-power, and 1 where B = y = 0. B: background.hpp
   };
   Kind kind;
-  bool logarithmic = false;  ///< amplitude and tilt: stands after a log
+  bool logarithmic = false;  ///< amplitude, tilt, background: stands after a log
   int feature = -1;          ///< amplitude, tilt
   double offset = 0, pivot = 1, scale = 1;
-  int axis = 0;             ///< tilt: which axis x is
+  int axis = 0;             ///< tilt, background: which axis x or z is
   int other[2] = {-1, -1};  ///< ratio, correlation: output indices
+  double power = 1;         ///< background
+  BackgroundQuantity quantity = BackgroundQuantity::hubble;
+  BackgroundSource source{};
 };
 
 /// What a transform may look at, at one point of parameter space.
@@ -39,6 +45,10 @@ struct PointContext {
   const double* log_axis = nullptr;                      ///< ln(x / pivot) of each value (tilt)
   const double* other[2] = {nullptr, nullptr};           ///< values of the other outputs
   const double* other_tangents[2] = {nullptr, nullptr};  ///< [n_tangents][n]
+  const int32_t* at = nullptr;                           ///< background: which point of the axis a value belongs to
+  const double* background = nullptr;                    ///< power ln B at the points of the axis
+  const double* background_tangents = nullptr;           ///< [n_tangents][n_background]
+  int64_t n_background = 0;
 };
 
 /// values[n]: g -> y in place, and tangents[n_tangents][n]: dg -> dy. No allocation.
