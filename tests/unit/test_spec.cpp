@@ -157,14 +157,16 @@ TEST_CASE("the region is no wider than the design, and by default the same", "[s
   CHECK(hull("training: {hull: ellipsoid}\n") == "ellipsoid");
   CHECK(hull("training: {hull: ellipsoid}\nregion: {margin: 0.1}\n") == "ellipsoid");
   CHECK(hull("region: {hull: ellipsoid}\n") == "ellipsoid");
+  CHECK(hull("region: {hull: convex}\ntraining: {hull: ellipsoid}\n") == "convex");
+  CHECK(hull("region: {hull: cells, margin: 0.5}\n") == "cells");
   CHECK_THAT(error_of(with_lines("region: {hull: box}\ntraining: {hull: ellipsoid}\n")),
              Catch::Contains("region.hull") && Catch::Contains("training.hull"));
-  for (const char* unknown : {"convex", "cells"}) {
-    CHECK_THAT(error_of(with_lines("region: {hull: " + std::string(unknown) + "}\n")),
-               Catch::Contains("region.hull") && Catch::Contains(unknown));
-    CHECK_THAT(error_of(with_lines("training: {hull: " + std::string(unknown) + "}\n")),
-               Catch::Contains("training.hull"));
-  }
+  CHECK(hull("training: {hull: convex}\n") == "convex");
+  CHECK_THAT(error_of(with_lines("region: {hull: box}\ntraining: {hull: convex}\n")),
+             Catch::Contains("region.hull") && Catch::Contains("training.hull"));
+  CHECK_THAT(error_of(with_lines("training: {hull: cells}\n")), Catch::Contains("training.hull"));
+  CHECK_THAT(error_of(with_lines("region: {hull: sphere}\n")),
+             Catch::Contains("region.hull") && Catch::Contains("sphere"));
 }
 
 TEST_CASE("scalars have the types that people mean", "[spec]") {
@@ -426,7 +428,8 @@ TEST_CASE("the JSON schema lists the keys that the parser knows", "[spec]") {
     return names;
   };
   CHECK(properties("/properties") == known_to_parser("qqq: 1"));
-  CHECK(schema["$defs"]["hull"]["enum"] == json({"box", "ellipsoid"}));
+  CHECK(schema["$defs"]["hull"]["enum"] == json({"box", "ellipsoid", "convex", "cells"}));
+  CHECK(schema["$defs"]["design_hull"]["enum"] == json({"box", "ellipsoid", "convex"}));
   CHECK(properties("/$defs/training/properties") == known_to_parser(with_lines("training: {qqq: 1}")));
   CHECK(properties("/$defs/region/properties") == known_to_parser(with_lines("region: {qqq: 1}")));
   CHECK(properties("/$defs/code_config/properties") == known_to_parser(with_lines("config: {qqq: 1}")));

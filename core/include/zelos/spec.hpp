@@ -91,15 +91,15 @@ struct TrainingSpec {
   std::int64_t validation = 200;  ///< further runs, held out to measure the accuracy, >= 0
   std::int64_t seed = 1;          ///< >= 0
   std::string design = "sobol";   ///< or "latin_hypercube"
-  std::string hull = "box";       ///< where the design lies: "box" or "ellipsoid"
+  std::string hull = "box";       ///< "box", "ellipsoid" (where the design lies), or "convex": a design in the box of which runs may fail
   double margin = 0.04;           ///< the design reaches this fraction of a range beyond its ends, [0, 1]
   std::int64_t threads = 0;       ///< 0 = all the machine's cores
 };
 
 /// Where the emulator answers.
 struct RegionSpec {
-  std::string hull = "box";         ///< "box" or "ellipsoid"; when read: TrainingSpec::hull by default
-  double margin = 0;                ///< widening of the hull as a fraction of its size, [0, 1]
+  std::string hull = "box";  ///< "box", "ellipsoid", "convex" or "cells"; when read: TrainingSpec::hull by default
+  double margin = 0;         ///< widening of the hull as a fraction of its size, [0, 1]
   std::optional<double> tolerance;  ///< largest predicted error, > 0; none = not asked
 };
 

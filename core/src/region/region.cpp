@@ -9,23 +9,6 @@ namespace zelos {
 Region::Region(std::vector<std::string> names, std::vector<double> lower, std::vector<double> upper)
     : names_(std::move(names)), lower_(std::move(lower)), upper_(std::move(upper)) {}
 
-void Region::set_ellipsoid(Eigen::VectorXd center, Eigen::MatrixXd metric, double radius) {
-  center_ = std::move(center);
-  metric_ = std::move(metric);
-  radius_ = radius;
-  has_ellipsoid_ = true;
-}
-
-void Region::fit_ellipsoid(const Eigen::Ref<const Eigen::MatrixXd>& points, double margin, Eigen::VectorXd* center,
-                           Eigen::MatrixXd* metric, double* radius) {
-  *center = points.colwise().mean();
-  const Eigen::MatrixXd centered = points.rowwise() - center->transpose();
-  const Eigen::MatrixXd covariance = centered.transpose() * centered / static_cast<double>(points.rows());
-  *metric = covariance.inverse();
-  const Eigen::VectorXd squared = (centered * *metric).cwiseProduct(centered).rowwise().sum();
-  *radius = std::sqrt(squared.maxCoeff()) * (1 + margin);
-}
-
 Verdict Region::check_parameter(size_t i, double x) const {
   Verdict verdict;
   const bool finite = std::isfinite(x);
@@ -45,19 +28,10 @@ Verdict Region::check(const double* x) const {
     if (!(x[i] >= lower_[i] && x[i] <= upper_[i])) return check_parameter(i, x[i]);
   }
   Verdict verdict;
-  if (!has_ellipsoid_) return verdict;
-  double squared = 0;
-  for (size_t i = 0; i < d; ++i) {
-    double row = 0;
-    for (size_t j = 0; j < d; ++j) row += metric_(i, j) * (x[j] - center_[j]);
-    squared += row * (x[i] - center_[i]);
-  }
-  const double distance = std::sqrt(squared);
-  if (distance <= radius_) return verdict;
+  if (hull_ == nullptr || hull_->holds(x)) return verdict;
   verdict.reason = Verdict::Reason::hull;
-  verdict.value = distance;
-  verdict.upper = radius_;
-  verdict.excess = distance / radius_ - 1;
+  verdict.hull = hull_->kind();
+  verdict.parameter = names_[static_cast<size_t>(hull_->explain(x, &verdict))];
   return verdict;
 }
 
@@ -80,9 +54,22 @@ std::string to_string(const Verdict& v) {
                     v.value, v.lower, v.upper, v.excess);
       break;
     case Verdict::Reason::hull:
-      std::snprintf(text, sizeof text,
-                    "the point is outside the training hull: distance %.4g, radius %.4g (outside by %.2g of it)",
-                    v.value, v.upper, v.excess);
+      if (v.hull == "convex") {
+        std::snprintf(text, sizeof text,
+                      "the point is outside the convex hull of the training points, most in parameter '%s': %.6g times "
+                      "its size, allowed %.6g (outside by %.2g of it)",
+                      name, v.value, v.upper, v.excess);
+      } else if (v.hull == "cells") {
+        std::snprintf(text, sizeof text,
+                      "the point is in no complete cell of the training grid: the nearest is %.6g of a width away in "
+                      "parameter '%s', allowed %.6g",
+                      v.value, name, v.upper);
+      } else {
+        std::snprintf(text, sizeof text,
+                      "the point is outside the ellipsoid of the training points, most in parameter '%s': distance "
+                      "%.4g, radius %.4g (outside by %.2g of it)",
+                      name, v.value, v.upper, v.excess);
+      }
       break;
     case Verdict::Reason::error_bound:
       std::snprintf(text, sizeof text, "the predicted error %.4g is above the tolerance %.4g", v.value, v.upper);

@@ -360,15 +360,10 @@ class Loader {
       upper.push_back(p.max);
     }
     m_.region = Region(names, lower, upper);
-    const std::string hull = text(r, "hull");
-    if (hull == "ellipsoid") {
-      const int64_t d = static_cast<int64_t>(names.size());
-      const artifact::Array& metric = array("region/metric", 2);
-      if (metric.shape[0] != d || metric.shape[1] != d) fail("array 'region/metric' has a wrong shape");
-      m_.region.set_ellipsoid(Eigen::Map<const Eigen::VectorXd>(vector("region/center", d).data.data(), d),
-                              Eigen::Map<const Eigen::MatrixXd>(metric.data.data(), d, d), number(r, "radius"));
-    } else if (hull != "box") {
-      fail("unknown hull '" + hull + "'");
+    try {
+      m_.region.set_hull(Hull::load(r, m_.opened.contents.arrays, lower, upper));
+    } catch (const std::exception& e) {
+      fail(std::string("region: ") + e.what());
     }
     if (r.contains("tolerance") && r["tolerance"].is_number()) m_.region.tolerance = r["tolerance"].get<double>();
   }

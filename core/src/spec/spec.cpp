@@ -18,7 +18,8 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-const Names kHulls = {"box", "ellipsoid"};
+const Names kDesignHulls = {"box", "ellipsoid", "convex"};
+const Names kHulls = {"box", "ellipsoid", "convex", "cells"};
 const Names kDesigns = {"sobol", "latin_hypercube"};
 const Names kSpacings = {"linear", "log"};
 constexpr std::int64_t kMostRuns = 100000000;
@@ -544,7 +545,7 @@ class Reader {
     if (const Node* design = node.find("design")) {
       training.design = choice(*design, "training.design", kDesigns);
     }
-    if (const Node* hull = node.find("hull")) training.hull = choice(*hull, "training.hull", kHulls);
+    if (const Node* hull = node.find("hull")) training.hull = choice(*hull, "training.hull", kDesignHulls);
     if (const Node* margin = node.find("margin")) {
       training.margin = number_in(*margin, "training.margin", 0, 1);
     }
@@ -563,10 +564,10 @@ class Reader {
     region.hull = design_hull;
     if (const Node* hull = node.find("hull")) {
       region.hull = choice(*hull, "region.hull", kHulls);
-      if (region.hull == "box" && design_hull == "ellipsoid") {
+      if (region.hull == "box" && design_hull != "box") {
         sources_.fail(hull->at, "region.hull",
-                      "expected ellipsoid as in training.hull, found box: its corners lie outside "
-                      "the training points");
+                      "expected " + design_hull + " as in training.hull, found box: its corners lie outside the "
+                      "training points");
       }
     }
     if (const Node* margin = node.find("margin")) {
