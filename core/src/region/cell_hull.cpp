@@ -44,9 +44,9 @@ std::shared_ptr<const CellHull> CellHull::fit(const Eigen::Ref<const Eigen::Matr
     n_cells *= static_cast<double>(axis.size() - 1);
   }
   if (!(n_cells < kMaxCells)) {
-    throw Error(ZELOS_E_ARGUMENT, "region: hull cells: the training points do not lie on a grid: " +
-                                      std::to_string(points.rows()) + " points, and the grid of all their values has " +
-                                      "more cells than can be counted");
+    throw Error(ZELOS_E_ARGUMENT,
+                "region: hull cells: the training points do not lie on a grid: " + std::to_string(points.rows()) +
+                    " points, and the grid of all their values has " + "more cells than can be counted");
   }
   std::set<std::vector<int64_t>> there;
   for (int64_t i = 0; i < points.rows(); ++i) {

@@ -44,8 +44,7 @@ std::shared_ptr<const Hull> Hull::load(const nlohmann::json& region,
     const double inner = region.at("inner").get<double>();
     if (!(inner >= 0 && inner <= 2)) throw Error(ZELOS_E_FORMAT, "the box inside the convex hull is larger than it");
     return std::make_shared<ConvexHull>(matrix_of(array_at(arrays, "region/vertices", {-1, d})),
-                                        vector_at("region/center", d), lower, upper, margin(),
-                                        inner);
+                                        vector_at("region/center", d), lower, upper, margin(), inner);
   }
   if (kind == "cells") {
     if (d > CellHull::kMaxDimensions) throw Error(ZELOS_E_FORMAT, "a hull of cells of too many parameters");

@@ -9,23 +9,38 @@ namespace zelos {
 Region::Region(std::vector<std::string> names, std::vector<double> lower, std::vector<double> upper)
     : names_(std::move(names)), lower_(std::move(lower)), upper_(std::move(upper)) {}
 
-Verdict Region::check_parameter(size_t i, double x) const {
+namespace {
+
+Verdict check_range(const std::string& name, double x, double lower, double upper) {
   Verdict verdict;
   const bool finite = std::isfinite(x);
-  if (finite && x >= lower_[i] && x <= upper_[i]) return verdict;
+  if (finite && x >= lower && x <= upper) return verdict;
   verdict.reason = finite ? Verdict::Reason::box : Verdict::Reason::not_finite;
-  verdict.parameter = names_[i];
+  verdict.parameter = name;
   verdict.value = x;
-  verdict.lower = lower_[i];
-  verdict.upper = upper_[i];
-  verdict.excess = std::max(lower_[i] - x, x - upper_[i]) / (upper_[i] - lower_[i]);
+  verdict.lower = lower;
+  verdict.upper = upper;
+  verdict.excess = std::max(lower - x, x - upper) / (upper - lower);
   return verdict;
 }
+
+}  // namespace
+
+void Region::add_limit(std::string name, std::vector<double> coefficients, double lower, double upper) {
+  limits_.push_back({std::move(name), std::move(coefficients), lower, upper});
+}
+
+Verdict Region::check_parameter(size_t i, double x) const { return check_range(names_[i], x, lower_[i], upper_[i]); }
 
 Verdict Region::check(const double* x) const {
   const size_t d = names_.size();
   for (size_t i = 0; i < d; ++i) {
     if (!(x[i] >= lower_[i] && x[i] <= upper_[i])) return check_parameter(i, x[i]);
+  }
+  for (const Limit& limit : limits_) {
+    double sum = 0;
+    for (size_t i = 0; i < d; ++i) sum += limit.coefficients[i] * x[i];
+    if (!(sum >= limit.lower && sum <= limit.upper)) return check_range(limit.name, sum, limit.lower, limit.upper);
   }
   Verdict verdict;
   if (hull_ == nullptr || hull_->holds(x)) return verdict;

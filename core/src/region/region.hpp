@@ -17,6 +17,9 @@ class Region {
   Region() = default;
   Region(std::vector<std::string> names, std::vector<double> lower, std::vector<double> upper);
 
+  /// A linear combination of the parameters; name and range are the verdict's. Checked after the box.
+  void add_limit(std::string name, std::vector<double> coefficients, double lower, double upper);
+
   /// The hull within the box; null: none.
   void set_hull(std::shared_ptr<const Hull> hull) { hull_ = std::move(hull); }
 
@@ -31,6 +34,12 @@ class Region {
  private:
   std::vector<std::string> names_;
   std::vector<double> lower_, upper_;
+  struct Limit {
+    std::string name;
+    std::vector<double> coefficients;
+    double lower, upper;
+  };
+  std::vector<Limit> limits_;
   std::shared_ptr<const Hull> hull_;
 };
 

@@ -351,6 +351,21 @@ class Loader {
     m_.solvable.push_back(std::move(solvable));
   }
 
+  void load_limit(const json& limit) {
+    const std::string name = text(limit, "name");
+    std::vector<double> coefficients(m_.parameters.size(), 0.0);
+    const json &of = list(limit, "of"), &given = list(limit, "coefficients");
+    if (of.size() != given.size()) fail("limit '" + name + "': lengths differ");
+    for (size_t i = 0; i < of.size(); ++i) {
+      const int index = feature(of[i].get<std::string>());
+      if (index >= static_cast<int>(m_.parameters.size())) fail("limit '" + name + "': expected parameters");
+      coefficients[index] = given[i].get<double>();
+    }
+    const double lower = number(limit, "min"), upper = number(limit, "max");
+    if (!(lower < upper)) fail("limit '" + name + "' has an empty range");
+    m_.region.add_limit(name, std::move(coefficients), lower, upper);
+  }
+
   void load_region(const json& r) {
     std::vector<std::string> names;
     std::vector<double> lower, upper;
@@ -360,6 +375,9 @@ class Loader {
       upper.push_back(p.max);
     }
     m_.region = Region(names, lower, upper);
+    if (r.contains("limits")) {
+      for (const json& limit : list(r, "limits")) load_limit(limit);
+    }
     try {
       m_.region.set_hull(Hull::load(r, m_.opened.contents.arrays, lower, upper));
     } catch (const std::exception& e) {

@@ -274,6 +274,13 @@ class Trainer {
     const Eigen::Map<const Eigen::Matrix<double, -1, -1, Eigen::RowMajor>> x(runs_.parameters, runs_.n_points, d);
     std::vector<double> lower, upper;
     for (const ParameterSpec& p : spec_.parameters) lower.push_back(p.lo), upper.push_back(p.hi);
+    for (const LimitSpec& limit : spec_.limits) {
+      region["limits"].push_back({{"name", limit.name},
+                                  {"of", limit.of},
+                                  {"coefficients", limit.coefficients},
+                                  {"min", limit.lo},
+                                  {"max", limit.hi}});
+    }
     const auto hull = Hull::fit(spec_.region.hull, MatrixXd(x), lower, upper, spec_.region.margin);
     if (hull != nullptr) hull->store(&region, &contents_.arrays);
     document()["region"] = region;

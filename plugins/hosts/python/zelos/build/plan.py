@@ -128,12 +128,21 @@ class Plan:
         if role == "training":
             return Design(
                 training["design"], self.lower, self.upper, training["seed"], training["n"],
-                training["margin"], hull,
+                training["margin"], hull, self.limits,
             )  # fmt: skip
         return Design(
             training["design"], self.lower, self.upper, training["seed"] + VALIDATION_SEED_OFFSET,
-            training["validation"], 0.0, hull,
+            training["validation"], 0.0, hull, self.limits,
         )  # fmt: skip
+
+    @property
+    def limits(self) -> list[tuple[Array, float, float]]:
+        """Linear combinations of the parameters that the design keeps to: coefficients (d), lower, upper."""
+        found = []
+        for limit in self.data["limits"]:
+            given = dict(zip(limit["of"], limit["coefficients"], strict=True))
+            found.append((np.array([given.get(name, 0.0) for name in self.names]), *limit["range"]))
+        return found
 
     def wanted(self, role: str) -> int:
         return int(self.data["training"]["n" if role == "training" else "validation"])
