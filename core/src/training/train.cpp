@@ -50,6 +50,7 @@ class Trainer {
     const TrainingPlan plan = plan_training(spec_, runs_.outputs);
     describe();
     add_parameters();
+    add_region();
     regression_.expect(count_regressions(plan));
     for (const FeaturePlan& feature : plan.features) add_feature(feature);
     for (const OutputPlan& output : plan.outputs) {
@@ -59,7 +60,6 @@ class Trainer {
         add_output(output);
       }
     }
-    add_region();
     return std::move(contents_);
   }
 
