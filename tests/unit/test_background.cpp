@@ -23,6 +23,7 @@ constexpr BackgroundQuantity kAll[] = {BackgroundQuantity::hubble,
                                        BackgroundQuantity::comoving_radial_distance,
                                        BackgroundQuantity::transverse_comoving_distance,
                                        BackgroundQuantity::angular_diameter_distance,
+                                       BackgroundQuantity::electron_column,
                                        BackgroundQuantity::growth,
                                        BackgroundQuantity::growth_rate};
 
@@ -38,13 +39,17 @@ TEST_CASE("background: distances are the integral of 1/H", "[background]") {
       // Simpson's rule in z^(1/4), which no panel ends of ours know.
       const int n = 20000;
       const double end = std::pow(z, 0.25);
-      double sum = 0;
+      double sum = 0, column = 0;
       for (int i = 0; i <= n; ++i) {
         const double t = end * i / n;
         const double f = 4 * t * t * t / std::exp(logarithm(BackgroundQuantity::hubble, u, t * t * t * t));
-        sum += f * (i == 0 || i == n ? 1 : i % 2 == 1 ? 4 : 2);
+        const double weight = i == 0 || i == n ? 1 : i % 2 == 1 ? 4 : 2;
+        sum += f * weight;
+        column += f * weight * std::pow(1 + t * t * t * t, 2);
       }
       sum *= end / n / 3;
+      column *= end / n / 3;
+      CHECK(std::exp(logarithm(BackgroundQuantity::electron_column, u, z)) == Approx(column).epsilon(1e-9));
       const double radial = std::exp(logarithm(BackgroundQuantity::comoving_radial_distance, u, z));
       CHECK(radial == Approx(sum).epsilon(1e-9));
       const double k = std::sqrt(std::abs(u[3])) * u[2] / 299792.458;

@@ -116,6 +116,22 @@ void reduce_to_knots(const std::vector<double>& breakpoints, const std::vector<d
   fit->breakpoints = Eigen::Map<const VectorXd>(breakpoints.data(), static_cast<int64_t>(breakpoints.size()));
 }
 
+/// Rounds the basis to steps of a power of two, each a hundredth of what the last component adds to that value: the
+/// bits beyond say nothing, and as zeros they take no room in an archive.
+void round_basis(SegmentFit* fit) {
+  const RowVectorXd largest = fit->weights.cwiseAbs().colwise().maxCoeff();
+  const int64_t last = fit->basis.cols() - 1;
+  if (!(largest.minCoeff() > 0)) return;
+  for (int64_t row = 0; row < fit->basis.rows(); ++row) {
+    const double value = 0.01 * largest[last] * fit->basis.row(row).norm() / std::sqrt(static_cast<double>(last + 1));
+    if (!(value > 0)) continue;
+    for (int64_t i = 0; i <= last; ++i) {
+      const double step = std::exp2(std::floor(std::log2(value / largest[i])));
+      fit->basis(row, i) = std::round(fit->basis(row, i) / step) * step;
+    }
+  }
+}
+
 }  // namespace
 
 void read_inputs(const BackgroundPlan& plan, const FeatureTable& features, int64_t run, double* inputs) {
@@ -218,6 +234,7 @@ SegmentFit Field::fit_segment(const SegmentPlan& plan, const FeatureTable& featu
   } else {
     reduce_to_knots(plan.breakpoints, axis, y, inverse_sigma, &fit);
   }
+  round_basis(&fit);
   return fit;
 }
 

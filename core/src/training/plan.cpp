@@ -80,6 +80,7 @@ BackgroundQuantity background_quantity(const json& value, const std::string& whe
   if (value.is_string() && parse(value.get<std::string>(), &quantity)) return quantity;
   fail(where +
        ": expected one of Hubble, comoving_radial_distance, transverse_comoving_distance, angular_diameter_distance, "
+       "electron_column, "
        "growth, growth_rate, found " +
        value.dump());
 }

@@ -115,7 +115,8 @@ T panel(const F& f, double from, double to) {
 template <class T, class Put>
 void distances(BackgroundQuantity quantity, const Universe<T>& universe, const double* z, int64_t n, const Put& put) {
   using std::log;
-  const auto f = [&](double u) { return T(std::exp(u) / universe.expansion(u)); };
+  const double power = quantity == BackgroundQuantity::electron_column ? 3 : 1;
+  const auto f = [&](double u) { return T(std::exp(power * u) / universe.expansion(u)); };
   T sum(0.0);
   double u = 0;
   int64_t k = 0;
@@ -131,7 +132,8 @@ void distances(BackgroundQuantity quantity, const Universe<T>& universe, const d
       u = target;
     }
     T distance = T(kSpeedOfLight / 100 * sum);
-    if (quantity != BackgroundQuantity::comoving_radial_distance) {
+    if (quantity == BackgroundQuantity::transverse_comoving_distance ||
+        quantity == BackgroundQuantity::angular_diameter_distance) {
       distance = T(universe.radial_to_transverse(distance));
     }
     if (quantity == BackgroundQuantity::angular_diameter_distance) distance = T(distance / (1 + z[i]));
@@ -176,6 +178,7 @@ void evaluate(BackgroundQuantity quantity, const T* inputs, const double* z, int
     case BackgroundQuantity::comoving_radial_distance:
     case BackgroundQuantity::transverse_comoving_distance:
     case BackgroundQuantity::angular_diameter_distance:
+    case BackgroundQuantity::electron_column:
       return distances(quantity, universe, z, n, put);
     case BackgroundQuantity::growth:
     case BackgroundQuantity::growth_rate:
@@ -187,6 +190,7 @@ constexpr BackgroundQuantity kQuantities[] = {BackgroundQuantity::hubble,
                                               BackgroundQuantity::comoving_radial_distance,
                                               BackgroundQuantity::transverse_comoving_distance,
                                               BackgroundQuantity::angular_diameter_distance,
+                                              BackgroundQuantity::electron_column,
                                               BackgroundQuantity::growth,
                                               BackgroundQuantity::growth_rate};
 
@@ -202,6 +206,8 @@ const char* to_string(BackgroundQuantity quantity) {
       return "transverse_comoving_distance";
     case BackgroundQuantity::angular_diameter_distance:
       return "angular_diameter_distance";
+    case BackgroundQuantity::electron_column:
+      return "electron_column";
     case BackgroundQuantity::growth:
       return "growth";
     case BackgroundQuantity::growth_rate:

@@ -24,8 +24,9 @@ enum class BackgroundQuantity {
   comoving_radial_distance,      ///< Mpc
   transverse_comoving_distance,  ///< Mpc
   angular_diameter_distance,     ///< Mpc
-  growth,                        ///< D(z), 1/(1+z) deep in matter domination
-  growth_rate,                   ///< f D
+  electron_column,  ///< integral of (1 + z)^2 c / H from 0 to z, Mpc: of ionised gas, whose optical depth it orders
+  growth,           ///< D(z), 1/(1+z) deep in matter domination
+  growth_rate,      ///< f D
 };
 
 /// As specs and artifacts have it: "Hubble", "comoving_radial_distance", ..., "growth", "growth_rate".
@@ -54,8 +55,8 @@ struct BackgroundSource {
   }
 };
 
-/// log_values[n] at z[n], ascending, z >= 0; -infinity for a distance at z = 0; NaN where there is no such universe.
-/// gradient (may be null): [n][kBackgroundInputs], 0 where the value is infinite. No allocation.
+/// log_values[n] at z[n], ascending, z >= 0; -infinity for a distance or column at z = 0; NaN where there is no such
+/// universe. gradient (may be null): [n][kBackgroundInputs], 0 where the value is infinite. No allocation.
 void background(BackgroundQuantity quantity, const double* inputs, const double* z, int64_t n, double* log_values,
                 double* gradient);
 
