@@ -27,8 +27,8 @@ module Calculator_Zelos
   integer, parameter :: N_OTHERS = 3 + size(FURTHER), CAMB_HALOFIT_DEFAULT = 9
   !> P(k, z) is continued in a power law to this k/h, as CosmoMC does from where CAMB ends.
   real(mcp), parameter :: EXTRAP_KMAX = 700
-  !> BBN tables of different years give YHe that differ by less.
-  real(mcp), parameter :: YHE_TOLERANCE = 3e-4_mcp
+  !> BBN tables differ: CosmoMC's PArthENoPE has a YHe 3e-4 below that of CAMB 2. What the CMB measures is 13 times this.
+  real(mcp), parameter :: YHE_TOLERANCE = 1e-3_mcp
   integer, parameter :: TRANSFERS_KEPT = 64
 
   type, extends(CAMB_Calculator), public :: Zelos_Calculator
@@ -67,6 +67,7 @@ module Calculator_Zelos
 
   !> What is reported when the program ends.
   type(zelos_theory_t), pointer, save :: reported => null()
+  character(LEN=:), allocatable, save :: outside
 
 contains
 
@@ -101,6 +102,8 @@ contains
       if (atexit(c_funloc(Report_At_Exit)) /= 0) call MpiStop('zelos: atexit')
     end if
     reported => this%emulated
+    outside = 'rejected'
+    if (this%fallback == 'camb') outside = 'by CAMB'
   end subroutine
 
   !> Now the data sets have said what they want.
@@ -196,21 +199,20 @@ contains
     Emulates = .false.
     why = ''
     if (.not. this%use_emulator) why = 'settings of the run'
-    if (abs(CMB%omnuh2_sterile) > 0) why = 'sterile neutrinos'
-    if (abs(CMB%iso_cdm_correlated) > 0) why = 'isocurvature'
-    if (abs(CMB%zre_delta - 0.5_mcp) > 0) why = 'zre_delta'
-    if (abs(CMB%ALensf + 1) > 0) why = 'ALensf'
-    if (abs(CMB%fdm) > 0) why = 'fdm'
-    if (any(abs(CMB%InitPower(nt_index:ntrun_index)) > 0) .and. abs(CMB%InitPower(amp_ratio_index)) > 0) why = 'tensors'
-    if (abs(CMB%InitPower(Aphiphi_index) - 1) > 0) why = 'Aphiphi'
+    if (Differs(CMB%omnuh2_sterile, 0._mcp)) why = 'sterile neutrinos'
+    if (Differs(CMB%iso_cdm_correlated, 0._mcp)) why = 'isocurvature'
+    if (Differs(CMB%zre_delta, 0.5_mcp)) why = 'zre_delta'
+    if (Differs(CMB%ALensf, -1._mcp)) why = 'ALensf'
+    if (Differs(CMB%fdm, 0._mcp)) why = 'fdm'
+    if (Differs(CMB%InitPower(amp_ratio_index), 0._mcp)) then
+      if (Differs(CMB%InitPower(nt_index), 0._mcp) .or. Differs(CMB%InitPower(ntrun_index), 0._mcp)) why = 'tensors'
+    end if
+    if (Differs(CMB%InitPower(Aphiphi_index), 1._mcp)) why = 'Aphiphi'
     if (why /= '') return
     Emulates = this%emulated%evaluate(Values(CMB), why)
     if (.not. Emulates) return
-    if (this%emulated%yhe > 0) then
-      Emulates = abs(CMB%YHe - this%emulated%yhe) < YHE_TOLERANCE
-    else
-      Emulates = CosmoSettings%bbn_consistency
-    end if
+    Emulates = CosmoSettings%bbn_consistency
+    if (this%emulated%yhe > 0) Emulates = Emulates .and. Within(CMB%YHe, this%emulated%yhe, YHE_TOLERANCE)
     if (.not. Emulates) why = 'YHe not from BBN'
   end function
 
@@ -398,7 +400,7 @@ contains
     others = Other_Values(CMB)
     if (this%use_emulator) then
       if (this%emulated%theta(Values(CMB), theta)) then
-        if (any(abs(others - this%theta_ratio_at) > 0)) then
+        if (any(Differs(others, this%theta_ratio_at))) then
           this%theta_ratio = this%CAMB_Calculator%CMBToTheta(CMB)/theta
           this%theta_ratio_at = others
         end if
@@ -424,7 +426,7 @@ contains
     real(mcp), intent(in) :: tau
     real(mcp) :: z, point(N_BASE + size(FURTHER))
 
-    if (this%use_emulator .and. abs(CMB%zre_delta - 0.5_mcp) <= 0) then
+    if (this%use_emulator .and. .not. Differs(CMB%zre_delta, 0.5_mcp)) then
       point = Values(CMB)
       point(4) = tau
       if (this%emulated%zre(point, z)) then
@@ -469,7 +471,7 @@ contains
     if (.not. associated(reported)) return
     if (reported%emulated + reported%real_code == 0) return
     write (prefix, '(a,i0,a)') 'zelos (rank ', MpiRank, '): '
-    call reported%report(6, trim(prefix)//' ', 'CAMB')
+    call reported%report(6, trim(prefix)//' ', outside)
   end subroutine
 
 end module

@@ -38,6 +38,8 @@ module zelos_cosmomc
     integer :: count = 0
   end type
 
+  public :: differs, within
+
   type, public :: zelos_theory_t
     !> Of the point that was evaluated last:
     real(dp), allocatable :: cl(:, :)             !< (l, spectrum) from l = 2: D_l in muK^2; PP: [l(l+1)]^2 C_l / 2 pi
@@ -221,14 +223,18 @@ contains
 
     why = ''
     if (this%evaluated) then
-      answered = all(abs(values - this%values) <= 0)
+      answered = .not. any(differs(values, this%values))
       if (answered) return
     end if
     this%evaluated = .false.
     answered = .false.
-    do i = N_BASE + 1, size(this%names)
+    do i = 1, size(this%names)
+      if (.not. number(values(i))) then
+        why = trim(this%names(i))//' is not finite'
+        return
+      end if
       if (this%known(i)) cycle
-      if (abs(values(i) - this%neutral(i - N_BASE)) > 0) then
+      if (differs(values(i), this%neutral(i - N_BASE))) then
         why = trim(this%names(i))//' is not emulated'
         return
       end if
@@ -342,7 +348,7 @@ contains
     if (label == 0) return
     do i = N_BASE + 1, size(this%names)
       if (this%known(i)) cycle
-      if (abs(values(i) - this%neutral(i - N_BASE)) > 0) return
+      if (differs(values(i), this%neutral(i - N_BASE))) return
     end do
     this%bound = values(this%position)
     call this%quick%evaluate(this%bound, this%quick_out, this%quick_workspace, error)
@@ -371,18 +377,18 @@ contains
     end do
   end subroutine
 
-  !> One line, and one for each reason.
-  subroutine theory_report(this, unit, prefix, code)
+  !> One line, and one for each reason. outside: what became of points that were not emulated, "by CAMB".
+  subroutine theory_report(this, unit, prefix, outside)
     class(zelos_theory_t), intent(in) :: this
     integer, intent(in) :: unit
-    character(len=*), intent(in) :: prefix, code
+    character(len=*), intent(in) :: prefix, outside
     character(len=5) :: share
     integer :: i, total
 
     total = this%emulated + this%real_code
     write (share, '(f5.1)') 100.0_dp*this%real_code/max(1, total)
     write (unit, '(a,i0,a,i0,a,i0,a)') prefix, total, ' points: ', this%emulated, ' emulated, ', this%real_code, &
-      ' by '//code//' ('//trim(adjustl(share))//' %)'
+      ' '//outside//' ('//trim(adjustl(share))//' %)'
     do i = 1, MAX_REASONS
       if (this%reasons(i)%count == 0) exit
       write (unit, '(a,a,a,a,i0)') prefix, '  ', trim(this%reasons(i)%text), ': ', this%reasons(i)%count
@@ -447,6 +453,18 @@ contains
     case default
       text = 'no solution'
     end select
+  end function
+
+  !> True also where x is not finite, which under -ffast-math no comparison says.
+  elemental logical function differs(x, y)
+    real(dp), intent(in) :: x, y
+    differs = .not. number(x) .or. abs(x - y) > 0
+  end function
+
+  !> Whether x is finite and this close to y, also under -ffast-math.
+  elemental logical function within(x, y, tolerance)
+    real(dp), intent(in) :: x, y, tolerance
+    within = number(x) .and. abs(x - y) < tolerance
   end function
 
   !> False for NaN and infinities, also under -ffast-math.

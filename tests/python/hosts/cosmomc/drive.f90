@@ -217,6 +217,18 @@ contains
     CMB = good; CMB%InitPower(amp_ratio_index) = 0.1_mcp; call try('r', CMB)
     CMB = good; CMB%InitPower(Aphiphi_index) = 1.1_mcp; call try('Aphiphi', CMB)
     CMB = good; CMB%ombh2 = not_a_number(); call try('nan', CMB)
+    ! Of physics that the emulator does not know, or knows as a fixed number, and right after a point that it answered.
+    call try('good_too', good)
+    CMB = good; CMB%H0 = not_a_number(); call try('nan_H0', CMB)
+    CMB = good; CMB%omk = not_a_number(); call try('nan_omk', CMB)
+    CMB = good; CMB%sum_mnu_standard = not_a_number(); call try('nan_mnu', CMB)
+    CMB = good; CMB%zre_delta = not_a_number(); call try('nan_zre_delta', CMB)
+    CMB = good; CMB%YHe = not_a_number(); call try('nan_YHe', CMB)
+    CMB = good; CMB%InitPower(amp_ratio_index) = not_a_number(); call try('nan_r', CMB)
+    CMB = good; CMB%YHe = good%YHe - 3.2e-4_mcp; call try('good_other_table', CMB)
+    CosmoSettings%bbn_consistency = .false.
+    call try('YHe_by_hand', good)
+    CosmoSettings%bbn_consistency = .true.
     call try('good_again', good)
 
     CMB = good
