@@ -45,6 +45,17 @@ def test_the_margin_ends_at_a_limit_of_zero() -> None:
     assert points[:, 1].min() < -1.01 and points[:, 1].max() <= 0
 
 
+def test_limits_are_kept_to_and_points_within_are_those_without() -> None:
+    lower, upper = np.array([-1.6, -3.0]), np.array([0.2, 0.8])
+    free = Design("sobol", lower, upper, 3, 100, 0.05).points(800)
+    points = Design("sobol", lower, upper, 3, 100, 0.05, limits=[(np.ones(2), -3.0, -0.3)]).points(300)
+    total = free.sum(axis=1)
+    within = free[(total >= -3 - 0.05 * 2.7) & (total <= -0.3 + 0.05 * 2.7)]
+    np.testing.assert_array_equal(points, within[:300])
+    with pytest.raises(SpecError, match="limits"):
+        Design("sobol", lower, upper, 3, 10, limits=[(np.ones(2), 5.0, 6.0)]).points(10)
+
+
 def test_a_hull_without_a_design_is_refused() -> None:
     with pytest.raises(SpecError, match="convex"):
         Design("sobol", LOWER, UPPER, 3, 500, hull="convex")

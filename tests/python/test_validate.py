@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zelos.build import validate
+from zelos.build import report, validate
 
 
 def test_wishart_against_dense_matrices() -> None:
@@ -45,6 +45,19 @@ def test_percentiles_are_of_the_values_and_a_bad_value_is_infinite() -> None:
     assert validate.percentiles(values) == {"p50": 50, "p68": 68, "p95": 95, "p99": 99, "max": 100}
     values[3] = np.nan
     assert validate.percentiles(values)["max"] == np.inf
+
+
+def test_worst_points_are_told_by_the_names_of_their_numbers() -> None:
+    accuracy = validate.Accuracy(
+        {}, parameters=np.array([[1.0, 20.0], [2.0, 10.0]]), figures={"P": np.array([0.1, 0.3])}
+    )
+    document = report.build_json(
+        "toy", ["z", "a"], accuracy, {}, {"settings_at": {"a": 15.0, "z": 1.5}}, {}, []
+    )
+    assert document["worst_points"]["P"] == [
+        {"value": 0.3, "parameters": {"z": 2.0, "a": 10.0}},
+        {"value": 0.1, "parameters": {"z": 1.0, "a": 20.0}},
+    ]
 
 
 def test_targets_are_compared_with_what_was_reached() -> None:

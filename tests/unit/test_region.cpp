@@ -80,6 +80,30 @@ TEST_CASE("the faces of the box are inside, one step beyond is outside", "[regio
   }
 }
 
+TEST_CASE("a limit holds a combination of parameters within its range", "[region]") {
+  const toy::TemporaryFolder folder;
+  const auto file = folder / "limited.h5";
+  toy::train(std::string(toy::kSmallSpec) +
+                 "limits: {sum: {coefficients: [1, 10], of: [logA, omch2], range: [4.2, 4.3]}}\n",
+             60, file);
+  const Emulator emulator = Emulator::open(file);
+  const Query query = emulator.query({"omch2", "logA"}, {{"Pk.linear", {}}});
+  zelos::Workspace workspace = query.workspace();
+  const auto verdict = [&](double omch2, double log_a) {
+    const double x[2] = {omch2, log_a};
+    return query.verdict(x, workspace);
+  };
+  CHECK(verdict(0.12, 3.05).inside());
+  CHECK(verdict(0.12, 3.0 + 1e-9).inside());
+  const Verdict below = verdict(0.12, 3.0 - 1e-9), above = verdict(0.1251, 3.05);
+  for (const Verdict& v : {below, above}) {
+    CHECK(v.reason == Verdict::Reason::box);
+    CHECK(v.parameter == "sum");
+    CHECK((v.lower == 4.2 && v.upper == 4.3 && v.excess > 0));
+  }
+  CHECK(above.value == Approx(4.301).epsilon(1e-12));
+}
+
 TEST_CASE("how far outside is told in units of the range", "[region]") {
   const Query query = emulator().query(kNames, {{"derived", {}}});
   toy::Point point = toy::interior(emulator(), 0);
@@ -107,11 +131,12 @@ TEST_CASE("the hull is the ellipsoid of the points' covariance that holds them a
   REQUIRE(distance(corner) > radius);
   const Verdict outside = verdict_of(query, {corner[0], corner[1]});
   CHECK(outside.reason == Reason::hull);
-  CHECK(outside.parameter.empty());
+  CHECK(outside.hull == "ellipsoid");
+  CHECK((outside.parameter == "omch2" || outside.parameter == "logA"));
   CHECK(outside.value == Approx(distance(corner)).epsilon(1e-10));
   CHECK(outside.upper == Approx(radius).epsilon(1e-10));
   CHECK(outside.excess == Approx(distance(corner) / radius - 1).epsilon(1e-8));
-  CHECK_THAT(to_string(outside), Catch::Contains("hull"));
+  CHECK_THAT(to_string(outside), Catch::Contains("ellipsoid") && Catch::Contains(outside.parameter));
 
   for (const double angle : {0.5, 0.8, 2.4, 3.9}) {
     const Eigen::RowVector2d along(0.01 * std::cos(angle), 0.1 * std::sin(angle));

@@ -114,6 +114,7 @@ TEST_CASE("every key of a spec arrives in its place", "[spec]") {
       {"name": "ombh2", "range": [0.018, 0.027], "latex": "\\Omega_b h^2", "unit": "1"},
       {"name": "H0", "range": [50, 90], "latex": "", "unit": ""},
       {"name": "ln10^{10}A_s", "range": [2.7, 3.4], "latex": "", "unit": ""}],
+    "limits": [{"name": "ombh2+H0", "of": ["H0", "ombh2"], "coefficients": [0.01, -1], "range": [0.4, 1]}],
     "outputs": [
       {"name": "Cl.tt", "unit": "muK2", "n_weights": 40, "features": ["theta_star", "ombh2"],
        "emulator_fn": {"type": "polynomial", "params": {"degree": 4}},
@@ -157,14 +158,16 @@ TEST_CASE("the region is no wider than the design, and by default the same", "[s
   CHECK(hull("training: {hull: ellipsoid}\n") == "ellipsoid");
   CHECK(hull("training: {hull: ellipsoid}\nregion: {margin: 0.1}\n") == "ellipsoid");
   CHECK(hull("region: {hull: ellipsoid}\n") == "ellipsoid");
+  CHECK(hull("region: {hull: convex}\ntraining: {hull: ellipsoid}\n") == "convex");
+  CHECK(hull("region: {hull: cells, margin: 0.5}\n") == "cells");
   CHECK_THAT(error_of(with_lines("region: {hull: box}\ntraining: {hull: ellipsoid}\n")),
              Catch::Contains("region.hull") && Catch::Contains("training.hull"));
-  for (const char* unknown : {"convex", "cells"}) {
-    CHECK_THAT(error_of(with_lines("region: {hull: " + std::string(unknown) + "}\n")),
-               Catch::Contains("region.hull") && Catch::Contains(unknown));
-    CHECK_THAT(error_of(with_lines("training: {hull: " + std::string(unknown) + "}\n")),
-               Catch::Contains("training.hull"));
-  }
+  CHECK(hull("training: {hull: convex}\n") == "convex");
+  CHECK_THAT(error_of(with_lines("region: {hull: box}\ntraining: {hull: convex}\n")),
+             Catch::Contains("region.hull") && Catch::Contains("training.hull"));
+  CHECK_THAT(error_of(with_lines("training: {hull: cells}\n")), Catch::Contains("training.hull"));
+  CHECK_THAT(error_of(with_lines("region: {hull: sphere}\n")),
+             Catch::Contains("region.hull") && Catch::Contains("sphere"));
 }
 
 TEST_CASE("scalars have the types that people mean", "[spec]") {
@@ -218,6 +221,11 @@ TEST_CASE("wrong types and values are refused", "[spec]") {
       {"accuracy: {Pk_99: small}", "accuracy.Pk_99: expected a number, found the text 'small'"},
       {"config: {fixed: {mnu: heavy}}", "config.fixed.mnu: expected a number"},
       {"config: {extra_arg: {}}", "config.extra_arg: unknown key; did you mean 'extra_args'?"},
+      {"limits: {a: {of: [H0], coefficients: [1], range: [2, 1]}}", "limits.a.range: empty range"},
+      {"limits: {a: {of: [H00], coefficients: [1], range: [1, 2]}}", "limits.a.of: expected a parameter, found 'H00'"},
+      {"limits: {a: {of: [H0], coefficients: [1, 2], range: [1, 2]}}", "limits.a.coefficients: expected a number for"},
+      {"limits: {a: {of: [H0], coefficients: [1]}}", "limits.a"},
+      {"limits: {a: {of: [H0], coefficient: [1], range: [1, 2]}}", "did you mean 'coefficients'"},
       {"features: {f: {of: H0}}", "features.f.of: expected a list of names"},
       {"container: a b", "container: expected an image reference"},
       {"? [a]\n: 1", "expected a name as key, found a list"},
@@ -426,7 +434,8 @@ TEST_CASE("the JSON schema lists the keys that the parser knows", "[spec]") {
     return names;
   };
   CHECK(properties("/properties") == known_to_parser("qqq: 1"));
-  CHECK(schema["$defs"]["hull"]["enum"] == json({"box", "ellipsoid"}));
+  CHECK(schema["$defs"]["hull"]["enum"] == json({"box", "ellipsoid", "convex", "cells"}));
+  CHECK(schema["$defs"]["design_hull"]["enum"] == json({"box", "ellipsoid", "convex"}));
   CHECK(properties("/$defs/training/properties") == known_to_parser(with_lines("training: {qqq: 1}")));
   CHECK(properties("/$defs/region/properties") == known_to_parser(with_lines("region: {qqq: 1}")));
   CHECK(properties("/$defs/code_config/properties") == known_to_parser(with_lines("config: {qqq: 1}")));

@@ -50,6 +50,15 @@ struct ParameterSpec {
   std::string unit;
 };
 
+/// A linear combination of parameters that is kept within a range, in the design as in the region. lo < hi.
+struct LimitSpec {
+  std::string name;
+  std::vector<std::string> of;       ///< parameters, each once
+  std::vector<double> coefficients;  ///< of each
+  double lo = 0;
+  double hi = 0;
+};
+
 /// A coordinate of an output. min < max, both finite, whichever way round the spec had them.
 struct AxisSpec {
   std::string name;
@@ -91,15 +100,16 @@ struct TrainingSpec {
   std::int64_t validation = 200;  ///< further runs, held out to measure the accuracy, >= 0
   std::int64_t seed = 1;          ///< >= 0
   std::string design = "sobol";   ///< or "latin_hypercube"
-  std::string hull = "box";       ///< where the design lies: "box" or "ellipsoid"
-  double margin = 0.04;           ///< the design reaches this fraction of a range beyond its ends, [0, 1]
-  std::int64_t threads = 0;       ///< 0 = all the machine's cores
+  std::string hull =
+      "box";  ///< "box", "ellipsoid" (where the design lies), or "convex": a design in the box of which runs may fail
+  double margin = 0.04;      ///< the design reaches this fraction of a range beyond its ends, [0, 1]
+  std::int64_t threads = 0;  ///< 0 = all the machine's cores
 };
 
 /// Where the emulator answers.
 struct RegionSpec {
-  std::string hull = "box";         ///< "box" or "ellipsoid"; when read: TrainingSpec::hull by default
-  double margin = 0;                ///< widening of the hull as a fraction of its size, [0, 1]
+  std::string hull = "box";  ///< "box", "ellipsoid", "convex" or "cells"; when read: TrainingSpec::hull by default
+  double margin = 0;         ///< widening of the hull as a fraction of its size, [0, 1]
   std::optional<double> tolerance;  ///< largest predicted error, > 0; none = not asked
 };
 
@@ -111,6 +121,7 @@ struct Spec {
   std::string container;  ///< image reference; "" = none
   CodeConfig config;
   std::vector<ParameterSpec> parameters;  ///< in the spec's order, at least one
+  std::vector<LimitSpec> limits;          ///< in the spec's order
   std::vector<OutputSpec> outputs;        ///< in the spec's order, at least one
   std::vector<std::string> derived;
   std::map<std::string, nlohmann::json> features;  ///< name -> options, a JSON object each

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "zelos/simd/vector_math.hpp"
 
@@ -168,6 +169,28 @@ ZELOS_ALWAYS_INLINE void ascending(const double* u, int64_t n, const double* bre
   }
 }
 
+template <class Pack>
+ZELOS_ALWAYS_INLINE int64_t least(const double* points, int64_t stride, int64_t n, int64_t dimensions,
+                                  const double* direction, double* value) {
+  constexpr int kLanes = simd::lanes<Pack>;
+  Pack here = {}, best = {}, at = {};
+  for (int lane = 0; lane < kLanes; ++lane) here[lane] = lane, best[lane] = std::numeric_limits<double>::infinity();
+  for (int64_t i = 0; i < n; i += kLanes) {
+    Pack sum = {};
+    for (int64_t j = 0; j < dimensions; ++j) sum += direction[j] * simd::load<Pack>(points + j * stride + i);
+    const auto better = sum < best;
+    best = better ? sum : best;
+    at = better ? here : at;
+    here += static_cast<double>(kLanes);
+  }
+  int found = 0;
+  for (int lane = 1; lane < kLanes; ++lane) {
+    if (best[lane] < best[found] || (best[lane] == best[found] && at[lane] < at[found])) found = lane;
+  }
+  *value = best[found];
+  return static_cast<int64_t>(at[found]);
+}
+
 #define ZELOS_VARIANTS(TYPE, NAME, SIGNATURE, CALL8, CALL4, CALL2)   \
   ZELOS_TARGET_AVX512 TYPE NAME##_avx512 SIGNATURE { return CALL8; } \
   ZELOS_TARGET_AVX2 TYPE NAME##_avx2 SIGNATURE { return CALL4; }     \
@@ -201,6 +224,18 @@ ZELOS_VARIANTS(void, ascending,
                ascending<simd::Pack4>(u, n, breakpoints, n_pieces, piece, offset),
                ascending<simd::Pack2>(u, n, breakpoints, n_pieces, piece, offset))
 #undef ZELOS_VARIANTS
+
+ZELOS_TARGET_AVX512 int64_t least_avx512(const double* p, int64_t stride, int64_t n, int64_t d, const double* direction,
+                                         double* value) {
+  return least<simd::Pack8>(p, stride, n, d, direction, value);
+}
+ZELOS_TARGET_AVX2 int64_t least_avx2(const double* p, int64_t stride, int64_t n, int64_t d, const double* direction,
+                                     double* value) {
+  return least<simd::Pack4>(p, stride, n, d, direction, value);
+}
+int64_t least_base(const double* p, int64_t stride, int64_t n, int64_t d, const double* direction, double* value) {
+  return least<simd::Pack2>(p, stride, n, d, direction, value);
+}
 
 #define ZELOS_SAME_CODE(TYPE, NAME, SIGNATURE, CALL)         \
   ZELOS_TARGET_AVX512 TYPE NAME##_avx512 SIGNATURE { CALL; } \
@@ -274,6 +309,19 @@ void multiply_root(const double* a, const double* b, const double* da, const dou
     case simd::Isa::kBase:
       return roots_base(a, b, da, db, n, stride, n_tangents, v, dv);
   }
+}
+
+int64_t least_product(const double* points, int64_t stride, int64_t n, int64_t dimensions, const double* direction,
+                      double* value) {
+  switch (simd::isa()) {
+    case simd::Isa::kAvx512:
+      return least_avx512(points, stride, n, dimensions, direction, value);
+    case simd::Isa::kAvx2:
+      return least_avx2(points, stride, n, dimensions, direction, value);
+    case simd::Isa::kBase:
+      break;
+  }
+  return least_base(points, stride, n, dimensions, direction, value);
 }
 
 void find_intervals(const double* u, int64_t n, const double* breakpoints, const int64_t* table, double origin,

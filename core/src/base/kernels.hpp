@@ -41,6 +41,11 @@ bool all_finite(const double* x, int64_t n);
 void multiply_root(const double* a, const double* b, const double* da, const double* db, int64_t n, int64_t stride,
                    int n_tangents, double* v, double* dv);
 
+/// The point p[i] = (points[j * stride + i]), i < n, n a multiple of 8, with the least sum_j direction[j] p[i]_j, which
+/// is *least.
+int64_t least_product(const double* points, int64_t stride, int64_t n, int64_t dimensions, const double* direction,
+                      double* least);
+
 /// Intervals of ascending breakpoints by look-up: for every u[i] in [front, back), piece[i] with
 /// breakpoints[piece] <= u < breakpoints[piece + 1] and offset[i] = u - breakpoints[piece]. `table`, `origin` and
 /// `inverse_step` are those of IntervalTable.

@@ -9,55 +9,44 @@ namespace zelos {
 Region::Region(std::vector<std::string> names, std::vector<double> lower, std::vector<double> upper)
     : names_(std::move(names)), lower_(std::move(lower)), upper_(std::move(upper)) {}
 
-void Region::set_ellipsoid(Eigen::VectorXd center, Eigen::MatrixXd metric, double radius) {
-  center_ = std::move(center);
-  metric_ = std::move(metric);
-  radius_ = radius;
-  has_ellipsoid_ = true;
-}
+namespace {
 
-void Region::fit_ellipsoid(const Eigen::Ref<const Eigen::MatrixXd>& points, double margin, Eigen::VectorXd* center,
-                           Eigen::MatrixXd* metric, double* radius) {
-  *center = points.colwise().mean();
-  const Eigen::MatrixXd centered = points.rowwise() - center->transpose();
-  const Eigen::MatrixXd covariance = centered.transpose() * centered / static_cast<double>(points.rows());
-  *metric = covariance.inverse();
-  const Eigen::VectorXd squared = (centered * *metric).cwiseProduct(centered).rowwise().sum();
-  *radius = std::sqrt(squared.maxCoeff()) * (1 + margin);
-}
-
-Verdict Region::check_parameter(size_t i, double x) const {
+Verdict check_range(const std::string& name, double x, double lower, double upper) {
   Verdict verdict;
   const bool finite = std::isfinite(x);
-  if (finite && x >= lower_[i] && x <= upper_[i]) return verdict;
+  if (finite && x >= lower && x <= upper) return verdict;
   verdict.reason = finite ? Verdict::Reason::box : Verdict::Reason::not_finite;
-  verdict.parameter = names_[i];
+  verdict.parameter = name;
   verdict.value = x;
-  verdict.lower = lower_[i];
-  verdict.upper = upper_[i];
-  verdict.excess = std::max(lower_[i] - x, x - upper_[i]) / (upper_[i] - lower_[i]);
+  verdict.lower = lower;
+  verdict.upper = upper;
+  verdict.excess = std::max(lower - x, x - upper) / (upper - lower);
   return verdict;
 }
+
+}  // namespace
+
+void Region::add_limit(std::string name, std::vector<double> coefficients, double lower, double upper) {
+  limits_.push_back({std::move(name), std::move(coefficients), lower, upper});
+}
+
+Verdict Region::check_parameter(size_t i, double x) const { return check_range(names_[i], x, lower_[i], upper_[i]); }
 
 Verdict Region::check(const double* x) const {
   const size_t d = names_.size();
   for (size_t i = 0; i < d; ++i) {
     if (!(x[i] >= lower_[i] && x[i] <= upper_[i])) return check_parameter(i, x[i]);
   }
-  Verdict verdict;
-  if (!has_ellipsoid_) return verdict;
-  double squared = 0;
-  for (size_t i = 0; i < d; ++i) {
-    double row = 0;
-    for (size_t j = 0; j < d; ++j) row += metric_(i, j) * (x[j] - center_[j]);
-    squared += row * (x[i] - center_[i]);
+  for (const Limit& limit : limits_) {
+    double sum = 0;
+    for (size_t i = 0; i < d; ++i) sum += limit.coefficients[i] * x[i];
+    if (!(sum >= limit.lower && sum <= limit.upper)) return check_range(limit.name, sum, limit.lower, limit.upper);
   }
-  const double distance = std::sqrt(squared);
-  if (distance <= radius_) return verdict;
+  Verdict verdict;
+  if (hull_ == nullptr || hull_->holds(x)) return verdict;
   verdict.reason = Verdict::Reason::hull;
-  verdict.value = distance;
-  verdict.upper = radius_;
-  verdict.excess = distance / radius_ - 1;
+  verdict.hull = hull_->kind();
+  verdict.parameter = names_[static_cast<size_t>(hull_->explain(x, &verdict))];
   return verdict;
 }
 
@@ -80,9 +69,22 @@ std::string to_string(const Verdict& v) {
                     v.value, v.lower, v.upper, v.excess);
       break;
     case Verdict::Reason::hull:
-      std::snprintf(text, sizeof text,
-                    "the point is outside the training hull: distance %.4g, radius %.4g (outside by %.2g of it)",
-                    v.value, v.upper, v.excess);
+      if (v.hull == "convex") {
+        std::snprintf(text, sizeof text,
+                      "the point is outside the convex hull of the training points, most in parameter '%s': %.6g times "
+                      "its size, allowed %.6g (outside by %.2g of it)",
+                      name, v.value, v.upper, v.excess);
+      } else if (v.hull == "cells") {
+        std::snprintf(text, sizeof text,
+                      "the point is in no complete cell of the training grid: the nearest is %.6g of a width away in "
+                      "parameter '%s', allowed %.6g",
+                      v.value, name, v.upper);
+      } else {
+        std::snprintf(text, sizeof text,
+                      "the point is outside the ellipsoid of the training points, most in parameter '%s': distance "
+                      "%.4g, radius %.4g (outside by %.2g of it)",
+                      name, v.value, v.upper, v.excess);
+      }
       break;
     case Verdict::Reason::error_bound:
       std::snprintf(text, sizeof text, "the predicted error %.4g is above the tolerance %.4g", v.value, v.upper);

@@ -2,11 +2,12 @@
 // region.hpp: where an emulator may be trusted: box and training hull. One place, asked before any family.
 #pragma once
 
-#include <Eigen/Dense>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "region/hull.hpp"
 #include "zelos/emulator.hpp"
 
 namespace zelos {
@@ -16,11 +17,11 @@ class Region {
   Region() = default;
   Region(std::vector<std::string> names, std::vector<double> lower, std::vector<double> upper);
 
-  /// Adds the ellipsoid (x - center)^T A (x - center) <= radius^2.
-  void set_ellipsoid(Eigen::VectorXd center, Eigen::MatrixXd metric, double radius);
-  /// The ellipsoid with the metric of the points' covariance that holds them all, its radius times 1 + margin.
-  static void fit_ellipsoid(const Eigen::Ref<const Eigen::MatrixXd>& points, double margin, Eigen::VectorXd* center,
-                            Eigen::MatrixXd* metric, double* radius);
+  /// A linear combination of the parameters; name and range are the verdict's. Checked after the box.
+  void add_limit(std::string name, std::vector<double> coefficients, double lower, double upper);
+
+  /// The hull within the box; null: none.
+  void set_hull(std::shared_ptr<const Hull> hull) { hull_ = std::move(hull); }
 
   /// Bounds are inclusive; NaN and infinities are `not_finite`. No allocation for a point inside.
   Verdict check(const double* x) const;
@@ -33,10 +34,13 @@ class Region {
  private:
   std::vector<std::string> names_;
   std::vector<double> lower_, upper_;
-  bool has_ellipsoid_ = false;
-  Eigen::VectorXd center_;
-  Eigen::MatrixXd metric_;
-  double radius_ = 0;
+  struct Limit {
+    std::string name;
+    std::vector<double> coefficients;
+    double lower, upper;
+  };
+  std::vector<Limit> limits_;
+  std::shared_ptr<const Hull> hull_;
 };
 
 }  // namespace zelos

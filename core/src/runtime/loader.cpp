@@ -351,6 +351,21 @@ class Loader {
     m_.solvable.push_back(std::move(solvable));
   }
 
+  void load_limit(const json& limit) {
+    const std::string name = text(limit, "name");
+    std::vector<double> coefficients(m_.parameters.size(), 0.0);
+    const json &of = list(limit, "of"), &given = list(limit, "coefficients");
+    if (of.size() != given.size()) fail("limit '" + name + "': lengths differ");
+    for (size_t i = 0; i < of.size(); ++i) {
+      const int index = feature(of[i].get<std::string>());
+      if (index >= static_cast<int>(m_.parameters.size())) fail("limit '" + name + "': expected parameters");
+      coefficients[index] = given[i].get<double>();
+    }
+    const double lower = number(limit, "min"), upper = number(limit, "max");
+    if (!(lower < upper)) fail("limit '" + name + "' has an empty range");
+    m_.region.add_limit(name, std::move(coefficients), lower, upper);
+  }
+
   void load_region(const json& r) {
     std::vector<std::string> names;
     std::vector<double> lower, upper;
@@ -360,15 +375,13 @@ class Loader {
       upper.push_back(p.max);
     }
     m_.region = Region(names, lower, upper);
-    const std::string hull = text(r, "hull");
-    if (hull == "ellipsoid") {
-      const int64_t d = static_cast<int64_t>(names.size());
-      const artifact::Array& metric = array("region/metric", 2);
-      if (metric.shape[0] != d || metric.shape[1] != d) fail("array 'region/metric' has a wrong shape");
-      m_.region.set_ellipsoid(Eigen::Map<const Eigen::VectorXd>(vector("region/center", d).data.data(), d),
-                              Eigen::Map<const Eigen::MatrixXd>(metric.data.data(), d, d), number(r, "radius"));
-    } else if (hull != "box") {
-      fail("unknown hull '" + hull + "'");
+    if (r.contains("limits")) {
+      for (const json& limit : list(r, "limits")) load_limit(limit);
+    }
+    try {
+      m_.region.set_hull(Hull::load(r, m_.opened.contents.arrays, lower, upper));
+    } catch (const std::exception& e) {
+      fail(std::string("region: ") + e.what());
     }
     if (r.contains("tolerance") && r["tolerance"].is_number()) m_.region.tolerance = r["tolerance"].get<double>();
   }

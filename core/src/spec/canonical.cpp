@@ -24,6 +24,13 @@ json to_json(const ParameterSpec& parameter) {
           {"unit", parameter.unit}};
 }
 
+json to_json(const LimitSpec& limit) {
+  return {{"name", limit.name},
+          {"of", limit.of},
+          {"coefficients", limit.coefficients},
+          {"range", json::array({limit.lo, limit.hi})}};
+}
+
 json to_json(const AxisSpec& axis) {
   return {{"name", axis.name}, {"min", axis.min},         {"max", axis.max},
           {"n", axis.n},       {"spacing", axis.spacing}, {"values", axis.values}};
@@ -83,6 +90,7 @@ json to_json(const Spec& spec) {
           {"container", spec.container},
           {"config", to_json(spec.config)},
           {"parameters", list_of(spec.parameters)},
+          {"limits", list_of(spec.limits)},
           {"outputs", list_of(spec.outputs)},
           {"derived", spec.derived},
           {"features", spec.features},
@@ -112,6 +120,7 @@ std::string stage_key(const Spec& spec, Stage stage) {
       ranges.push_back({parameter.name, parameter.lo, parameter.hi});
     }
     parts["ranges"] = ranges;
+    parts["limits"] = all["limits"];
     for (const char* key : {"n", "seed", "design", "hull", "margin", "validation"}) {
       parts["design"][key] = all["training"][key];
     }

@@ -18,7 +18,8 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-const Names kHulls = {"box", "ellipsoid"};
+const Names kDesignHulls = {"box", "ellipsoid", "convex"};
+const Names kHulls = {"box", "ellipsoid", "convex", "cells"};
 const Names kDesigns = {"sobol", "latin_hypercube"};
 const Names kSpacings = {"linear", "log"};
 constexpr std::int64_t kMostRuns = 100000000;
@@ -58,6 +59,7 @@ class Reader {
     if (const Node* node = root.find("description")) spec.description = text(*node, "description");
     if (const Node* node = root.find("container")) spec.container = container(*node);
     spec.parameters = parameters(required(root, "", "parameters"));
+    if (Node* node = root.find("limits")) spec.limits = limits(*node, spec.parameters);
     spec.config = config(root.find("config"), spec);
     if (spec.config.code.empty()) {
       const Node* node = root.find("config");
@@ -497,6 +499,47 @@ class Reader {
     return {key.text, free_map(options, key_path)};
   }
 
+  std::vector<LimitSpec> limits(Node& node, const std::vector<ParameterSpec>& parameters) const {
+    static const Names kKeys = {"coefficients", "of", "range"};
+    optional_map(node, "limits");
+    Names known;
+    for (const ParameterSpec& parameter : parameters) known.push_back(parameter.name);
+    std::vector<LimitSpec> limits;
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      LimitSpec limit;
+      limit.name = node.keys[i].text;
+      const std::string path = child_path("limits", limit.name);
+      check_name(limit.name, node.keys[i].at, path);
+      need_map(node.items[i], path);
+      check_keys(node.items[i], path, kKeys);
+      const Node& of = required(node.items[i], path, "of");
+      limit.of = names(of, child_path(path, "of"));
+      for (std::size_t j = 0; j < limit.of.size(); ++j) {
+        if (std::find(known.begin(), known.end(), limit.of[j]) != known.end()) continue;
+        sources_.fail(of.items[j].at, child_path(path, "of"),
+                      "expected a parameter, found '" + limit.of[j] + "'" + did_you_mean(limit.of[j], known));
+      }
+      const Node& coefficients = required(node.items[i], path, "coefficients");
+      const std::string coefficients_path = child_path(path, "coefficients");
+      if (coefficients.kind != Node::Kind::sequence || coefficients.items.size() != limit.of.size() ||
+          limit.of.empty()) {
+        fail_type(coefficients, coefficients_path, "a number for each parameter in 'of'");
+      }
+      for (const Node& coefficient : coefficients.items) {
+        limit.coefficients.push_back(number(coefficient, coefficients_path));
+      }
+      const Node& ends = required(node.items[i], path, "range");
+      std::tie(limit.lo, limit.hi) = range(ends, child_path(path, "range"));
+      if (!(limit.lo < limit.hi)) {
+        sources_.fail(
+            ends.at, child_path(path, "range"),
+            "empty range: expected lo < hi, found [" + number_text(limit.lo) + ", " + number_text(limit.hi) + "]");
+      }
+      limits.push_back(std::move(limit));
+    }
+    return limits;
+  }
+
   std::map<std::string, nlohmann::json> features(Node& node) const {
     optional_map(node, "features");
     std::map<std::string, nlohmann::json> features;
@@ -544,7 +587,7 @@ class Reader {
     if (const Node* design = node.find("design")) {
       training.design = choice(*design, "training.design", kDesigns);
     }
-    if (const Node* hull = node.find("hull")) training.hull = choice(*hull, "training.hull", kHulls);
+    if (const Node* hull = node.find("hull")) training.hull = choice(*hull, "training.hull", kDesignHulls);
     if (const Node* margin = node.find("margin")) {
       training.margin = number_in(*margin, "training.margin", 0, 1);
     }
@@ -563,10 +606,11 @@ class Reader {
     region.hull = design_hull;
     if (const Node* hull = node.find("hull")) {
       region.hull = choice(*hull, "region.hull", kHulls);
-      if (region.hull == "box" && design_hull == "ellipsoid") {
+      if (region.hull == "box" && design_hull != "box") {
         sources_.fail(hull->at, "region.hull",
-                      "expected ellipsoid as in training.hull, found box: its corners lie outside "
-                      "the training points");
+                      "expected " + design_hull +
+                          " as in training.hull, found box: its corners lie outside the "
+                          "training points");
       }
     }
     if (const Node* margin = node.find("margin")) {
@@ -596,8 +640,9 @@ class Reader {
 }  // namespace
 
 const Names& keys_of_spec() {
-  static const Names keys = {"name",    "version", "author",   "description", "container", "config", "parameters",
-                             "outputs", "derived", "features", "emulator_fn", "training",  "region", "accuracy"};
+  static const Names keys = {"name",     "version",     "author",   "description", "container",
+                             "config",   "parameters",  "limits",   "outputs",     "derived",
+                             "features", "emulator_fn", "training", "region",      "accuracy"};
   return keys;
 }
 

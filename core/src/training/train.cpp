@@ -50,6 +50,7 @@ class Trainer {
     const TrainingPlan plan = plan_training(spec_, runs_.outputs);
     describe();
     add_parameters();
+    add_region();
     regression_.expect(count_regressions(plan));
     for (const FeaturePlan& feature : plan.features) add_feature(feature);
     for (const OutputPlan& output : plan.outputs) {
@@ -59,7 +60,6 @@ class Trainer {
         add_output(output);
       }
     }
-    add_region();
     return std::move(contents_);
   }
 
@@ -270,24 +270,19 @@ class Trainer {
   void add_region() {
     json region{{"hull", spec_.region.hull}, {"tolerance", nullptr}};
     if (spec_.region.tolerance) region["tolerance"] = *spec_.region.tolerance;
-    if (spec_.region.hull == "ellipsoid") {
-      const int64_t d = static_cast<int64_t>(spec_.parameters.size());
-      const Eigen::Map<const Eigen::Matrix<double, -1, -1, Eigen::RowMajor>> x(runs_.parameters, runs_.n_points, d);
-      VectorXd center;
-      MatrixXd metric;
-      double radius = 0;
-      Region::fit_ellipsoid(x, spec_.region.margin, &center, &metric, &radius);
-      put_vector("region/center", center);
-      artifact::Array a;
-      a.shape = {d, d};
-      a.data = AlignedBuffer(d * d);
-      std::copy(metric.data(), metric.data() + d * d, a.data.begin());
-      contents_.arrays["region/metric"] = std::move(a);
-      region["radius"] = radius;
-    } else if (spec_.region.hull != "box") {
-      throw Error(ZELOS_E_ARGUMENT,
-                  "region: hull '" + spec_.region.hull + "' is not available; expected box or ellipsoid");
+    const int64_t d = static_cast<int64_t>(spec_.parameters.size());
+    const Eigen::Map<const Eigen::Matrix<double, -1, -1, Eigen::RowMajor>> x(runs_.parameters, runs_.n_points, d);
+    std::vector<double> lower, upper;
+    for (const ParameterSpec& p : spec_.parameters) lower.push_back(p.lo), upper.push_back(p.hi);
+    for (const LimitSpec& limit : spec_.limits) {
+      region["limits"].push_back({{"name", limit.name},
+                                  {"of", limit.of},
+                                  {"coefficients", limit.coefficients},
+                                  {"min", limit.lo},
+                                  {"max", limit.hi}});
     }
+    const auto hull = Hull::fit(spec_.region.hull, MatrixXd(x), lower, upper, spec_.region.margin);
+    if (hull != nullptr) hull->store(&region, &contents_.arrays);
     document()["region"] = region;
   }
 

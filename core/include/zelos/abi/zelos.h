@@ -164,10 +164,10 @@ typedef enum zelos_reason {
 typedef struct zelos_verdict {
   uint32_t struct_size;
   zelos_reason reason;
-  char parameter[64];  /**< the parameter that failed, or "" */
+  char parameter[64];  /**< the parameter that failed (hull: that takes the point out most), or "" */
   double value;        /**< what was found */
   double lower, upper; /**< what is allowed */
-  double excess;       /**< by how much: in units of the range, the hull's radius, the tolerance */
+  double excess;       /**< by how much: in units of the range, the hull's size, the tolerance */
   char message[376];   /**< the same as one sentence */
 } zelos_verdict;
 

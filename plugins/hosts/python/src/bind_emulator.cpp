@@ -209,6 +209,7 @@ void bind_emulator(py::module_& module) {
   py::class_<Verdict>(module, "Verdict")
       .def_property_readonly("inside", &Verdict::inside)
       .def_property_readonly("reason", [](const Verdict& self) { return reason_text(self); })
+      .def_readonly("hull", &Verdict::hull)
       .def_readonly("parameter", &Verdict::parameter)
       .def_readonly("value", &Verdict::value)
       .def_readonly("lower", &Verdict::lower)

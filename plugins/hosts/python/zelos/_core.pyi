@@ -9,6 +9,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 class Verdict:
     inside: bool
     reason: str
+    hull: str
     parameter: str
     value: float
     lower: float

@@ -74,5 +74,6 @@ class OutsideRegion(Error, ValueError):
 
     @property
     def parameter(self) -> str:
-        """The parameter that left its range, empty if the hull or the predicted error did."""
+        """The parameter that left its range, or takes the point out of the hull most; empty if the
+        predicted error did."""
         return self.verdict.parameter if self.verdict is not None else ""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,19 @@ class Design:
     hull:   "box", or "ellipsoid": the one that touches the faces of the box.
     margin: the box is widened by this fraction of each range at both ends, but not beyond an end at 0,
             which is taken for a limit (masses, amplitudes).
+    limits: (coefficients (d), lower, upper) of linear combinations that are kept to, widened likewise.
     """
 
     def __init__(
-        self, kind: str, lower: Array, upper: Array, seed: int, n: int, margin: float = 0.0, hull: str = "box"
+        self,
+        kind: str,
+        lower: Array,
+        upper: Array,
+        seed: int,
+        n: int,
+        margin: float = 0.0,
+        hull: str = "box",
+        limits: Sequence[tuple[Array, float, float]] = (),
     ) -> None:
         if hull not in ("box", "ellipsoid"):
             raise SpecError(f"training.hull: a design lies in 'box' or 'ellipsoid', found '{hull}'")
@@ -37,6 +47,7 @@ class Design:
         self._n = max(1, n)
         self._margin = margin
         self._hull = hull
+        self._limits = tuple(limits)
 
     def points(self, n: int) -> Array:
         """The first n points, shape (n, d)."""
@@ -45,11 +56,24 @@ class Design:
             unit = self._unit(size)
             if self._hull == "ellipsoid":
                 unit = unit[np.sum((2 * unit - 1) ** 2, axis=1) <= 1]
-            if len(unit) >= n:
-                break
+            points = self._scaled(unit)
+            for coefficients, lower, upper in self._limits:
+                below, above = self._padding(lower), self._padding(upper)
+                combined = points @ np.asarray(coefficients, float)
+                width = upper - lower
+                points = points[(combined >= lower - below * width) & (combined <= upper + above * width)]
+            if len(points) >= n:
+                return points[:n]
+            if size > 1000 * max(n, self._n):
+                raise SpecError(f"limits: {len(points)} of {size} points of the design are within them")
             size *= 2
-        below, above = (np.where(end == 0, 0.0, self._margin) for end in (self._lower, self._upper))
-        points: Array = (unit[:n] * (1 + (below + above)) - below) * (self._upper - self._lower) + self._lower
+
+    def _padding(self, end: Any) -> Any:
+        return np.where(np.asarray(end) == 0, 0.0, self._margin)
+
+    def _scaled(self, unit: Array) -> Array:
+        below, above = self._padding(self._lower), self._padding(self._upper)
+        points: Array = (unit * (1 + (below + above)) - below) * (self._upper - self._lower) + self._lower
         return points
 
     def _unit(self, n: int) -> Array:

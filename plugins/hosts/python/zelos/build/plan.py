@@ -123,15 +123,26 @@ class Plan:
     def design(self, role: str) -> Design:
         """role: "training" (margin and hull of the spec) or "validation" (the box itself)."""
         training = self.data["training"]
+        # Where the code refuses points of the box, what it answers makes a convex region.
+        hull = "box" if training["hull"] == "convex" else training["hull"]
         if role == "training":
             return Design(
                 training["design"], self.lower, self.upper, training["seed"], training["n"],
-                training["margin"], training["hull"],
+                training["margin"], hull, self.limits,
             )  # fmt: skip
         return Design(
             training["design"], self.lower, self.upper, training["seed"] + VALIDATION_SEED_OFFSET,
-            training["validation"], 0.0, training["hull"],
+            training["validation"], 0.0, hull, self.limits,
         )  # fmt: skip
+
+    @property
+    def limits(self) -> list[tuple[Array, float, float]]:
+        """Linear combinations of the parameters that the design keeps to: coefficients (d), lower, upper."""
+        found = []
+        for limit in self.data["limits"]:
+            given = dict(zip(limit["of"], limit["coefficients"], strict=True))
+            found.append((np.array([given.get(name, 0.0) for name in self.names]), *limit["range"]))
+        return found
 
     def wanted(self, role: str) -> int:
         return int(self.data["training"]["n" if role == "training" else "validation"])
@@ -220,6 +231,11 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         named = _place(spec, Path(data["config"]["ini"]).name)
         raise SpecError(f"{named}: config.ini: there is no file {plan._ini_path()}")
     plan.design("training")
+    if data["region"]["hull"] == "cells":
+        raise SpecError(
+            f"{_place(spec, 'cells')}: region.hull: cells needs runs on a grid, which the design "
+            f"'{data['training']['design']}' does not make: it is for libraries of runs that are there"
+        )
     try:
         _core.check_training(spec, plan.described_outputs())
     except (ArgumentError, MissingError) as error:

@@ -37,19 +37,20 @@ padding:.8em}summary{cursor:pointer}</style></head><body>
 
 def build_json(
     plan_name: str,
+    names: list[str],
     accuracy: Accuracy,
     targets: Mapping[str, Any],
     provenance: Mapping[str, Any],
     timing: Mapping[str, Any],
     learning: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The content of report.json."""
+    """The content of report.json; names: of the parameters, in the order of the accuracy's."""
     return {
         "name": plan_name,
         "accuracy": accuracy.summary,
         "targets": dict(targets),
         "profiles": accuracy.profiles,
-        "worst_points": _worst_points(accuracy, list(provenance["settings_at"])),
+        "worst_points": _worst_points(accuracy, names),
         "learning_curve": learning,
         "timing": dict(timing),
         "provenance": dict(provenance),

@@ -238,7 +238,15 @@ class Build:
             emulator = open_emulator(self.artifact)
             timing = self._timing(emulator)
             self.document = _finite(
-                report.build_json(plan.name, self.accuracy, self.targets, self.provenance, timing, learning)
+                report.build_json(
+                    plan.name,
+                    list(plan.names),
+                    self.accuracy,
+                    self.targets,
+                    self.provenance,
+                    timing,
+                    learning,
+                )
             )
             page = report.build_html(
                 self.document,
