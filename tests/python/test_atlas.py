@@ -111,6 +111,22 @@ def test_a_parameter_that_nobody_knows(toy_atlas: Atlas, toy_artifact: Path) -> 
         zelos.get_emulator([toy_artifact])({**at, "B": 0.2}, K, Z)
 
 
+def test_what_the_leader_lacks_is_not_answered_with_the_settings_of_another(toy_atlas: Atlas) -> None:
+    """toy_b leads and has no spectra; toy_base has them, but its code takes B as another fluid."""
+    atlas = zelos.get_emulator([toy_atlas["toy_b"], toy_atlas["toy_base"]], fallback="toy")
+    at = {"A": 1.5, "n": 0.95}
+    assert atlas.selection(["A", "n", "B"]).leader.member.name == "toy_b"
+    got = atlas({**at, "B": 0.0}, ELL)["tt"]
+    np.testing.assert_allclose(got, toy_driver.spectrum("tt", 1.5, 0.96, ELL), rtol=1e-4)
+    with pytest.raises(zelos.FallbackError, match=r"toy_b, whose settings .* does not have Cl\.tt"):
+        atlas({**at, "B": 0.3}, ELL)
+    with pytest.raises(zelos.FallbackError, match=r"does not have Cl\.tt"):
+        atlas.evaluate({**at, "A": 6.0, "B": 0.0})
+    alone = zelos.get_emulator([toy_atlas["toy_b"], toy_atlas["toy_base"]])
+    with pytest.raises(zelos.OutsideRegion, match="'B'"):
+        alone({**at, "B": 0.3}, ELL)
+
+
 def test_other_settings_are_refused_and_named(toy_atlas: Atlas) -> None:
     pair = [toy_atlas["toy_base"], toy_atlas["toy_old"]]
     with pytest.raises(zelos.ArgumentError, match=r"tilt: \(not set\) in toy_base, 0.01 in toy_old"):
@@ -143,7 +159,10 @@ def test_the_file_of_an_atlas(toy_atlas: Atlas, tmp_path: Path, monkeypatch: pyt
     file.write_text("# two toys\nhub:toy_base\nhub:not_installed\n" + str(toy_atlas["toy_wide"]) + "\n")
     monkeypatch.setenv("ZELOS_PATH", str(tmp_path))
     for reference in ("atlas:hub:toys", f"atlas:{file}"):
-        assert zelos.get_emulator(reference).name == "toy_base + toy_wide"
+        atlas = zelos.get_emulator(reference)
+        assert atlas.name == "toy_base + toy_wide" and atlas.absent == ("hub:not_installed",)
+        note = "hub:not_installed is not asked: the atlas names it, but it is not installed"
+        assert atlas.selection(["A", "n"]).notes[0] == note
     with pytest.raises(zelos.FileError, match="did you mean 'atlas:hub:toys'"):
         zelos.get_emulator("atlas:hub:toy")
     file.write_text("hub:not_installed\n")

@@ -14,8 +14,8 @@ from cobaya.log import LoggedError, get_logger
 from cobaya.theories.cosmo import BoltzmannBase
 from cobaya.typing import empty_dict
 
-from ..atlas import Member, Route, Selection, check, select
-from ..hub import ATLAS_PREFIX, members
+from ..atlas import Member, Route, Selection, check, not_installed, select
+from ..hub import ATLAS_PREFIX, Listed, members
 from . import products
 from .fallback import CODES, Fallback, FallbackError, FallbackModel, differing_settings
 from .statistics import Statistics
@@ -80,7 +80,7 @@ class Zelos(BoltzmannBase):
         log = get_logger(cls.__name__)
         if given.get("atlas") and given.get("emulator") and given["emulator"] != defaults["emulator"]:
             raise LoggedError(log, "Give 'emulator' or 'atlas', not both: %r, %r.", reference, given["atlas"])
-        artifacts = _open_all(reference, given.get("atlas"), log)
+        artifacts, _ = _open_all(reference, given.get("atlas"), log)
         defaults["emulator_id"] = "+".join(artifact.id for artifact in artifacts)
         return defaults
 
@@ -89,7 +89,9 @@ class Zelos(BoltzmannBase):
     def initialize(self) -> None:
         super().initialize()
         self._check_options()
-        artifacts = _open_all(self.emulator, self.atlas, self.log)
+        artifacts, absent = _open_all(self.emulator, self.atlas, self.log)
+        for note in not_installed(absent):
+            self.log.info("%s", note)
         identity = "+".join(artifact.id for artifact in artifacts)
         if self.emulator_id and self.emulator_id != identity:
             raise LoggedError(
@@ -556,14 +558,15 @@ class Zelos(BoltzmannBase):
         self._full = self._supplement = None
 
 
-def _open_all(reference: Any, name_of_atlas: str | None, log: Any) -> list[Any]:
-    """The emulators that `emulator` and `atlas` name."""
+def _open_all(reference: Any, name_of_atlas: str | None, log: Any) -> tuple[list[Any], list[str]]:
+    """The emulators that `emulator` and `atlas` name, and the names of those that are not installed."""
     reference = f"{ATLAS_PREFIX}{name_of_atlas}" if name_of_atlas else reference
     try:
         found = members(reference)
     except Exception as error:
         raise LoggedError(log, "Can not open the emulator '%s': %s", reference, error) from error
-    return [_open(entry, log) for entry in (found if found is not None else [reference])]
+    listed = found if found is not None else Listed([reference], [])
+    return [_open(entry, log) for entry in listed.found], listed.absent
 
 
 def _open(reference: Any, log: Any) -> Any:

@@ -132,15 +132,16 @@ def test_refused_at_initialisation(toy_atlas: Atlas, toy_artifact: Path, tmp_pat
         model([toy_artifact], tmp_path, params={"B": [-1, 1]})
 
 
-def test_the_file_of_an_atlas(toy_atlas: Atlas, tmp_path: Path) -> None:
+def test_the_file_of_an_atlas(toy_atlas: Atlas, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "toys.atlas"
-    file.write_text("".join(f"{toy_atlas[name]}\n" for name in ("toy_base", "toy_wide")))
+    file.write_text(f"{toy_atlas['toy_base']}\nhub:absent\n{toy_atlas['toy_wide']}\n")
     info = {
         "theory": {"zelos.cobaya.Zelos": {"atlas": str(file), "outside": "reject"}},
         "likelihood": {"power": {"external": Power}},
         "params": {"A": {"prior": [0.1, 9]}, "n": {"prior": [0.5, 1.5]}},
     }
     chain = get_model(info)
+    assert "hub:absent is not asked: the atlas names it, but it is not installed" in caplog.text
     assert error(chain, {"A": 3.0, "n": 0.95}) < 5e-2
     assert chain.logposterior({"A": 6.0, "n": 0.95}).logpost == -np.inf
     assert theory_of(chain).statistics.as_dict()["emulators"] == {"toy_base": 0, "toy_wide": 1}

@@ -18,7 +18,7 @@ For each run, from the names of the parameters that it gives, and which of them 
 For each point: the first emulator of the list that is asked and whose region holds the point answers; what it
 does not compute, the next. Nothing but the run's names and constants and the point itself decides, so that
 the same point always has the same answer. Where no region holds the point, the real code answers with the
-settings of the leader.
+settings of the leader; what the leader does not have is an error there.
 
 Emulators of different codes, versions or numerical settings are refused from the start: the likelihood would
 jump from one region to the next. ``mix = "any"`` takes them, and those of other physics, all the same.
@@ -349,6 +349,11 @@ def select(
     return Selection(chosen, leader.route, notes)
 
 
+def not_installed(absent: Sequence[str]) -> list[str]:
+    """What the user should be told of the emulators that an atlas names and that are not there."""
+    return [f"{name} is not asked: the atlas names it, but it is not installed" for name in absent]
+
+
 def _name_of(member: Member, name: str) -> str:
     label = member.label(_base(name))
     return label if label in _core.synonyms(name) else name
@@ -410,6 +415,7 @@ class Atlas(Emulator):
         fallback_options: Mapping[str, Any] | None = None,
         cache: Any = None,
         mix: str | None = None,
+        absent: Sequence[str] = (),
     ) -> None:
         if mix not in (None, "any"):
             raise ArgumentError(f"mix '{mix}': expected None or 'any'")
@@ -428,6 +434,8 @@ class Atlas(Emulator):
         self._ell = _common_ell(self, self._spectra)
         self._fallback_arguments = (fallback, fallback_version, fallback_options, cache)
         self._real = {0: self._fallback}
+        self.absent = tuple(absent)
+        """What the file of the atlas names and is not installed."""
         self._selections: dict[tuple[str, ...], Selection] = {}
         self._asked: dict[Any, dict[int, list[_Bound]]] = {}
         self.statistics["emulators"] = {emulator.name: 0 for emulator in self.emulators}
@@ -443,7 +451,9 @@ class Atlas(Emulator):
         """Who is asked when these parameters are given; `notes` says why not the others."""
         key = tuple(names)
         if key not in self._selections:
-            self._selections[key] = select(self._members, key, mix=self._mix)
+            selection = select(self._members, key, mix=self._mix)
+            selection.notes[:0] = not_installed(self.absent)
+            self._selections[key] = selection
         return self._selections[key]
 
     def verdict(self, params: Params) -> Any:
@@ -593,15 +603,18 @@ class Atlas(Emulator):
     ) -> None:
         leader = selection.leader
         begin = time.perf_counter()
-        order = [leader, *(route for route in selection.routes if route is not leader)]
+        own = {part.name for bound in asked[leader.index] for part in bound.parts}
         for i, row in enumerate(rows):
             point = points[row]
-            verdict = (
-                self.emulators[leader.index]
-                ._bind(leader.names, None, None)
-                .query.verdict(leader.table(point[None]))[0]
+            lacking = sorted(
+                name for name, open_rows in waiting.items() if open_rows[row] and name not in own
             )
-            unknown = leader.unknown_at(point)
+            # Of what the leader lacks, the first that has it says why the point is outside.
+            route = (
+                leader if not lacking else next(r for r in selection.routes if self._has(asked, r, lacking))
+            )
+            verdict = self._verdict_of(route, point)
+            unknown = route.unknown_at(point)
             what = verdict if unknown is None else unknown
             with self._lock:
                 left = self.statistics["left"]
@@ -610,25 +623,37 @@ class Atlas(Emulator):
             not_finite = verdict.reason == "not_finite" and not np.isfinite(point).all()
             if self._fallback is None or not_finite:
                 where = f"row {row} of {len(points)}: " if len(points) > 1 else ""
-                raise OutsideRegion(f"{leader.member.name}: {where}{what}", what, int(row))
+                raise OutsideRegion(f"{route.member.name}: {where}{what}", what, int(row))
+            if lacking:
+                raise FallbackError(
+                    f"{route.member.name}: {what}; {leader.member.name}, whose settings the real code takes, "
+                    f"does not have {', '.join(lacking)}"
+                )
             if unknown is not None:
                 raise FallbackError(
                     f"{unknown}; the real code is told the parameters of {leader.member.name} alone"
                 )
-            for route in order:
-                for bound in asked[route.index]:
-                    parts = [part for part in bound.parts if waiting[part.name][row]]
-                    if not parts:
-                        continue
-                    why = bound.query.verdict(route.table(point[None]))[0]
-                    table = route.table(point[None])[0]
-                    answer = self._code(route.index).at(bound.query, table, why)[0]
-                    for part in parts:
-                        self._put(result, part, answer[None], np.array([row]), len(points))
-                        waiting[part.name][row] = False
+            for bound in asked[leader.index]:
+                parts = [part for part in bound.parts if waiting[part.name][row]]
+                if not parts:
+                    continue
+                why = bound.query.verdict(leader.table(point[None]))[0]
+                table = leader.table(point[None])[0]
+                answer = self._code(leader.index).at(bound.query, table, why)[0]
+                for part in parts:
+                    self._put(result, part, answer[None], np.array([row]), len(points))
+                    waiting[part.name][row] = False
             with self._lock:
                 self.statistics["fallback"] += 1
                 self.statistics["fallback_seconds"] += (time.perf_counter() - begin) * (i == len(rows) - 1)
+
+    @staticmethod
+    def _has(asked: Mapping[int, list[_Bound]], route: Route, names: Sequence[str]) -> bool:
+        return any(part.name in names for bound in asked[route.index] for part in bound.parts)
+
+    def _verdict_of(self, route: Route, point: Array) -> Any:
+        bound = self.emulators[route.index]._bind(route.names, None, None)
+        return bound.query.verdict(route.table(point[None]))[0]
 
     def _code(self, index: int) -> Any:
         """The real code with the settings of one of the emulators."""

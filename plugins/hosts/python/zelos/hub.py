@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .archive import read_artifact
 from .emulator import Emulator
@@ -51,14 +51,14 @@ def get_emulator(
     Raises FileError (not found, unreadable), FormatError (damaged or not an artifact), MissingError (a
     regression family that is not installed), ArgumentError (emulators that do not belong together).
     """
-    references = members(name_or_path)
-    if references is None:
+    listed = members(name_or_path)
+    if listed is None:
         assert isinstance(name_or_path, (str, os.PathLike))
         return Emulator(open_core(name_or_path), fallback, fallback_version, fallback_options, cache)
     from .atlas import Atlas
 
-    cores = [open_core(reference) for reference in references]
-    return Atlas(cores, fallback, fallback_version, fallback_options, cache, mix)
+    cores = [open_core(reference) for reference in listed.found]
+    return Atlas(cores, fallback, fallback_version, fallback_options, cache, mix, listed.absent)
 
 
 def open_core(name_or_path: Reference) -> _core.Emulator:
@@ -72,16 +72,20 @@ def open_core(name_or_path: Reference) -> _core.Emulator:
     return _core.open_bytes(data, f"{path}:{member}")
 
 
-def members(reference: Reference | Sequence[Reference]) -> list[Reference] | None:
-    """The emulators behind a list or ``atlas:...``; None if it is the name or path of one.
+class Listed(NamedTuple):
+    """The emulators of an atlas. absent: those that its file names by ``hub:`` and that are not installed."""
 
-    An emulator that the file of an atlas names by ``hub:`` and that is not installed is left out, unless none
-    is left. Raises FileError, ArgumentError (an empty list).
-    """
+    found: list[Reference]
+    absent: list[str]
+
+
+def members(reference: Reference | Sequence[Reference]) -> Listed | None:
+    """The emulators behind a list or ``atlas:...``; None if it is the name or path of one. Raises
+    FileError, ArgumentError (an empty list)."""
     if not isinstance(reference, (str, os.PathLike)):
         if not reference:
             raise ArgumentError("a list of emulators: expected at least one, found none")
-        return list(reference)
+        return Listed(list(reference), [])
     text = os.fspath(reference)
     if not text.startswith(ATLAS_PREFIX):
         return None
@@ -93,14 +97,17 @@ def members(reference: Reference | Sequence[Reference]) -> list[Reference] | Non
     named = [line for line in lines if line]
     known = list_emulators()
     found: list[Reference] = []
+    absent: list[str] = []
     for line in named:
         if not line.startswith(PREFIX):
             found.append(path.parent / line)
         elif line[len(PREFIX) :] in known:
             found.append(line)
+        else:
+            absent.append(line)
     if not found:
         raise FileError(f"{path}: none of its emulators is installed ({', '.join(named) or 'it names none'})")
-    return found
+    return Listed(found, absent)
 
 
 def _atlas_file(text: str) -> Path:
