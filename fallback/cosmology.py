@@ -55,6 +55,9 @@ SYNONYMS = {
     "theta_star": "thetastar",
 }
 
+#: Parameters of extensions of LCDM -> their values in LCDM.
+NEUTRAL = {"omk": 0.0, "w": -1.0, "wa": 0.0, "Alens": 1.0, "nrun": 0.0, "nrunrun": 0.0}
+
 # The acoustic oscillations of P(k) lie in this range of k (1/Mpc): 170 points on it keep a spline through
 # them below 1e-5.
 _BAO = (0.02, 0.5)

@@ -62,6 +62,10 @@ class Driver(Protocol):
     """Scalars that every run gives -> unit, in the order of the array "derived"."""
     synonyms: ClassVar[Mapping[str, str]]
     """Other names of outputs and scalars -> canonical ones."""
+    neutral: ClassVar[Mapping[str, float]]
+    """Optional. Parameter of an extension -> its value in a model without it: the code's own default."""
+    immaterial: ClassVar[Mapping[str, Mapping[str, float]]]
+    """Optional. Setting -> parameter values at which it makes no difference, whatever it is."""
 
     config: dict[str, Any]
     outputs: dict[str, dict[str, Array]]

@@ -56,6 +56,13 @@ _RENAME: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "logA": ("As", lambda value: float(1e-10 * np.exp(value))),
     "h": ("H0", lambda value: 100 * float(value)),
 }
+#: Of a cosmological constant every model of dark energy is the same; without mass, every hierarchy.
+_IMMATERIAL = {
+    "dark_energy_model": {"w": -1.0, "wa": 0.0},
+    "num_massive_neutrinos": {"mnu": 0.0},
+    "neutrino_hierarchy": {"mnu": 0.0},
+}
+
 #: Settings that CAMB takes together with lmax only.
 _WITH_LMAX = frozenset(
     ("max_eta_k", "lens_potential_accuracy", "lens_output_margin", "k_eta_fac", "lens_k_eta_reference")
@@ -75,6 +82,8 @@ class Driver:
     kinds: ClassVar[Mapping[str, Kind]] = cosmology.KINDS
     derived: ClassVar[Mapping[str, str]] = DERIVED
     synonyms: ClassVar[Mapping[str, str]] = cosmology.SYNONYMS
+    neutral: ClassVar[Mapping[str, float]] = cosmology.NEUTRAL
+    immaterial: ClassVar[Mapping[str, Mapping[str, float]]] = _IMMATERIAL
     default_axis = staticmethod(cosmology.default_axis)
 
     def __init__(self, config: Mapping[str, Any], outputs: Mapping[str, Mapping[str, FloatArray]]):

@@ -71,6 +71,7 @@ class Driver:
         "S8": "",
     }
     synonyms: ClassVar[Mapping[str, str]] = cosmology.SYNONYMS
+    neutral: ClassVar[Mapping[str, float]] = cosmology.NEUTRAL
     default_axis = staticmethod(cosmology.default_axis)
 
     def __init__(self, config: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Any]]) -> None:

@@ -25,7 +25,7 @@ import zelos
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = ("build", "python", "cobaya", "c", "starfish")
+PAGES = ("build", "python", "cobaya", "atlas", "c", "starfish")
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?")
 PROGRESS = re.compile(r"^ +\d+ %: .*\n", re.M)  # as many as there is time for

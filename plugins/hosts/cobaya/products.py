@@ -135,8 +135,9 @@ def training_grid(outputs: Iterable[Any]) -> dict[str, Any]:
 class Plan:
     """One question to the emulator that answers everything it can of what is required.
 
-    requests: what Emulator.query takes. missing: the keys of `must_provide` that are not emulated. pools: of
-    redshift_pools(must_provide). canonical: names of the emulator's parameters. Throws RangeError.
+    requests: what Emulator.query takes. missing: the keys of `must_provide` that are not emulated; refused:
+    those of them that are emulated, but not as far as required -> what there is. answers: all other keys.
+    pools: of redshift_pools(must_provide). canonical: names of the emulator's parameters.
     """
 
     def __init__(
@@ -152,22 +153,28 @@ class Plan:
         self._outputs = {output.name: output for output in outputs}
         self.requests: list[tuple[str, list[np.ndarray]]] = []
         self.missing: list[Any] = []
+        self.refused: dict[Any, str] = {}
         self._resampled: list[Any] = []
         self._fill: list[Callable[[dict[Any, Any], np.ndarray], None]] = []
         self._blocks: list[slice] = []
         self._shapes: list[tuple[int, ...]] = []
         self._z_power = self._perturbation_redshifts(must_provide)
         for key, value in must_provide.items():
-            if key in LENSED:
-                self._add_spectra(key, value)
-            elif isinstance(key, tuple) and key[0] == "Pk_grid":
-                self._add_power(key, value)
-            elif key in OVER_Z:
-                self._add_over_z(key, value["z"])
-            elif value is not None:
+            try:
+                if key in LENSED:
+                    self._add_spectra(key, value)
+                elif isinstance(key, tuple) and key[0] == "Pk_grid":
+                    self._add_power(key, value)
+                elif key in OVER_Z:
+                    self._add_over_z(key, value["z"])
+                elif value is not None:
+                    self.missing.append(key)
+            except RangeError as error:
                 self.missing.append(key)
+                self.refused[key] = str(error)
         required = [key for key, value in must_provide.items() if value is None]
         self._add_derived(list(dict.fromkeys([*output_params, *required])), set(input_params), set(canonical))
+        self.answers = {*must_provide, *output_params} - set(self.missing)
 
     def bind(self, blocks: Sequence[tuple[int, Iterable[int]]]) -> None:
         """Where the query puts the answer to each request: (offset, shape)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 #: Below this many seconds in the fallback nobody needs a warning.
@@ -24,10 +25,15 @@ class Statistics:
     """Counts and times (seconds of wall clock) of one process.
 
     seconds_per_run: cost of one run of the real code as the artifact knows it; None if it does not say.
-    Counts for the time saved until the fallback has run here.
+    Counts for the time saved until the fallback has run here. emulators: the names of those that may answer.
     """
 
-    def __init__(self, seconds_per_run: float | None = None, clock: Any = time.perf_counter):
+    def __init__(
+        self,
+        seconds_per_run: float | None = None,
+        clock: Any = time.perf_counter,
+        emulators: Iterable[str] = (),
+    ):
         self._clock = clock
         self._seconds_per_run = seconds_per_run
         self._start: float | None = None
@@ -35,6 +41,8 @@ class Statistics:
         self.emulated = self.fallen_back = self.rejected = self.failed = 0
         self.seconds_emulated = self.seconds_fallback = self.seconds_supplement = 0.0
         self.reasons: Counter[str] = Counter()
+        self.emulators: Counter[str] = Counter(dict.fromkeys(emulators, 0))
+        self.first_emulated = self.last_outside = 0
 
     def now(self) -> float:
         """Clock reading; the first one starts the run."""
@@ -43,9 +51,11 @@ class Statistics:
             self._start = now
         return now
 
-    def add_emulated(self, seconds: float, supplement: float = 0.0) -> None:
-        """A point answered by the emulator; `supplement` of the seconds went into what it does not have."""
+    def add_emulated(self, seconds: float, supplement: float = 0.0, emulator: str = "") -> None:
+        """A point answered by this emulator; `supplement` of the seconds went into what it does not have."""
         self.emulated += 1
+        self.emulators[emulator] += 1
+        self.first_emulated = self.first_emulated or self.points
         self.seconds_emulated += seconds
         self.seconds_supplement += supplement
 
@@ -54,12 +64,16 @@ class Statistics:
         self.fallen_back += 1
         self.failed += not succeeded
         self.seconds_fallback += seconds
-        self.reasons[describe(verdict)] += 1
+        self._add_outside(verdict)
 
     def add_rejected(self, verdict: Any) -> None:
         """A point given zero likelihood because it is outside."""
         self.rejected += 1
+        self._add_outside(verdict)
+
+    def _add_outside(self, verdict: Any) -> None:
         self.reasons[describe(verdict)] += 1
+        self.last_outside = self.points
 
     @property
     def points(self) -> int:
@@ -103,6 +117,9 @@ class Statistics:
         return {
             "points": self.points,
             "emulated": self.emulated,
+            "emulators": dict(self.emulators),
+            "first_emulated": self.first_emulated,
+            "last_outside": self.last_outside,
             "fallback": self.fallen_back,
             "fallback_failed": self.failed,
             "rejected": self.rejected,
@@ -116,13 +133,16 @@ class Statistics:
 
     def report(self) -> str:
         """The report of the run, for people."""
-        lines = [f"{self.points} points: {self.emulated} emulated, {self.fallen_back} by the fallback"]
+        who = ", ".join(f"{name} {count}" for name, count in self.emulators.items())
+        emulated = f"{self.emulated} emulated" + (f" ({who})" if len(self.emulators) > 1 else "")
+        lines = [f"{self.points} points: {emulated}, {self.fallen_back} by the fallback"]
         if self.rejected:
             lines[0] += f", {self.rejected} rejected"
         if self.points:
             lines[0] += f" ({100 * (self.points - self.emulated) / self.points:.3g} % outside)"
         if self.reasons:
-            lines.append(f"why outside: {self._reasons()}")
+            when = f"; the first emulated point is number {self.first_emulated}" if self.emulated else ""
+            lines.append(f"why outside: {self._reasons()}{when}, the last outside number {self.last_outside}")
         if self.failed:
             lines.append(f"the fallback failed at {self.failed} points (zero likelihood there)")
         times = f"time: emulator {_duration(self.seconds_emulated)}"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ from cobaya.log import LoggedError, get_logger
 from cobaya.theories.cosmo import BoltzmannBase
 from cobaya.typing import empty_dict
 
+from ..atlas import Member, Route, Selection, check, not_installed, select
+from ..hub import ATLAS_PREFIX, Listed, members
 from . import products
 from .fallback import CODES, Fallback, FallbackError, FallbackModel, differing_settings
 from .statistics import Statistics
@@ -35,16 +37,31 @@ class _Collector(NamedTuple):
     z_pool: Any
 
 
-class Zelos(BoltzmannBase):
-    """An emulator as a Boltzmann code, with the code itself where the emulator may not answer.
+class _Asked(NamedTuple):
+    """An emulator in this run: how it is asked, for what, and the bound query."""
 
-    Everything that `must_provide` asks of the emulator is one bound query. A point inside the region costs
+    route: Route
+    plan: products.Plan
+    query: Any
+
+    @property
+    def canonical(self) -> list[str]:
+        return [parameter.name for parameter in self.route.member.core.parameters]
+
+
+class Zelos(BoltzmannBase):
+    """An emulator as a Boltzmann code, with the code itself where the emulator may not answer. Or several
+    emulators: who answers which point is decided by the rule of `zelos.atlas`.
+
+    Everything that `must_provide` asks of an emulator is one bound query. A point inside the region costs
     one evaluation of it; a point outside goes to the fallback, is rejected, or stops the run, as `outside`
     says. Products that are not emulated are computed by the fallback at every point. All that a getter
     returns is in the state of its point: nothing is read later from the emulator or from the fallback.
     """
 
-    emulator: str
+    emulator: Any
+    atlas: str | None
+    mix: str | None
     fallback: Any
     outside: str
     fallback_version: str
@@ -58,8 +75,13 @@ class Zelos(BoltzmannBase):
         cls, defaults: dict[str, Any], input_options: Mapping[str, Any] = empty_dict
     ) -> dict[str, Any]:
         """Puts the emulator's id into the run's info: Cobaya then refuses to resume with another one."""
-        reference = (input_options or {}).get("emulator") or defaults["emulator"]
-        defaults["emulator_id"] = _open(reference, get_logger(cls.__name__)).id
+        given = dict(input_options or {})
+        reference = given.get("emulator") or defaults["emulator"]
+        log = get_logger(cls.__name__)
+        if given.get("atlas") and given.get("emulator") and given["emulator"] != defaults["emulator"]:
+            raise LoggedError(log, "Give 'emulator' or 'atlas', not both: %r, %r.", reference, given["atlas"])
+        artifacts, _ = _open_all(reference, given.get("atlas"), log)
+        defaults["emulator_id"] = "+".join(artifact.id for artifact in artifacts)
         return defaults
 
     # ---- set-up, in the order in which Cobaya calls it
@@ -67,27 +89,45 @@ class Zelos(BoltzmannBase):
     def initialize(self) -> None:
         super().initialize()
         self._check_options()
-        self._artifact = _open(self.emulator, self.log)
-        if self.emulator_id and self.emulator_id != self._artifact.id:
+        artifacts, absent = _open_all(self.emulator, self.atlas, self.log)
+        for note in not_installed(absent):
+            self.log.info("%s", note)
+        identity = "+".join(artifact.id for artifact in artifacts)
+        if self.emulator_id and self.emulator_id != identity:
             raise LoggedError(
                 self.log,
                 "'emulator_id' says %s, but '%s' is %s: this input was made with another emulator.",
                 self.emulator_id,
-                self.emulator,
-                self._artifact.id,
+                self.atlas or self.emulator,
+                identity,
             )
-        self._info = json.loads(self._artifact.info_json())
-        provenance = self._info.get("provenance") or {}
-        self._canonical = [parameter.name for parameter in self._artifact.parameters]
+        self._members = [Member(artifact) for artifact in artifacts]
+        try:
+            differences = check(self._members, self.mix == "any")
+        except Exception as error:
+            raise LoggedError(self.log, "%s", error) from error
+        for difference in differences:
+            self.log.warning("The emulators differ: %s", difference)
+        self._told: set[str] = set()
+        self._take(self._members[0])
+        provenance = self._provenance
         self._t_cmb = float((provenance.get("config") or {}).get("TCMB", 2.7255))
-        self.statistics = Statistics(_seconds_per_run(provenance))
-        self._real: Any = None
-        self._fallback = self._make_fallback(provenance)
+        names = [member.name for member in self._members]
+        self.statistics = Statistics(_seconds_per_run(provenance), emulators=names)
         self._full: FallbackModel | None = None
         self._supplement: FallbackModel | None = None
         self._prepared = False
 
+    def _take(self, member: Member) -> None:
+        """Makes an emulator the leader: its settings are the fallback's."""
+        self._artifact = member.core
+        self._provenance = json.loads(member.core.info_json()).get("provenance") or {}
+        self._real: Any = None
+        self._fallback = self._make_fallback(self._provenance)
+
     def _check_options(self) -> None:
+        if self.mix not in (None, "any"):
+            raise LoggedError(self.log, "'mix' is null or 'any', not %r.", self.mix)
         if self.outside not in OUTSIDE:
             raise LoggedError(self.log, "'outside' is one of %s, not %r.", ", ".join(OUTSIDE), self.outside)
         if self.fallback_version not in ("exact", "any"):
@@ -150,21 +190,32 @@ class Zelos(BoltzmannBase):
         return real
 
     def get_version(self) -> str:
-        provenance = self._info.get("provenance") or {}
-        code = " ".join(str(provenance[key]) for key in ("code", "code_version") if provenance.get(key))
-        return f"{self._artifact.name}@{self._artifact.version}+{self._artifact.id[:12]} ({code})"
+        code = " ".join(str(self._provenance[k]) for k in ("code", "code_version") if self._provenance.get(k))
+        cores = [member.core for member in self._members]
+        return ", ".join(f"{core.name}@{core.version}+{core.id[:12]}" for core in cores) + f" ({code})"
 
     def get_allow_agnostic(self) -> bool:
         return False
 
     def get_can_support_params(self) -> set[str]:
-        names = {name for name, _ in (*self._artifact.fixed, *self._artifact.solvable)}
-        for parameter in self._artifact.parameters:
-            names |= {parameter.name, *parameter.synonyms}
+        names = self._known_names()
         return names | {new for new, name in self.renames.items() if name in names}
 
+    def _known_names(self) -> set[str]:
+        names: set[str] = set()
+        for member in self._members:
+            core = member.core
+            names |= {name for name, _ in (*core.fixed, *core.solvable)}
+            for parameter in core.parameters:
+                names |= {parameter.name, *parameter.synonyms}
+            names |= {name for name, _ in member.neutral.values()}
+        return names
+
     def get_can_provide_params(self) -> set[str]:
-        names = products.emulated_derived(self._artifact.outputs, self._canonical)
+        names: set[str] = set()
+        for member in self._members:
+            core = member.core
+            names |= products.emulated_derived(core.outputs, [p.name for p in core.parameters])
         return names | (self._fallback.provides() if self._fallback else set())
 
     def check_no_repeated_input_extra(self) -> None:
@@ -180,54 +231,103 @@ class Zelos(BoltzmannBase):
         self._prepare()
 
     def _prepare(self) -> None:
-        """Binds the query and builds the private models: whatever can fail, fails here."""
-        name = self._artifact.name
+        """Binds the queries and builds the private models: whatever can fail, fails here."""
         self._pools = products.redshift_pools(self._must_provide)
         self._z_indices: dict[tuple[str, bytes], np.ndarray] = {}
         self.collectors = {product: _Collector(pool) for product, pool in self._pools.items()}
-        try:
-            self._plan = products.Plan(
-                self._artifact.outputs,
-                self._must_provide,
-                self.output_params,
-                self.input_params,
-                self._canonical,
-                self._pools,
-            )
-        except products.RangeError as error:
-            raise LoggedError(self.log, "Emulator %s can not serve this run: %s.", name, error) from error
         self._inputs = list(self.input_params)
+        known = self._known_names()
+        names = [p if p in known else self.renames.get(p, p) for p in self._inputs]
+        selection = self._select(names)
+        self._asked = [self._ask(route) for route in selection.routes]
+        self._leader = next(asked for asked in self._asked if asked.route is selection.leader)
+        wanted = list({**self._must_provide, **dict.fromkeys(self.output_params)})
+        missing = [key for key in wanted if not any(key in asked.plan.answers for asked in self._asked)]
+        self._emulated = {key for key in wanted if key not in missing}
+        for asked in [self._leader, *self._asked]:
+            for key, reason in asked.plan.refused.items():
+                if key in missing:
+                    raise LoggedError(
+                        self.log, "Emulator %s can not serve this run: %s.", asked.route.member.name, reason
+                    )
+        self._check_missing(missing)
+        self._build_models(missing)
+        self._prepared = True
+
+    def _select(self, names: Sequence[str]) -> Selection:
+        """Who is asked in this run."""
+        model = getattr(self.provider, "model", None)
+        constant = model.parameterization.constant_params() if model else {}
+        constants = {
+            name: float(constant[p])
+            for p, name in zip(self._inputs, names, strict=True)
+            if isinstance(constant.get(p), (int, float))
+        }
         try:
-            self._query = self._artifact.query(
-                [self._understood(p) for p in self._inputs], self._plan.requests
-            )
+            selection = select(self._members, names, constants, self.mix == "any")
         except Exception as error:
-            raise LoggedError(self.log, "Emulator %s: %s", name, error) from error
-        self._plan.bind(self._query.blocks)
-        missing = self._plan.missing
+            raise LoggedError(self.log, "Emulator %s: %s", self._members[0].name, error) from error
+        for note in selection.notes:
+            if note not in self._told:
+                self._told.add(note)
+                self.log.info("%s", note)
+        if selection.leader.member.core is not self._artifact:
+            self._take(selection.leader.member)
+        if self._real and selection.leader.unknown:
+            _, name, neutral = selection.leader.unknown[0]
+            if constants.get(name) != neutral:
+                raise LoggedError(
+                    self.log,
+                    "Emulator %s does not know '%s'; with 'cache' the fallback is told what it knows.",
+                    self._artifact.name,
+                    name,
+                )
+        return selection
+
+    def _ask(self, route: Route) -> _Asked:
+        core = route.member.core
+        plan = products.Plan(
+            core.outputs,
+            self._must_provide,
+            self.output_params,
+            self.input_params,
+            [parameter.name for parameter in core.parameters],
+            self._pools,
+        )
+        try:
+            query = core.query(list(route.names), plan.requests)
+        except Exception as error:
+            raise LoggedError(self.log, "Emulator %s: %s", core.name, error) from error
+        plan.bind(query.blocks)
+        return _Asked(route, plan, query)
+
+    def _check_missing(self, missing: list[Any]) -> None:
+        names = " + ".join(asked.route.member.name for asked in self._asked)
+        what = ", ".join(map(_label, missing))
         if missing and self._real:
             raise LoggedError(
                 self.log,
                 "Emulator %s does not have %s; with 'cache' the fallback computes what the emulator has.",
-                name,
-                ", ".join(map(_label, missing)),
+                names,
+                what,
             )
         if missing and not self._fallback:
             raise LoggedError(
                 self.log,
                 "Emulator %s does not have %s, and there is no fallback to compute it ('outside: %s').",
-                name,
-                ", ".join(map(_label, missing)),
+                names,
+                what,
                 self.outside,
             )
-        self._build_models(missing)
-        self._prepared = True
-
-    def _understood(self, name: str) -> str:
-        """The name of an input as the emulator knows it."""
-        known = {p for p, _ in (*self._artifact.fixed, *self._artifact.solvable)}
-        known |= {n for p in self._artifact.parameters for n in (p.name, *p.synonyms)}
-        return name if name in known else self.renames.get(name, name)
+        behind = self._emulated - self._leader.plan.answers
+        if behind and self._real:
+            raise LoggedError(
+                self.log,
+                "Emulator %s, whose settings the fallback takes, does not have %s; with 'cache' the fallback "
+                "computes what the emulator has.",
+                self._leader.route.member.name,
+                ", ".join(map(_label, behind)),
+            )
 
     def _build_models(self, missing: list[Any]) -> None:
         for model in (self._full, self._supplement):
@@ -243,11 +343,12 @@ class Zelos(BoltzmannBase):
             if key not in self.input_params
         }
         self._missing = {key: self._wanted[key] for key in missing}
-        required = [products.requirements(self._plan.on_training_grid(self._wanted))]
+        plan, route = self._leader.plan, self._leader.route
+        required = [products.requirements(plan.on_training_grid(self._wanted))]
         if "Cl" in required[0]:
             required.append({"Pk_grid": products.training_grid(self._artifact.outputs)})
         try:
-            told = self._query.physics_names
+            told = [*self._leader.query.physics_names, *(name for _, name in self._unknown(route))]
             self._full = self._fallback.model(told, required)
             if missing:
                 self.log.warning(
@@ -266,36 +367,69 @@ class Zelos(BoltzmannBase):
             self._prepare()
         start = self.statistics.now()
         values = np.array([[params[name] for name in self._inputs]], float)
-        try:
-            answer, outside = self._query.evaluate(values)
-        except Exception as error:
-            # Cobaya would take most exceptions for a point of zero likelihood.
-            raise LoggedError(
-                self.log, "Emulator %s failed at %r: %s", self._artifact.name, params, error
-            ) from error
-        if outside:
-            verdict = outside[0][1]
+        answered: list[tuple[_Asked, np.ndarray]] = []
+        waiting, verdict = set(self._emulated), None
+        for asked in self._asked:
+            if answered and not waiting & asked.plan.answers:
+                continue
+            try:
+                answer, outside = asked.route.evaluate(asked.query, values)
+            except Exception as error:
+                raise LoggedError(
+                    # Cobaya would take most exceptions for a point of zero likelihood.
+                    self.log,
+                    "Emulator %s failed at %r: %s",
+                    asked.route.member.name,
+                    params,
+                    error,
+                ) from error
+            if outside:
+                verdict = outside[0][1] if verdict is None or asked is self._leader else verdict
+                continue
+            answered.append((asked, answer))
+            waiting -= asked.plan.answers
+            if not waiting:
+                break
+        if waiting or not answered:
+            assert verdict is not None
             if not (self._fallback or self._real) or verdict.reason == "not_finite":
                 return self._reject(verdict, params)
             if self._real:
                 return self._run_real(verdict, state, want_derived, values, params, start)
             return self._fall_back(verdict, state, want_derived, values, start)
-        self._plan.fill(state, answer[0])
-        known = params
-        if self._plan.needs_canonical:
-            canonical, _ = self._query.canonical(values, len(self._canonical))
-            known = {**dict(zip(self._canonical, canonical[0], strict=True)), **params}
-        derived = self._plan.derived(answer[0], known)
+        derived: dict[str, float] = {}
+        # The first that answered has the last word.
+        for asked, answer in reversed(answered):
+            asked.plan.fill(state, answer[0])
+            known: Mapping[str, float] = params
+            if asked.plan.needs_canonical:
+                table = asked.route.table(values)
+                canonical, _ = asked.query.canonical(table, len(asked.canonical))
+                known = {**dict(zip(asked.canonical, canonical[0], strict=True)), **params}
+            derived |= asked.plan.derived(answer[0], known)
         supplement = 0.0
         if self._supplement:
             begin = self.statistics.now()
-            if not self._supplement.compute(self._query.physics(values, everything=True)[0]):
+            if not self._supplement.compute(self._physics(values)):
                 return False
-            derived |= self._plan.copy_from(self._supplement.provider, state, self._missing, resample=False)
+            provider = self._supplement.provider
+            derived |= self._leader.plan.copy_from(provider, state, self._missing, resample=False)
             supplement = self.statistics.now() - begin
         self._store_derived(state, derived, want_derived)
-        self.statistics.add_emulated(self.statistics.now() - start, supplement)
+        name = answered[0][0].route.member.name
+        self.statistics.add_emulated(self.statistics.now() - start, supplement, name)
         return True
+
+    @staticmethod
+    def _unknown(route: Route) -> list[tuple[int, str]]:
+        """Column and name of what only the code knows."""
+        return [(column, name) for column, name, _ in route.unknown]
+
+    def _physics(self, values: np.ndarray) -> dict[str, float]:
+        """What the code is told of a point."""
+        route, _, query = self._leader
+        told = dict(query.physics(route.table(values), everything=True)[0])
+        return {**told, **{name: float(values[0, column]) for column, name in self._unknown(route)}}
 
     def _reject(self, verdict: Any, params: Mapping[str, float]) -> bool:
         if self.outside == "error":
@@ -322,10 +456,10 @@ class Zelos(BoltzmannBase):
         self.log.debug("To the fallback: %s", verdict)
         succeeded = True
         try:
-            answer, canonical = self._real.at(self._query, values[0], verdict)
-            derived = self._plan.derived(
-                answer, {**dict(zip(self._canonical, canonical, strict=True)), **params}
-            )
+            route, plan, query = self._leader
+            answer, canonical = self._real.at(query, route.table(values)[0], verdict)
+            known = {**dict(zip(self._leader.canonical, canonical, strict=True)), **params}
+            derived = plan.derived(answer, known)
             if unknown := [name for name, value in derived.items() if not np.isfinite(value)]:
                 raise FallbackError(f"{self._real.code} does not give {', '.join(unknown)}")
         except Exception as error:
@@ -334,7 +468,7 @@ class Zelos(BoltzmannBase):
             self.log.warning("Zero likelihood: %s", error)
             succeeded = False
         if succeeded:
-            self._plan.fill(state, answer)
+            plan.fill(state, answer)
             self._store_derived(state, derived, want_derived)
         self.statistics.add_fallback(verdict, self.statistics.now() - start, succeeded)
         if warning := self.statistics.warning():
@@ -351,9 +485,9 @@ class Zelos(BoltzmannBase):
     ) -> bool:
         self.log.debug("To the fallback: %s", verdict)
         assert self._full is not None
-        succeeded = self._full.compute(self._query.physics(values, everything=True)[0])
+        succeeded = self._full.compute(self._physics(values))
         if succeeded:
-            derived = self._plan.copy_from(self._full.provider, state, self._wanted, resample=True)
+            derived = self._leader.plan.copy_from(self._full.provider, state, self._wanted, resample=True)
             self._store_derived(state, derived, want_derived)
         self.statistics.add_fallback(verdict, self.statistics.now() - start, succeeded)
         if warning := self.statistics.warning():
@@ -422,6 +556,17 @@ class Zelos(BoltzmannBase):
             if model:
                 model.close()
         self._full = self._supplement = None
+
+
+def _open_all(reference: Any, name_of_atlas: str | None, log: Any) -> tuple[list[Any], list[str]]:
+    """The emulators that `emulator` and `atlas` name, and the names of those that are not installed."""
+    reference = f"{ATLAS_PREFIX}{name_of_atlas}" if name_of_atlas else reference
+    try:
+        found = members(reference)
+    except Exception as error:
+        raise LoggedError(log, "Can not open the emulator '%s': %s", reference, error) from error
+    listed = found if found is not None else Listed([reference], [])
+    return [_open(entry, log) for entry in listed.found], listed.absent
 
 
 def _open(reference: Any, log: Any) -> Any:

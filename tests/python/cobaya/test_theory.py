@@ -409,7 +409,7 @@ def test_refused_at_initialisation(use, scaled, required, options, message):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"Alens": {"prior": [0, 2]}}, "Alens"),
+        ({"Q_0": {"prior": [0, 2]}}, "Q_0"),
         ({"tau": None}, "tau"),
         ({"omegamh2": None}, "omegamh2"),
     ],
@@ -480,7 +480,7 @@ def test_an_emulator_that_breaks_stops_the_run(use, scaled, monkeypatch):
     def broken(values):
         raise ArithmeticError("not finite")
 
-    monkeypatch.setattr(theory_of(a_model)._query, "evaluate", broken)
+    monkeypatch.setattr(theory_of(a_model)._asked[0].query, "evaluate", broken)
     with pytest.raises(LoggedError, match="failed at"):
         a_model.loglike({"H0": 67.5})
 
@@ -501,3 +501,23 @@ def test_measured_speed_is_the_emulators(use, scaled):
     theory.statistics.seconds_emulated = 0.002
     theory.set_measured_speed(0.4)
     assert theory.get_speed() == pytest.approx(500)
+
+
+def test_a_parameter_that_no_emulator_knows_goes_to_the_fallback(use, scaled, caplog):
+    use(scaled)
+    a_model = emulated({**cosmology(Alens=[0, 2]), "sigma8": None})
+    assert (
+        caplog.text.count("none of the emulators knows 'Alens'; where it is not 1 the real code answers") == 1
+    )
+    statistics = theory_of(a_model).statistics
+    assert np.isfinite(a_model.logposterior({"Alens": 1.0}).logpost)
+    assert (statistics.emulated, statistics.fallen_back) == (1, 0)
+    assert np.isfinite(a_model.logposterior({"Alens": 1.5}).logpost)
+    assert statistics.as_dict()["reasons"] == {"Alens: unknown parameter": 1}
+    got = a_model.provider.get_Cl(units="muK2")["ee"][100:500]
+    params = cosmology()
+    del params["mnu"]
+    camb = model({"camb": {"extra_args": {**CONFIG, "Alens": 1.5}}}, params)
+    camb.add_requirements(deepcopy(TRAINING_GRID))
+    assert np.isfinite(camb.loglike({})[0])
+    np.testing.assert_allclose(got, camb.provider.get_Cl(units="muK2")["ee"][100:500], rtol=1e-6)

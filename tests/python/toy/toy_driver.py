@@ -3,7 +3,8 @@
 
 config:  fail_above (runs with A above it raise), die_once (a file: the first run creates it and kills its
          process), wait (seconds that every run takes), print (a line that every run prints), tilt (a
-         setting that changes the answer).
+         setting that changes the answer), fluid (ppf or not) and species (1 if not set): how the extensions B
+         and M change the answer, without effect at B = 0 and at M = 0.
 The environment's TOY_WAIT: seconds that every run takes. TOY_FAULT: die, hang, nan, garble (writes over every
 descriptor that it finds) or raise in every run; with TOY_FAULT_ONCE (a file) only until that exists.
 TOY_RUNS: a file to which every run adds a line with its process. TOY_VERSION, TOY_TILT: another version,
@@ -34,6 +35,8 @@ class Driver:
     }
     derived: ClassVar[Mapping[str, str]] = {"amplitude": "", "age": "Gyr"}
     synonyms: ClassVar[Mapping[str, str]] = {"linear_matter_power": "Pk.linear", "t0": "age"}
+    neutral: ClassVar[Mapping[str, float]] = {"B": 0.0}
+    immaterial: ClassVar[Mapping[str, Mapping[str, float]]] = {"fluid": {"B": 0.0}, "species": {"M": 0.0}}
 
     def __init__(self, config: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Any]]) -> None:
         self.config = dict(config)
@@ -58,11 +61,16 @@ class Driver:
         return "0" * 64
 
     def settings(self, params: Mapping[str, float]) -> str:
-        if set(params) != {"A", "n"}:
-            raise ValueError(f"unknown parameters {sorted(set(params) - {'A', 'n'})}")
-        return f"tilt = {self.config.get('tilt', 0)}\n" + "\n".join(
+        if not {"A", "n"} <= set(params) <= {"A", "n", "B", "M"}:
+            raise ValueError(f"unknown parameters {sorted(set(params) - {'A', 'n', 'B', 'M'})}")
+        return f"tilt = {self.config.get('tilt', 0)}\nextension = {self.extension(params)}\n" + "\n".join(
             f"{k} = {v}" for k, v in sorted(params.items())
         )
+
+    def extension(self, params: Mapping[str, float]) -> tuple[float, float]:
+        """What B and M do to amplitude and tilt."""
+        b, m = (float(params.get(name, self.config.get(name, 0))) for name in ("B", "M"))
+        return extension(b, m, self.config.get("fluid", ""), self.config.get("species", 1))
 
     def run(self, params: Mapping[str, float]) -> dict[str, np.ndarray]:
         time.sleep(self.config.get("wait", float(os.environ.get("TOY_WAIT", "0"))))
@@ -74,9 +82,10 @@ class Driver:
         if "die_once" in self.config and not Path(self.config["die_once"]).exists():
             Path(self.config["die_once"]).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        amplitude, tilt = params["A"], params["n"] + self.config.get("tilt", 0)
-        if amplitude > self.config.get("fail_above", np.inf):
-            raise RuntimeError(f"no convergence for A = {amplitude:.3f}")
+        factor, shift = self.extension(params)
+        amplitude, tilt = params["A"] * factor, params["n"] + self.config.get("tilt", 0) + shift
+        if params["A"] > self.config.get("fail_above", np.inf):
+            raise RuntimeError(f"no convergence for A = {params['A']:.3f}")
         result = {}
         spoilt = misbehave()
         for name, axes in self.outputs.items():
@@ -109,6 +118,10 @@ def misbehave() -> float:
             with contextlib.suppress(OSError):
                 os.write(int(entry.name), b"Note: redshift beyond the table\n")
     return np.nan if fault == "nan" else 1.0
+
+
+def extension(b: float, m: float, fluid: str = "", species: int = 1) -> tuple[float, float]:
+    return 1 + 0.1 * b * (2 if fluid == "ppf" else 1), 0.1 * m / species
 
 
 def power(amplitude: Any, tilt: Any, k: Any, z: Any) -> Any:

@@ -53,7 +53,7 @@ _HOME = {
     "Verdict": "_core",
     "Zelos": "cobaya",
 }
-_MODULES = ("build", "cobaya", "emulator", "errors", "fallback", "hub")
+_MODULES = ("atlas", "build", "cobaya", "emulator", "errors", "fallback", "hub")
 
 __all__ = [
     "ArgumentError",

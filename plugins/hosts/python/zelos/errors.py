@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._core import Verdict
+    from .atlas import Unknown
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
@@ -66,7 +67,7 @@ class OutsideRegion(Error, ValueError):
     row:      which point of a batch.
     """
 
-    def __init__(self, message: str, verdict: Verdict | None = None, row: int = 0):
+    def __init__(self, message: str, verdict: Verdict | Unknown | None = None, row: int = 0):
         super().__init__(message)
         self.verdict = verdict
         self.row = row
