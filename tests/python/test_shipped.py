@@ -71,3 +71,41 @@ def test_fallback_beyond_w0():
     emulator = zelos.get_emulator(HUB, fallback="camb")
     np.testing.assert_allclose(emulator(params, K, Z).T, power(run(**params)), rtol=1e-4)
     assert emulator.last_source == "fallback"
+
+
+PLANCK = {"ombh2": 0.0224, "omch2": 0.12, "H0": 67.4, "tau": 0.055, "ns": 0.965}
+SETTINGS = {"lmax": 4400, "lens_potential_accuracy": 8, "min_l_logl_sampling": 6000, "lSampleBoost": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "extension", "camb_only"),
+    [
+        ("CAMB_lcdm", {}, {"mnu": 0.06, "nnu": 3.044, "num_massive_neutrinos": 1}),
+        ("CAMB_lcdm_mnu", {"mnu": 0.23}, {"nnu": 3.044, "num_massive_neutrinos": 3}),
+        ("CAMB_lcdm_nnu", {"nnu": 3.6}, {"mnu": 0.06, "num_massive_neutrinos": 1}),
+        (
+            "CAMB_w0wa",
+            {"w": -0.7, "wa": -0.9},
+            {"mnu": 0.06, "nnu": 3.044, "num_massive_neutrinos": 1, "dark_energy_model": "ppf"},
+        ),
+    ],
+)
+def test_an_extension_is_that_of_camb(name, extension, camb_only):
+    emulator = zelos.get_emulator(f"hub:{name}")
+    params = {**PLANCK, "logA": 3.05, **extension}
+    results = camb.get_results(
+        camb.set_params(As=1e-10 * np.exp(3.05), **PLANCK, **extension, **camb_only, **SETTINGS)
+    )
+    expected = results.get_cmb_power_spectra(CMB_unit="muK", spectra=["total"])["total"]
+    lensing = results.get_lens_potential_cls()[:, 0]
+    spectra = emulator(params)
+    ell = np.arange(2, 2501)
+    at = np.searchsorted(spectra["ell"], ell)
+    sigma = np.sqrt(2 / (2 * ell + 1))
+    for key, truth in (("tt", expected[ell, 0]), ("ee", expected[ell, 1]), ("pp", lensing[ell])):
+        found = spectra[key][at]
+        assert np.sum(((found / truth - 1) / sigma) ** 2) < 0.3, key
+    derived = emulator.derived(params)
+    assert derived["rdrag"] == pytest.approx(results.get_derived_params()["rdrag"], rel=1e-4)
+    assert derived["thetastar"] * 100 == pytest.approx(results.get_derived_params()["thetastar"], rel=1e-5)
+    assert derived["zrei"] == pytest.approx(results.Params.Reion.redshift, rel=1e-3)
