@@ -93,7 +93,9 @@ def test_points_that_repeat_or_lie_on_a_grid_make_the_same_hull(tmp_path: Path) 
     cut = grid[grid.sum(axis=1) < 0.5]  # many points on each face, many on one line
     points = np.concatenate([cut, cut, cut[:20] + 1e-14])[random.permutation(2 * len(cut) + 20)]
     emulator = emulator_of(points, "{hull: convex}", tmp_path / "a.h5")
-    asked = np.concatenate([random.uniform(-0.7, 0.7, (500, 3)), 0.5 * (cut[random.permutation(len(cut))] + cut)])
+    asked = np.concatenate(
+        [random.uniform(-0.7, 0.7, (500, 3)), 0.5 * (cut[random.permutation(len(cut))] + cut)]
+    )
     expected = scipy_spatial.Delaunay(cut).find_simplex(asked, tol=1e-12) >= 0
     expected[500:] = True  # between two points
     assert 100 < expected[:500].sum() < 400
@@ -119,13 +121,21 @@ def test_outside_the_convex_hull_at_every_distance(sigmas: float, tmp_path: Path
     asked = farthest + 0.01 * sigmas * directions
     assert not inside(emulator, asked).any()
     assert inside(emulator, farthest).all()
-    with pytest.raises(zelos.OutsideRegion, match=r"convex hull of the training points.*parameter 'p\d'") as caught:
+    with pytest.raises(
+        zelos.OutsideRegion, match=r"convex hull of the training points.*parameter 'p\d'"
+    ) as caught:
         emulator.evaluate(dict(zip(emulator.parameters, asked[0], strict=True)))
     assert caught.value.parameter in emulator.parameters
 
 
-def test_where_the_code_refuses_runs_the_convex_region_ends(toy_spec: Path, build: Command, tmp_path: Path) -> None:
-    toy_spec.write_text(toy_spec.read_text().replace("  seed: 11", "  seed: 11\n  hull: convex").replace("  version: 1.2.0\n", "  version: 1.2.0\n  extra_args: {fail_above: 1.7}\n"))
+def test_where_the_code_refuses_runs_the_convex_region_ends(
+    toy_spec: Path, build: Command, tmp_path: Path
+) -> None:
+    toy_spec.write_text(
+        toy_spec.read_text()
+        .replace("  seed: 11", "  seed: 11\n  hull: convex")
+        .replace("  version: 1.2.0\n", "  version: 1.2.0\n  extra_args: {fail_above: 1.7}\n")
+    )
     done = build(toy_spec, "-o", tmp_path)
     assert done.returncode == 0, done.stderr
     emulator = zelos.get_emulator(tmp_path / "toy.build" / "artifact" / "toy.h5")
