@@ -108,7 +108,7 @@ def test_an_extension_is_that_of_camb(name, extension, camb_only):
     ell = np.arange(2, 2501)
     at = np.searchsorted(spectra["ell"], ell)
     sigma = np.sqrt(2 / (2 * ell + 1))
-    # The range of k that the training asked of P(k) as well moves CAMB's own lensing potential by 2 % of cosmic variance.
+    # The k that the training needs for P(k) moves CAMB's own lensing potential by 2 % of cosmic variance.
     for key, truth, most in (
         ("tt", expected[ell, 0], 0.3),
         ("ee", expected[ell, 1], 0.3),
