@@ -27,8 +27,9 @@ module Calculator_Zelos
   integer, parameter :: N_OTHERS = 3 + size(FURTHER), CAMB_HALOFIT_DEFAULT = 9
   !> P(k, z) is continued in a power law to this k/h, as CosmoMC does from where CAMB ends.
   real(mcp), parameter :: EXTRAP_KMAX = 700
-  !> BBN tables differ: CosmoMC's PArthENoPE has a YHe 3e-4 below that of CAMB 2. What the CMB measures is 13 times this.
-  real(mcp), parameter :: YHE_TOLERANCE = 1e-3_mcp
+  !> BBN tables differ: CosmoMC's PArthENoPE has a YHe 3e-4 below that of CAMB 2. The limit is a chi2 of 0.7 in cosmic
+  !> variance of TT, l <= 2500.
+  real(mcp), parameter :: YHE_TOLERANCE = 5e-4_mcp
   integer, parameter :: TRANSFERS_KEPT = 64
 
   type, extends(CAMB_Calculator), public :: Zelos_Calculator

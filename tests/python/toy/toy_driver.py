@@ -62,10 +62,11 @@ class Driver:
 
     def settings(self, params: Mapping[str, float]) -> str:
         if not {"A", "n"} <= set(params) <= {"A", "n", "B", "M"}:
-            raise ValueError(f"unknown parameters {sorted(set(params) - {'A', 'n', 'B', 'M'})}")
-        return f"tilt = {self.config.get('tilt', 0)}\nextension = {self.extension(params)}\n" + "\n".join(
-            f"{k} = {v}" for k, v in sorted(params.items())
-        )
+            raise ValueError(f"parameters {sorted(params)}, expected A, n and perhaps B, M")
+        extension = self.extension(params)
+        lines = [f"tilt = {self.config.get('tilt', 0)}"]
+        lines += [f"extension = {extension}"] if extension != (1, 0) else []
+        return "\n".join(lines + [f"{k} = {v}" for k, v in sorted(params.items())])
 
     def extension(self, params: Mapping[str, float]) -> tuple[float, float]:
         """What B and M do to amplitude and tilt."""
