@@ -225,7 +225,7 @@ contains
     CMB = good; CMB%zre_delta = not_a_number(); call try('nan_zre_delta', CMB)
     CMB = good; CMB%YHe = not_a_number(); call try('nan_YHe', CMB)
     CMB = good; CMB%InitPower(amp_ratio_index) = not_a_number(); call try('nan_r', CMB)
-    CMB = good; CMB%YHe = good%YHe - 3.2e-4_mcp; call try('good_other_table', CMB)
+    CMB = good; CMB%YHe = good%YHe - 0.5e-4_mcp; call try('good_other_table', CMB)
     CosmoSettings%bbn_consistency = .false.
     call try('YHe_by_hand', good)
     CosmoSettings%bbn_consistency = .true.
