@@ -148,7 +148,32 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
     if summary["derived"]:
         rows = [(name, *numbers(entry)) for name, entry in summary["derived"].items()]
         text += "<h3>Derived parameters, relative</h3>" + _table(head, rows)
-    return text
+    return text + _predicted_table(summary.get("error_quantile", {}))
+
+
+def _predicted_table(entries: Mapping[str, Any]) -> str:
+    if not entries:
+        return ""
+    rows = [
+        (
+            name,
+            f"{100 * entry['covered']:.1f} %",
+            f"{100 * entry['low']:.1f} to {100 * entry['high']:.1f} %",
+            "" if entry["ratio"] is None else entry["ratio"],
+            entry["n"],
+            entry["left_out"] or "not calibrated",
+        )
+        for name, entry in entries.items()
+    ]
+    head = (
+        "",
+        "below the 95 % quantile",
+        "95 % confidence",
+        "median error / expected",
+        "runs",
+        "calibrated with",
+    )
+    return "<h3>Predicted errors against the held-out runs</h3>" + _table(head, rows)
 
 
 def _provenance(record: Mapping[str, Any]) -> str:
