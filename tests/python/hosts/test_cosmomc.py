@@ -14,7 +14,8 @@ import pytest
 
 import zelos
 
-from .conftest import HERE, HOSTS, LINK, NAMES, ROOT, TOLERANCE, Reference, hosts_folder, need, run
+from ..conftest import hosts_folder
+from .conftest import HERE, HOSTS, LINK, NAMES, ROOT, TOLERANCE, Reference, need, run
 
 POISON = -12345.0
 POINT = dict(zip(NAMES, (0.0224, 0.12, 67.4, 0.054, 3.045, 0.965), strict=True))
