@@ -14,12 +14,15 @@ need h5py, `train` of a model scipy, plots matplotlib: ``pip install 'zelos[star
 from .emulator import Emulator, Training
 from .grid import Grid, read_grid
 from .model import SpectrumModel
+from .outside import Code, Interpolation
 from .pca import choose_components
 from .spectrum import Order, Spectrum
 
 __all__ = [
+    "Code",
     "Emulator",
     "Grid",
+    "Interpolation",
     "Order",
     "Spectrum",
     "SpectrumModel",
