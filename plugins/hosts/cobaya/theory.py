@@ -477,7 +477,7 @@ class Zelos(BoltzmannBase):
 
     def _physics(self, values: np.ndarray) -> dict[str, float]:
         """What the code is told of a point."""
-        route, _, query = self._leader
+        route, _, query, _ = self._leader
         told = dict(query.physics(route.table(values), everything=True)[0])
         return {**told, **{name: float(values[0, column]) for column, name in self._unknown(route)}}
 
@@ -506,7 +506,7 @@ class Zelos(BoltzmannBase):
         self.log.debug("To the fallback: %s", verdict)
         succeeded = True
         try:
-            route, plan, query = self._leader
+            route, plan, query, _ = self._leader
             answer, canonical = self._real.at(query, route.table(values)[0], verdict)
             known = {**dict(zip(self._leader.canonical, canonical, strict=True)), **params}
             derived = plan.derived(answer, known)

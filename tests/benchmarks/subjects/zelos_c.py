@@ -160,7 +160,7 @@ def _convex_hull(library: Any, kept: list[Any], check: Any, failure: Failure) ->
         path = Path(folder) / "hull.h5"
         _core.train(_core.parse_spec(spec, "hull.yaml"), points, [output], str(path))
         data = path.read_bytes()
-        inner = zelos.get_emulator(path).info["region"]["inner"]
+        opened = zelos.get_emulator(path)
     emulator, query, workspace = c.c_void_p(), c.c_void_p(), c.c_void_p()
     check(
         library.zelos_emulator_open_memory(
@@ -172,7 +172,8 @@ def _convex_hull(library: Any, kept: list[Any], check: Any, failure: Failure) ->
     check(library.zelos_query_create(emulator, 6, bound, 1, requests, c.byref(query), c.byref(failure)))
     check(library.zelos_workspace_create(query, c.byref(workspace), c.byref(failure)))
     asked = random.uniform(-1, 1, (4096, 6))
-    table = np.ascontiguousarray(asked[np.abs(asked).max(axis=1) > inner][:512])
+    asked = asked[np.abs(asked).max(axis=1) > opened.info["region"]["inner"]]
+    table = np.ascontiguousarray(asked[[bool(verdict) for verdict in opened.verdict(asked)]][:512])
     kept.extend([table, requests])
     call = library.zelos_verdict_at
     return common.in_turn(
