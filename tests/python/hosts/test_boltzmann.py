@@ -5,6 +5,7 @@ against CAMB."""
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -218,7 +219,7 @@ def test_a_script_for_classy_finds_it(artifact: Path, tmp_path: Path) -> None:
 def test_the_example_of_montepython(artifact: Path, emulator: zelos.Emulator) -> None:
     """What MontePython makes of the file: parameters by their factors, and what it asks after compute()."""
     data = SimpleNamespace(parameters={}, cosmo_arguments={})
-    exec((ROOT / "configs/examples/montepython/lcdm.param").read_text(), {"data": data})
+    runpy.run_path(str(ROOT / "configs/examples/montepython/lcdm.param"), {"data": data})
     assert data.cosmo_arguments.pop("zelos_emulator") == "hub:CAMB_lcdm"
     sampled = {name: row[0] * row[4] for name, row in data.parameters.items() if row[5] == "cosmo"}
     code = Class(emulator=str(artifact))
