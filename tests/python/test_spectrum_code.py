@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import zelos
 from zelos.errors import ArgumentError
 from zelos.fallback import driver as drivers
 from zelos.fallback.spectrum import marcs, turbospectrum
+from zelos.starfish import Code
 
 from .conftest import hosts_folder
 
@@ -267,3 +269,26 @@ def test_another_code_agrees(code: Path, tmp_path: Path) -> None:
     difference = np.abs(theirs - ours)
     assert np.median(difference) < 2e-3
     assert np.sqrt(np.mean(difference**2)) < 2e-2
+
+
+def test_it_answers_where_its_emulator_does_not(code: Path) -> None:
+    emulator = zelos.get_emulator("hub:MARCS_mgb", fallback="turbospectrum")
+    point = {"Teff": 7100.0, "logg": 4.2, "M_H": -0.3}
+    with pytest.raises(zelos.OutsideRegion, match="Teff"):
+        zelos.get_emulator("hub:MARCS_mgb")(point)
+    wavelength = emulator.axes("flux")["wavelength"]
+    expected = make({"resolution": 55000, "vmic": 1.0}, "flux", wavelength=wavelength).run(point)
+    np.testing.assert_allclose(emulator.evaluate(point)["flux"], expected["flux"], rtol=1e-12)
+    assert emulator.last_source == "fallback"
+    with pytest.raises(zelos.FallbackError, match="logg = 3 is outside the MARCS models"):
+        emulator.evaluate({**point, "logg": 3.0})
+
+
+def test_it_is_a_fallback_of_fits(code: Path) -> None:
+    fallback = Code(make({"resolution": 50000}, "flux"))
+    answer = fallback.spectrum(SUN, WAVELENGTH)
+    expected = make({"resolution": 50000}, "flux").run(SUN)["flux"]
+    np.testing.assert_allclose(answer.flux, expected, rtol=1e-12)
+    np.testing.assert_allclose(answer.error, 3e-4 * expected, rtol=1e-9)
+    with pytest.raises(zelos.OutsideRegion, match=r"turbospectrum: logg = 3 is outside the MARCS models"):
+        fallback.spectrum({**SUN, "logg": 3.0}, WAVELENGTH)
