@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The specs in configs/emulators: those of what ships, and those that are there to be built."""
+"""The specs of CAMB in configs/emulators: those of what ships, and those that are there to be built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from zelos.build.plan import make_plan
 
 FOLDER = Path(__file__).parents[2] / "configs" / "emulators"
-SPECS = sorted(FOLDER.glob("*.yaml"))
+SPECS = sorted(FOLDER.glob("CAMB_*.yaml"))
 #: What each varies beyond LCDM, or what else it is for, under the driver's names.
 TO_BE_BUILT = {
     "CAMB_lcdm_omk": {"omk"},
@@ -54,7 +54,7 @@ def test_what_is_there_to_be_built(name: str) -> None:
 
 def test_the_list_of_specs_is_complete() -> None:
     text = (FOLDER / "README.md").read_text()
-    for path in SPECS:
+    for path in FOLDER.glob("*.yaml"):
         assert f"`{path.stem}`" in text, path.stem
         ships = path.with_suffix(".h5").exists()
         row = next(line for line in text.splitlines() if line.startswith(f"| `{path.stem}`"))

@@ -16,6 +16,7 @@ from .grid import Grid, read_grid
 from .model import SpectrumModel
 from .outside import Code, Interpolation
 from .pca import choose_components
+from .runs import read_runs
 from .spectrum import Order, Spectrum
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "Training",
     "choose_components",
     "read_grid",
+    "read_runs",
 ]
