@@ -16,6 +16,7 @@ from .grid import Grid, read_grid
 from .model import SpectrumModel
 from .outside import Code, Interpolation
 from .pca import choose_components
+from .residuals import find_residual_peaks, local_kernels
 from .runs import read_runs
 from .spectrum import Order, Spectrum
 
@@ -29,6 +30,8 @@ __all__ = [
     "SpectrumModel",
     "Training",
     "choose_components",
+    "find_residual_peaks",
+    "local_kernels",
     "read_grid",
     "read_runs",
 ]

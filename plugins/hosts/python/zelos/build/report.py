@@ -15,7 +15,7 @@ import numpy as np
 from .validate import Accuracy
 
 _CURVES = (("p50", "median", "C0"), ("p68", "68 %", "C2"), ("p95", "95 %", "C1"), ("p99", "99 %", "C3"))
-_AXIS_LABELS = {"ell": r"$\ell$", "k": r"$k$ [1/Mpc]", "z": r"$z$"}
+_AXIS_LABELS = {"ell": r"$\ell$", "k": r"$k$ [1/Mpc]", "z": r"$z$", "wavelength": "wavelength [Å]"}
 #: Ticks of axes of multipoles, which are drawn in sqrt(ell): the lowest ones must not vanish.
 _ELL_TICKS = (2, 10, 30, 100, 200, 500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000, 8000, 10000)
 
