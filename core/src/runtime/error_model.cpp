@@ -370,8 +370,10 @@ void ErrorModel::Impl::calibrate(const MatrixXd& m, const Weights& weights) {
     }
   }
   if (ratios.empty()) return;
-  // The rank of a new one among n: a share of 0.95 (n + 1) / n of those known.
-  const double rank = kLevel * static_cast<double>(n + 1) / static_cast<double>(n);
+  // The rank of a new one among n: a share of 0.95 (n + 1) / n of those known; and half its standard error more, for
+  // the features, the PCA and the hyperparameters knew the points that the regressions left out.
+  const double count = static_cast<double>(n);
+  const double rank = kLevel * (count + 1) / count + 0.5 * std::sqrt(kLevel * (1 - kLevel) / count);
   const auto at = std::min(ratios.size() - 1, static_cast<size_t>(rank * static_cast<double>(ratios.size())));
   std::nth_element(ratios.begin(), ratios.begin() + static_cast<int64_t>(at), ratios.end());
   if (!(ratios[at] > 0)) return;
