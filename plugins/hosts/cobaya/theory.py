@@ -446,7 +446,12 @@ class Zelos(BoltzmannBase):
                 return self._reject(verdict, params)
             if self._real:
                 return self._run_real(verdict, state, want_derived, values, params, start)
-            return self._fall_back(verdict, state, want_derived, values, start)
+            try:
+                return self._fall_back(verdict, state, want_derived, values, start)
+            except LoggedError:
+                raise
+            except Exception as error:
+                raise LoggedError(self.log, "The fallback failed at %r: %r", params, error) from error
         derived: dict[str, float] = {}
         # The first that answered has the last word.
         for asked, answer in reversed(answered):

@@ -167,12 +167,12 @@ def error_quantile(
     whitened = {name: _whitened(emulator, name, pairs) for name in pairs}
     errors = {name: np.sum(found**2, axis=1) for name, found in whitened.items() if found is not None}
     spectra = ("Cl.tt", "Cl.te", "Cl.ee")
-    if all(name in errors for name in spectra):
-        damping = [_damping(emulator, name) for name in spectra]
-        if all(other is not None and np.array_equal(other, damping[0]) for other in damping):
-            truth, model = ((pairs["Cl.tt"][i], pairs["Cl.te"][i], pairs["Cl.ee"][i]) for i in (0, 1))
-            each = quadratic(truth, model, emulator.axes("Cl.tt")["ell"])
-            errors["TT+TE+EE"] = np.sum(each / damping[0] ** 2, axis=1)
+    damping = [_damping(emulator, name) for name in spectra if name in errors]
+    first = damping[0] if len(damping) == len(spectra) else None
+    if first is not None and all(d is not None and np.array_equal(d, first) for d in damping):
+        truth, model = ((pairs["Cl.tt"][i], pairs["Cl.te"][i], pairs["Cl.ee"][i]) for i in (0, 1))
+        each = quadratic(truth, model, emulator.axes("Cl.tt")["ell"])
+        errors["TT+TE+EE"] = np.sum(each / first**2, axis=1)
     result = {}
     for name, error in errors.items():
         together = emulator.error_model(spectra if name == "TT+TE+EE" else [name])
