@@ -11,19 +11,28 @@ Numerics are in the C++ core (zelos/spectrum.hpp); numpy is all that evaluation 
 need h5py, `train` of a model scipy, plots matplotlib: ``pip install 'zelos[starfish]'``.
 """
 
-from .emulator import Emulator, Training
-from .grid import Grid, read_grid
+from .emulator import Emulator
+from .grid import Grid, GridFile, read_grid
+from .instrument import Instrument
 from .model import SpectrumModel
-from .pca import choose_components
+from .selection import Choice, choose_components, choose_options
 from .spectrum import Order, Spectrum
+from .training import Training
+from .validation import HeldOut, Validation
 
 __all__ = [
+    "Choice",
     "Emulator",
     "Grid",
+    "GridFile",
+    "HeldOut",
+    "Instrument",
     "Order",
     "Spectrum",
     "SpectrumModel",
     "Training",
+    "Validation",
     "choose_components",
+    "choose_options",
     "read_grid",
 ]

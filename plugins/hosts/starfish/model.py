@@ -429,7 +429,7 @@ class SpectrumModel:
         if self.emulator.log_flux:
             self._sampler = self._make_sampler(mean)
             self._coefficients = None
-        if self.emulator._gram.size:
+        if self.emulator.gram.size:
             root = np.linalg.cholesky(covariance)
         else:
             root = np.diag(np.sqrt(np.diag(covariance)))
@@ -486,7 +486,7 @@ class SpectrumModel:
         self._log_scale = float(np.log(scale / norm[0])) if scale > 0 else float("nan")
         flux *= scale
         q = (scale * p) * np.ones(len(flux))
-        if self.emulator._gram.size:
+        if self.emulator.gram.size:
             factors = q[:, np.newaxis] * (rows[:, :m] @ weights.root)
         else:
             factors = q[:, np.newaxis] * (rows[:, :m] * np.diag(weights.root))
