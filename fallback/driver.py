@@ -22,6 +22,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 BUILT_IN = {
     "camb": "zelos.fallback.camb.driver:Driver",
     "classy": "zelos.fallback.classy.driver:Driver",
+    "turbospectrum": "zelos.fallback.spectrum.driver:Driver",
 }
 ENTRY_POINTS = "zelos.drivers"
 
@@ -96,6 +97,11 @@ class Driver(Protocol):
 
     def run(self, params: Mapping[str, float]) -> dict[str, Array]:
         """All outputs at one point, each an array over its axes."""
+        ...
+
+    def error(self, params: Mapping[str, float], answer: Mapping[str, Array]) -> dict[str, Array]:
+        """Optional. One standard deviation of each value of an answer of `run` at this point, from what the
+        driver itself interpolates: a library of runs, model atmospheres. Of others there is none."""
         ...
 
 

@@ -27,7 +27,7 @@ build_cpp() {
     { cat "$results/cmake"; return 1; }
   ninja -C "$build" --quiet
 }
-get_hosts() { .ci/hosts camb julia; }
+get_hosts() { .ci/hosts camb cosmosis julia turbospectrum; }
 # Fallbacks in C++ run the codes of the environment that was set up, with the zelos that is installed there.
 test_cpp() { ZELOS_PYTHON="$venv/bin/python" ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" 2>&1 | tee "$results/ctest"; }
 test_python() { "$venv/bin/python" -m pytest tests/python 2>&1 | tee "$results/pytest"; }

@@ -15,7 +15,7 @@ An HDF5 file (read with h5py):
 
 Between the runs the values are multilinear in the parameters: the 2^d runs around a point answer it, and the
 point is refused if one of them is missing. So is one outside the grid. The axes of an output are not
-interpolated.
+interpolated. `Library.error` says how good that is, from the curvature between the runs.
 """
 
 from __future__ import annotations
@@ -93,23 +93,8 @@ class Library:
             # What the grid does not vary has to be as it was when its runs were made.
             if name not in self.grid and self.config.get(name) != value:
                 raise ValueError(f"the grid {self.path.name} does not vary {name}: {name} = {value:g}")
-        sides = []
-        for name, nodes in self.grid.items():
-            if name not in params:
-                raise ValueError(f"the grid {self.path.name} needs {name}")
-            value = params[name]
-            if not nodes[0] <= value <= nodes[-1]:
-                raise ValueError(
-                    f"{name} = {value:g} is outside the grid {self.path.name}, [{nodes[0]:g}, {nodes[-1]:g}]"
-                )
-            right = int(np.clip(np.searchsorted(nodes, value), 1, len(nodes) - 1))
-            left, x = right - 1, value
-            low, high = nodes[left], nodes[right]
-            if self.spacing[name] == "log":
-                low, high, x = np.log(low), np.log(high), np.log(x)
-            part = float((x - low) / (high - low))
-            sides.append([(left, 1 - part), (right, part)])
         corners = []
+        sides = [side for side, _ in self._places_of(params)]
         for combination in itertools.product(*sides):
             weight = float(np.prod([w for _, w in combination]))
             if weight > 0:
@@ -120,19 +105,98 @@ class Library:
                     raise self._hole(index)
         return corners
 
+    def _places_of(self, params: Mapping[str, float]) -> list[tuple[list[tuple[int, float]], float]]:
+        """On each axis of the grid: the two nodes around the point with their weights, and the point, in the
+        axis' spacing."""
+        places = []
+        for name, nodes in self.grid.items():
+            if name not in params:
+                raise ValueError(f"the grid {self.path.name} needs {name}")
+            value = params[name]
+            if not nodes[0] <= value <= nodes[-1]:
+                raise ValueError(
+                    f"{name} = {value:g} is outside the grid {self.path.name}, [{nodes[0]:g}, {nodes[-1]:g}]"
+                )
+            right = int(np.clip(np.searchsorted(nodes, value), 1, len(nodes) - 1))
+            left = right - 1
+            low, high, x = (self._spaced(name, np.asarray(v)) for v in (nodes[left], nodes[right], value))
+            part = float((x - low) / (high - low))
+            places.append(([(left, 1 - part), (right, part)], float(x)))
+        return places
+
+    def _spaced(self, name: str, values: Array) -> Array:
+        return np.log(values) if self.spacing[name] == "log" else values
+
+    def error(self, params: Mapping[str, float], answer: Mapping[str, Array]) -> dict[str, Array]:
+        """One standard deviation of each value of an answer of `run` at this point: the leading term of the
+        error of a line, on each axis with the larger of the curvatures to the left and to the right, added in
+        quadrature. Infinite where an axis has no third run to tell a curvature from."""
+        places = self._places_of(params)
+        found: dict[str, Array] = {}
+        for name in self.outputs:
+            squares: Any = 0.0
+            for k, (axis, (side, x)) in enumerate(zip(self.grid, places, strict=True)):
+                nodes = self._spaced(axis, self.grid[axis])
+                left, right = side[0][0], side[1][0]
+                reach = (x - nodes[left]) * (nodes[right] - x)
+                if reach == 0:
+                    continue
+                others = [s if i != k else [] for i, (s, _) in enumerate(places)]
+                curvatures = [
+                    self._curvature(name, k, nodes, start, others)
+                    for start in (left - 1, left)
+                    if start >= 0 and start + 2 < len(nodes)
+                ]
+                there = [np.abs(c) for c in curvatures if c is not None]
+                largest = np.max(there, axis=0) if there else np.inf
+                squares = squares + (reach * largest) ** 2
+            sigma = np.sqrt(squares)
+            factor = np.abs(answer[name]) if self._is_log(name) else 1.0
+            chosen = sigma[np.ix_(*self._where[name])] if self._where[name] and np.ndim(sigma) else sigma
+            found[name] = np.broadcast_to(chosen * factor, np.shape(answer[name])).copy()
+        return found
+
+    def _curvature(
+        self, name: str, k: int, nodes: Array, start: int, others: Sequence[Sequence[tuple[int, float]]]
+    ) -> Array | None:
+        """Half the second derivative along axis k, from three nodes on, at the point; None at a hole."""
+        a, b, c = nodes[start : start + 3]
+        weights = (1 / ((a - b) * (a - c)), 1 / ((b - a) * (b - c)), 1 / ((c - a) * (c - b)))
+        sides = [*others]
+        sides[k] = [(start + i, float(w)) for i, w in enumerate(weights)]
+        total: Any = 0.0
+        for combination in itertools.product(*sides):
+            weight = float(np.prod([w for _, w in combination]))
+            index = tuple(i for i, _ in combination)
+            if weight == 0:
+                continue
+            values = self._values(name, index)
+            if not np.isfinite(values).all() or ("valid" in self._file and not self._file["valid"][index]):
+                return None
+            total = total + weight * values
+        return np.asarray(total)
+
     def _interpolate(self, name: str, corners: Sequence[tuple[tuple[int, ...], float]]) -> Array:
-        data = self._file["derived/values" if name == "derived" else f"outputs/{name}/values"]
-        logarithm = data.attrs.get("transform", "none") == "log"
         total: Any = 0.0
         for index, weight in corners:
-            values = np.asarray(data[index], float)
-            if logarithm:
-                values = np.log(values)
+            values = self._values(name, index)
             if not np.isfinite(values).all():
                 raise self._hole(index)
             total = total + weight * values
-        result = np.exp(total) if logarithm else total
+        result = np.exp(total) if self._is_log(name) else total
         return np.ascontiguousarray(result[np.ix_(*self._where[name])] if self._where[name] else result)
+
+    def _values(self, name: str, index: tuple[int, ...]) -> Array:
+        """Those of one run, or their logarithms."""
+        values = np.asarray(self._data(name)[index], float)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(values) if self._is_log(name) else values
+
+    def _is_log(self, name: str) -> bool:
+        return bool(self._data(name).attrs.get("transform", "none") == "log")
+
+    def _data(self, name: str) -> Any:
+        return self._file["derived/values" if name == "derived" else f"outputs/{name}/values"]
 
     def _hole(self, index: tuple[int, ...]) -> ValueError:
         at = ", ".join(f"{n} = {nodes[i]:g}" for (n, nodes), i in zip(self.grid.items(), index, strict=True))

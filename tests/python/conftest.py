@@ -18,6 +18,11 @@ sys.path.insert(0, str(TOY))  # the driver's entry point is found there, in this
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def hosts_folder() -> Path:
+    """Where `.ci/hosts` puts what tests need and no package has ready: $ZELOS_HOSTS, else build/hosts."""
+    return Path(os.environ.get("ZELOS_HOSTS", Path(__file__).parents[2] / "build/hosts"))
+
+
 def toy_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     paths = [str(TOY), os.environ.get("PYTHONPATH", "")]
     return {

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ import zelos
 
 h5py = pytest.importorskip("h5py")
 
+from zelos.fallback.driver import Kind  # noqa: E402
 from zelos.fallback.grid.driver import open_library, write_library  # noqa: E402
 
 GRID = {"A": np.linspace(1, 4, 7), "n": np.array([0.8, 0.9, 0.95, 1.0, 1.1])}
@@ -130,3 +131,48 @@ def test_a_file_that_is_no_grid_is_named(toy_artifact: Path, library: Path, tmp_
     ):
         with pytest.raises(zelos.FormatError, match=message):
             open_library(changed(name, change))
+
+
+@pytest.mark.parametrize("transform", ["none", "log"])
+def test_it_states_the_error_of_a_line(tmp_path: Path, transform: str) -> None:
+    """Of a function with constant curvatures the stated error is the error; it is that of the other side
+    beside a hole."""
+
+    def truth(x: float, y: float) -> Any:
+        value = np.array([1.0, 2.0, 3.0]) * (0.3 * x**2 + x)
+        return np.exp(value + 0.4 * np.log(y)) if transform == "log" else value + 0.4 * y
+
+    class Code(toy_driver.Driver):
+        kinds: ClassVar = {"flux": Kind("", (("w", ""),))}
+        derived: ClassVar = {}
+
+        def run(self, params: Any) -> Any:
+            if params["x"] == 0.0:
+                raise RuntimeError("no convergence")
+            return {"flux": truth(**params)}
+
+        def settings(self, params: Any) -> str:
+            return str(params)
+
+    outputs = {"flux": {"w": np.arange(1.0, 4.0)}}
+    grid = {"x": [0.0, 0.5, 1.2, 2.0, 3.0], "y": [1.0, 2.0, 4.0]}
+    at = {"x": 2.0, "y": 2.0}
+    assert write_library(tmp_path / "runs.h5", Code({}, outputs), grid, at, {"flux": transform}) == 3
+    driver = open_library(tmp_path / "runs.h5")({}, outputs)
+    for x, y in ((2.7, 2.0), (0.8, 2.0), (1.2, 4.0)):
+        point = {"x": x, "y": y}
+        answer = driver.run(point)
+        sigma = driver.error(point, answer)["flux"]
+        if transform == "none":
+            np.testing.assert_allclose(sigma, np.abs(answer["flux"] - truth(x, y)), rtol=1e-9, atol=1e-12)
+        else:
+            np.testing.assert_allclose(
+                sigma / answer["flux"], np.log(answer["flux"] / truth(x, y)), atol=1e-9
+            )
+    # With two axes the errors add in quadrature; an axis of two nodes has no curvature.
+    both = driver.error({"x": 2.7, "y": 3.0}, driver.run({"x": 2.7, "y": 3.0}))["flux"]
+    alone = driver.error({"x": 2.7, "y": 2.0}, driver.run({"x": 2.7, "y": 2.0}))["flux"]
+    assert np.all(both >= alone * (1 - 1e-9)) if transform == "none" else np.all(both > alone)
+    assert write_library(tmp_path / "two.h5", Code({}, outputs), {**grid, "y": [1.0, 2.0]}, at) == 2
+    two = open_library(tmp_path / "two.h5")({}, outputs)
+    assert np.all(np.isinf(two.error({"x": 2.0, "y": 1.5}, two.run({"x": 2.0, "y": 1.5}))["flux"]))

@@ -40,11 +40,9 @@ MatrixXd dense_kernels(const VectorXd& wave, const GlobalKernel* global, const s
     for (Index j = 0; j < n; ++j) {
       if (global != nullptr) {
         const double l = std::exp(global->log_length);
-        const double r = kLightSpeed / 4 * std::abs(std::log(wave[i] / wave[j]));
+        const double r = kLightSpeed / 4 * std::abs(std::log1p((wave[i] - wave[j]) / wave[j]));
         const double s = std::sqrt(3.0) * r / l;
-        if (r <= 6 * l) {
-          k(i, j) += std::exp(global->log_amplitude) * (1 + s) * std::exp(-s) * 0.5 * (1 + std::cos(kPi * r / (6 * l)));
-        }
+        k(i, j) += std::exp(global->log_amplitude) * (1 + s) * std::exp(-s) * 0.5 * (1 + std::cos(kPi * r / (6 * l)));
       }
       for (const auto& kernel : local) {
         const double sigma = std::exp(kernel.log_width);
@@ -60,15 +58,6 @@ MatrixXd dense_kernels(const VectorXd& wave, const GlobalKernel* global, const s
   return k;
 }
 
-MatrixXd dense(const RowMatrix& band) {
-  const Index n = band.rows();
-  MatrixXd full = MatrixXd::Zero(n, n);
-  for (Index j = 0; j < n; ++j) {
-    for (Index d = 0; d < band.cols() && j + d < n; ++d) full(j + d, j) = full(j, j + d) = band(j, d);
-  }
-  return full;
-}
-
 double dense_log_likelihood(const VectorXd& r, const MatrixXd& c) {
   const Eigen::LLT<MatrixXd> llt(c);
   return -llt.matrixLLT().diagonal().array().log().sum() - 0.5 * r.dot(llt.solve(r));
@@ -76,6 +65,7 @@ double dense_log_likelihood(const VectorXd& r, const MatrixXd& c) {
 
 struct Case {
   Index pixels, factors;
+  double residual_length;  // < 0: no residual
   bool global;
   int local;
   double log_length;
@@ -84,69 +74,88 @@ struct Case {
 }  // namespace
 
 TEST_CASE("spectral covariance and likelihood equal the dense computation") {
-  // Widths from 0 over every block size to more pixels than there are.
-  const Case c = GENERATE(Case{300, 5, false, 0, 0}, Case{301, 3, true, 0, -0.5}, Case{400, 8, true, 2, 1.0},
-                          Case{333, 12, true, 1, 2.6}, Case{40, 2, true, 0, 6.0}, Case{200, 0, false, 2, 0},
-                          Case{1, 1, false, 0, 0}, Case{500, 40, true, 2, 2.0});
+  // Length scales from far below a pixel to far above all of them, local kernels apart, overlapping and at an end.
+  const Case c =
+      GENERATE(Case{300, 5, -1, false, 0, 0}, Case{301, 3, -1, true, 0, -0.5}, Case{400, 8, 2.0, true, 2, 1.0},
+               Case{333, 12, 7.0, true, 1, 2.6}, Case{40, 2, 0.0, true, 0, 6.0}, Case{200, 0, -1, false, 2, 0},
+               Case{1, 1, 1.0, true, 0, 0}, Case{500, 40, 3.0, true, 3, 2.0}, Case{77, 4, 5.0, false, 0, 0},
+               Case{50, 1, 1.0, true, 0, -6.0});
   Random random;
-  VectorXd wave(c.pixels);
-  for (Index i = 0; i < c.pixels; ++i) wave[i] = 5100.0 * std::exp(1.1e-5 * (i + random.uniform(0.0, 0.8)));
-  const GlobalKernel global{-4.0, c.log_length};
-  const GlobalKernel* pointer = c.global ? &global : nullptr;
-  std::vector<LocalKernel> local;
-  for (int k = 0; k < c.local; ++k) local.push_back({-3.0 + k, wave[c.pixels / (k + 2)] + 0.01, 2.0 + 0.7 * k});
-  RowMatrix band = RowMatrix::Zero(c.pixels, band_width(wave, pointer, local) + 1);
-  add_kernels(wave, pointer, local, band);
-  const MatrixXd kernels = dense_kernels(wave, pointer, local);
-  CHECK((dense(band) - kernels).cwiseAbs().maxCoeff() <= 3e-11);
+  VectorXd wave(c.pixels), variance(c.pixels);
+  for (Index i = 0; i < c.pixels; ++i) {
+    // Gaps, as masks leave them.
+    wave[i] = 5100.0 * std::exp(1.1e-5 * (i + random.uniform(0.0, 0.8) + (i > c.pixels / 3 ? 40.0 : 0.0)));
+    variance[i] = random.uniform(0.01, 0.03);
+  }
+  PixelCovariance covariance;
+  covariance.has_global = c.global;
+  covariance.global = {-4.0, c.log_length};
+  for (int k = 0; k < c.local; ++k) {
+    covariance.local.push_back({-3.0 + k, wave[c.pixels / (k + 2)] + 0.01, 2.0 + 0.7 * k});
+  }
+  if (c.residual_length >= 0) covariance.spread = 0.1 * random.normals(c.pixels);  // 0 and signs are possible
+  covariance.factors = 0.2 * random.normals(c.pixels, c.factors);
+  const Pixels pixels(wave, variance, std::max(c.residual_length, 0.0));
 
-  for (Index i = 0; i < c.pixels; ++i) band(i, 0) += random.uniform(0.01, 0.03);
-  const RowMatrix factors = 0.2 * random.normals(c.pixels, c.factors);
+  MatrixXd expected = dense_kernels(wave, c.global ? &covariance.global : nullptr, covariance.local);
+  expected += covariance.factors * covariance.factors.transpose();
+  expected.diagonal() += variance;
+  MatrixXd correlation = MatrixXd::Identity(c.pixels, c.pixels);
+  if (c.residual_length > 0) {
+    const GlobalKernel unit{0.0, std::log(c.residual_length)};
+    correlation = dense_kernels(wave, &unit, {});
+  }
+  if (c.residual_length >= 0) {
+    expected += covariance.spread.asDiagonal() * correlation * covariance.spread.asDiagonal();
+  }
+  CHECK((pixels.dense(covariance) - expected).cwiseAbs().maxCoeff() <= 1e-12);
+  CHECK((pixels.diagonal(covariance) - expected.diagonal()).cwiseAbs().maxCoeff() <= 1e-14);
+
   const VectorXd residual = random.normals(c.pixels);
-  MatrixXd covariance = dense(band) + factors * factors.transpose();
-  const double expected = dense_log_likelihood(residual, covariance);
-  CHECK(log_likelihood(residual, factors, band) == Approx(expected).epsilon(1e-11));
-
+  const double value = dense_log_likelihood(residual, expected);
+  CHECK(pixels.log_likelihood(residual, covariance) == Approx(value).epsilon(1e-11));
   LikelihoodSlopes slopes;
-  CHECK(log_likelihood(residual, factors, band, &slopes) == Approx(expected).epsilon(1e-11));
-  const MatrixXd inverse = covariance.inverse();
+  CHECK(pixels.log_likelihood(residual, covariance, &slopes) == Approx(value).epsilon(1e-11));
+
+  const MatrixXd inverse = expected.inverse();
   const VectorXd alpha = inverse * residual;
   const MatrixXd w = alpha * alpha.transpose() - inverse;
   const double scale = w.cwiseAbs().maxCoeff();
   CHECK((slopes.residual + alpha).cwiseAbs().maxCoeff() <= 1e-9 * alpha.cwiseAbs().maxCoeff());
-  if (c.factors > 0) CHECK((slopes.factors - w * factors).cwiseAbs().maxCoeff() <= 1e-8 * scale);
-  double worst = 0.0;
-  for (Index j = 0; j < c.pixels; ++j) {
-    for (Index d = 0; d < band.cols() && j + d < c.pixels; ++d) {
-      worst = std::max(worst, std::abs(slopes.band(j, d) - (d == 0 ? 0.5 : 1.0) * w(j + d, j)));
+  if (c.factors > 0) CHECK((slopes.factors - w * covariance.factors).cwiseAbs().maxCoeff() <= 1e-8 * scale);
+  if (c.residual_length >= 0) {
+    const VectorXd by_spread = w.cwiseProduct(correlation) * covariance.spread;
+    CHECK((slopes.spread - by_spread).cwiseAbs().maxCoeff() <= 1e-9 * scale);
+  } else {
+    CHECK(slopes.spread.size() == 0);
+  }
+  // Each kernel's parameters by differences of the dense matrix.
+  const auto sum = [&](const GlobalKernel& global, const std::vector<LocalKernel>& local) {
+    return 0.5 * w.cwiseProduct(dense_kernels(wave, c.global ? &global : nullptr, local)).sum();
+  };
+  Index at = 0;
+  const auto compare = [&](double up, double down, double h) {
+    CHECK(slopes.kernels[at++] == Approx((up - down) / (2 * h)).epsilon(1e-5).margin(1e-6 * scale));
+  };
+  const auto& global = covariance.global;
+  const auto& local = covariance.local;
+  if (c.global) {
+    compare(sum({global.log_amplitude + 1e-5, global.log_length}, local),
+            sum({global.log_amplitude - 1e-5, global.log_length}, local), 1e-5);
+    compare(sum({global.log_amplitude, global.log_length + 1e-5}, local),
+            sum({global.log_amplitude, global.log_length - 1e-5}, local), 1e-5);
+  }
+  for (std::size_t k = 0; k < local.size(); ++k) {
+    for (double LocalKernel::*parameter :
+         {&LocalKernel::log_amplitude, &LocalKernel::centre, &LocalKernel::log_width}) {
+      const double h = 1e-6;
+      auto up = local, down = local;
+      up[k].*parameter += h;
+      down[k].*parameter -= h;
+      compare(sum(global, up), sum(global, down), h);
     }
   }
-  CHECK(worst <= 1e-9 * scale);
-}
-
-TEST_CASE("derivatives by the kernels' parameters are those of differences") {
-  Random random;
-  VectorXd wave(200);
-  for (Index i = 0; i < 200; ++i) wave[i] = 5100.0 * std::exp(1.3e-5 * static_cast<double>(i));
-  const RowMatrix slope = random.normals(200, 120);
-  const auto sum = [&](const VectorXd& p) {
-    const GlobalKernel global{p[0], p[1]};
-    const std::vector<LocalKernel> local = {{p[2], p[3], p[4]}};
-    RowMatrix band = RowMatrix::Zero(200, 120);
-    add_kernels(wave, &global, local, band);
-    return band.cwiseProduct(slope).sum();
-  };
-  VectorXd p(5);
-  p << -1.0, 1.2, 0.5, 0.5 * (wave[100] + wave[101]) + 0.003, 3.0;
-  const GlobalKernel global{p[0], p[1]};
-  const VectorXd gradient = kernel_gradient(wave, &global, {{p[2], p[3], p[4]}}, slope);
-  for (Index i = 0; i < 5; ++i) {
-    const double h = i == 3 ? 1e-4 : 1e-6;
-    VectorXd up = p, down = p;
-    up[i] += h;
-    down[i] -= h;
-    CHECK(gradient[i] == Approx((sum(up) - sum(down)) / (2 * h)).epsilon(1e-5));
-  }
+  CHECK(at == slopes.kernels.size());
 }
 
 TEST_CASE("rows of a model are rotated, shifted and sampled") {
@@ -368,10 +377,19 @@ TEST_CASE("spectral numerics refuse what they can't answer") {
   data.weights = RowMatrix::Random(5, 1);
   CHECK(failure(ZELOS_E_ARGUMENT, [&] { WeightModel(data).log_likelihood(VectorXd::Zero(3)); }).find("expected 4") !=
         std::string::npos);
-  RowMatrix band = RowMatrix::Constant(3, 2, 1.0);
+  const VectorXd wave = VectorXd::LinSpaced(3, 5000.0, 5001.0), ones = VectorXd::Ones(3);
+  PixelCovariance covariance;
+  covariance.factors.resize(3, 0);
   CHECK(failure(ZELOS_E_NUMERIC, [&] {
-          log_likelihood(VectorXd::Ones(3), RowMatrix(3, 0), band);
+          Pixels(wave, VectorXd::Zero(3), 0.0).log_likelihood(ones, covariance);
         }).find("positive definite") != std::string::npos);
-  CHECK(failure(ZELOS_E_ARGUMENT, [&] { band_width(VectorXd::Ones(3), nullptr, {}); }).find("ascend") !=
-        std::string::npos);
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] { Pixels(ones, ones, 0.0); }).find("ascend") != std::string::npos);
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] { Pixels(wave, -ones, 0.0); }).find("negative") != std::string::npos);
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] {
+          Pixels(wave, ones, 0.0).log_likelihood(VectorXd::Ones(2), covariance);
+        }).find("3 pixels") != std::string::npos);
+  covariance.spread = VectorXd::Ones(4);
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] {
+          Pixels(wave, ones, 0.0).log_likelihood(ones, covariance);
+        }).find("spread of 3") != std::string::npos);
 }

@@ -185,52 +185,73 @@ class ZELOS_API RowSampler {
   Eigen::MatrixXcd transforms_;  // (length / 2 + 1, R): of the rows, over that of the B-spline
 };
 
-// --- covariance of the residuals: banded ---
+// --- likelihood: the covariance of the pixels is semiseparable, plus blocks, plus low rank ---
 
-/// Symmetric banded matrices of N pixels are (N, width + 1): band(j, d) = B(j + d, j); what reaches beyond the matrix
-/// is zero. Wavelengths ascend strictly.
 struct LocalKernel {
   double log_amplitude;  ///< ln of the variance at the centre
   double centre;         ///< wavelength
   double log_width;      ///< ln of the standard deviation in km/s
 };
 
-/// Matern 3/2 times a Hann taper that ends at six length scales:
+/// Matern 3/2 times a cosine that falls to zero at six length scales:
 ///   K_ij = a (1 + s) exp(-s) (1 + cos(pi r / 6 l)) / 2,  s = sqrt(3) r / l,  r = (c / 4) |ln lambda_i - ln lambda_j|
-/// (Starfish's metric (c / 2) |lambda_i - lambda_j| / (lambda_i + lambda_j) up to a relative 1e-6 within its support).
+/// Starfish's kernel (its metric (c / 2) |lambda_i - lambda_j| / (lambda_i + lambda_j) is equal up to a relative 1e-6)
+/// but that it is not cut off at six length scales: beyond them 5e-6 a is never exceeded. Unlike the one that is cut
+/// off it is positive definite, and a process of six states, so that a likelihood takes O(N) whatever the length.
 struct GlobalKernel {
   double log_amplitude;
   double log_length;  ///< ln of km/s
 };
 
-/// Width of the band that holds the global kernel (null: none) and all local ones. `wave` ascends strictly.
-ZELOS_API Eigen::Index band_width(const Eigen::VectorXd& wave, const GlobalKernel* global,
-                                  const std::vector<LocalKernel>& local);
-
-/// Adds the kernels to `band`, which is wide enough. A local kernel is
+/// The covariance of one order's pixels:
+///   C = diag(variance) + diag(s) R diag(s) + K_global + sum K_local + U U^T
+/// with R the global kernel's correlation at a fixed length, s its standard deviations. A local kernel is
 ///   a exp(-(r_i^2 + r_j^2) / 2 sigma^2) (1 + cos(pi max(r_i, r_j) / 4 sigma)) / 2,  r = c |lambda - mu| / mu <= 4
 ///   sigma
-ZELOS_API void add_kernels(const Eigen::VectorXd& wave, const GlobalKernel* global,
-                           const std::vector<LocalKernel>& local, RowMatrix& band);
-
-/// Derivatives of a function of the band, given its derivatives `slope` by the elements of the band (for d > 0 by B_ij
-/// and B_ji together), with respect to (log_amplitude, log_length) of the global and (log_amplitude, centre, log_width)
-/// of each local kernel.
-ZELOS_API Eigen::VectorXd kernel_gradient(const Eigen::VectorXd& wave, const GlobalKernel* global,
-                                          const std::vector<LocalKernel>& local, const RowMatrix& slope);
-
-// --- likelihood ---
-
-struct LikelihoodSlopes {
-  Eigen::VectorXd residual;  ///< (N)
-  RowMatrix factors;         ///< (N, k)
-  RowMatrix band;            ///< (N, width + 1); for d > 0 by B_ij and B_ji together
+struct PixelCovariance {
+  Eigen::VectorXd spread;  ///< s (N); empty: 0
+  bool has_global = false;
+  GlobalKernel global{};
+  std::vector<LocalKernel> local;
+  RowMatrix factors;  ///< U (N, k)
 };
 
-/// -1/2 (log|C| + r^T C^-1 r) with C = B + U U^T: B banded, U (N, k) the factors, r (N) the residual.
-/// O(N (width^2 + width k + k^2)) time, O(N (width + k)) memory.
-ZELOS_API double log_likelihood(const Eigen::VectorXd& residual, const RowMatrix& factors, const RowMatrix& band,
-                                LikelihoodSlopes* slopes = nullptr);
+/// Derivatives of log L.
+struct LikelihoodSlopes {
+  Eigen::VectorXd residual;  ///< (N)
+  Eigen::VectorXd spread;    ///< (N); empty if `PixelCovariance::spread` is
+  RowMatrix factors;         ///< (N, k)
+  Eigen::VectorXd
+      kernels;  ///< by (log_amplitude, log_length) if global; (log_amplitude, centre, log_width) of each local
+};
+
+/// The pixels of one order, and what is the same at all parameters.
+class ZELOS_API Pixels {
+ public:
+  /// wave (N) ascends strictly; variance (N) of the noise, not negative; correlation_length of R in km/s, 0: R = 1.
+  Pixels(Eigen::VectorXd wave, Eigen::VectorXd variance, double correlation_length);
+
+  Eigen::Index size() const noexcept { return wave_.size(); }
+
+  /// -1/2 (log|C| + r^T C^-1 r), r (N) the residual. The pixels go by in groups: those under one local kernel (or under
+  /// several that overlap), and eight otherwise. Time O(N (d + k)^2 + sum n^3) with d <= 12 states and n the sizes of
+  /// the groups; memory O(N (d + k)) with `slopes`.
+  double log_likelihood(const Eigen::VectorXd& residual, const PixelCovariance& covariance,
+                        LikelihoodSlopes* slopes = nullptr) const;
+
+  /// C, dense (N, N): for looking at.
+  Eigen::MatrixXd dense(const PixelCovariance& covariance) const;
+
+  /// The diagonal of C.
+  Eigen::VectorXd diagonal(const PixelCovariance& covariance) const;
+
+ private:
+  void check(const PixelCovariance& covariance) const;
+
+  Eigen::VectorXd wave_, variance_, position_;
+  double correlation_length_;
+  Eigen::VectorXd decay_, cosine_, sine_;  // of R, from pixel i to i + 1
+};
 
 // --- file ---
 

@@ -23,7 +23,7 @@ struct Synonym {
   double factor = 1;
 };
 
-// CAMB, CLASS, Cobaya, CosmoMC and Planck names. CLASS's 100*theta_s is not here: it is another angle than CAMB's
+// CAMB, CLASS, Cobaya, CosmoMC and Planck names, then those of stellar spectra. CLASS's 100*theta_s is not here: it is another angle than CAMB's
 // thetastar (maximum of the visibility against optical depth one).
 constexpr Synonym kSynonyms[] = {
     {"ombh2", "ombh2"},
@@ -72,6 +72,13 @@ constexpr Synonym kSynonyms[] = {
     {"num_massive_neutrinos", "num_massive_neutrinos"},
     {"TCMB", "TCMB"},
     {"T_cmb", "TCMB"},
+    {"Teff", "Teff"},
+    {"T_eff", "Teff"},
+    {"teff", "Teff"},
+    {"logg", "logg"},
+    {"log_g", "logg"},
+    {"M_H", "M_H"},
+    {"[M/H]", "M_H"},
 };
 
 /// target from two other base names.

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Likelihood with a covariance that is banded plus low-rank: C = B + U U^T, B = L L^T banded.
-//   V = L^-1 U, y = L^-1 r, A = 1 + V^T V = M M^T
-//   log|C| = 2 sum log L_ii + 2 sum log M_ii,  r^T C^-1 r = y^T y - (V^T y)^T A^-1 (V^T y)
+// Likelihood with C = B + U U^T, B = L L^T of groups of pixels that are coupled by a few states (after Foreman-Mackey
+// et al. 2017, by groups).
+//   V = L^-1 U, y = L^-1 r, A = 1 + V^T V
+//   log|C| = 2 sum log L_ii + log|A|,  r^T C^-1 r = y^T y - (V^T y)^T A^-1 (V^T y)
+// With S the covariance of the states that the pixels before a group explain, and c what these say of the right-hand
+// sides Y, each group in turn takes
+//   L L^T = B_gg - u S u^T,  [z | W^T] = L^-1 ([Y | v] - u D),  D = [c | S T^T],  [c | S] <- T D + W [z | W^T]
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 #include <vector>
 
-#include "base/aligned_buffer.hpp"
-#include "spectrum/tiles.hpp"
+#include "spectrum/groups.hpp"
+#include "zelos/simd/vector_math.hpp"
 #include "zelos/spectrum.hpp"
 
 namespace zelos::spectrum {
@@ -18,408 +23,618 @@ using Eigen::Index;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+// Pixels of a group that no local kernel holds together.
+constexpr int64_t kGroup = 8;
 
-// Columns of the factor one after another, `stride` apart: element (i, j), i >= j, is at j * stride + i - j. Read with
-// the leading dimension stride - 1, a block on the diagonal is an ordinary dense matrix. Behind the band there are
-// `block` zeros, so that a panel of that many columns is a rectangle, then what tiles above the diagonal may write to.
-struct Factor {
-  int64_t n = 0, width = 0, block = 1, stride = 1;
-  double* data = nullptr;  // this thread's workspace
+constexpr int64_t padded(int64_t n) { return (n + simd::kLanes - 1) / simd::kLanes * simd::kLanes; }
 
-  double* at(int64_t j) { return data + j * stride; }
-  const double* at(int64_t j) const { return data + j * stride; }
-};
-
-// Fresh pages would cost more than the factorisation of a narrow band: each thread keeps its block, but a huge one only
-// until the next call.
-double* workspace(int64_t size) {
-  constexpr std::size_t kKept = std::size_t{1} << 23;  // doubles
-  thread_local std::vector<double> block;
-  const auto wanted = static_cast<std::size_t>(size);
-  if (block.size() < wanted || (block.size() > kKept && wanted <= kKept)) {
-    block = std::vector<double>();
-    block.resize(wanted);
-  }
-  return block.data();
-}
-
-// Rows of `stride` numbers, as many as pixels: the right-hand sides.
-struct Sides {
-  int64_t n = 0, stride = 0;
-  std::vector<double> data;
-  double* row(int64_t i) { return data.data() + i * stride; }
-};
-
-template <class Pack>
-ZELOS_ALWAYS_INLINE void panel(double* a, int64_t lead, int64_t columns, int64_t rows, double* packed, int64_t ldp) {
-  // rows below the diagonal block: X L^T = A; X stays in place and, padded with zeros, in `packed`.
+// out +-= sum_k coefficients[k step] rows[k ld], for `columns` numbers rounded up to whole registers.
+template <class Pack, int kPacks, bool kAdd>
+ZELOS_ALWAYS_INLINE void accumulate_packs(double* out, int64_t terms, const double* coefficients, int64_t step,
+                                          const double* rows, int64_t ld) {
   constexpr int kLanes = simd::lanes<Pack>;
-  for (int64_t c = 0; c < columns; ++c) std::fill(packed + c * ldp + rows, packed + (c + 1) * ldp, 0.0);
-  const int64_t whole = rows / kLanes * kLanes;
-  for (int64_t r = 0; r < whole; r += kLanes) {
-    for (int64_t c = 0; c < columns; ++c) {
-      double* column = a + c * lead + columns + r;
-      Pack x = simd::load<Pack>(column), odd = {};
-      int64_t p = 0;
-      for (; p + 2 <= c; p += 2) {
-        x -= a[c + p * lead] * simd::load<Pack>(packed + p * ldp + r);
-        odd -= a[c + (p + 1) * lead] * simd::load<Pack>(packed + (p + 1) * ldp + r);
-      }
-      if (p < c) x -= a[c + p * lead] * simd::load<Pack>(packed + p * ldp + r);
-      x = (x + odd) * (1.0 / a[c + c * lead]);
-      simd::store(column, x);
-      simd::store(packed + c * ldp + r, x);
-    }
+  Pack sum[kPacks];
+  for (int p = 0; p < kPacks; ++p) sum[p] = simd::load<Pack>(out + p * kLanes);
+  for (int64_t k = 0; k < terms; ++k) {
+    const double f = kAdd ? coefficients[k * step] : -coefficients[k * step];
+    for (int p = 0; p < kPacks; ++p) sum[p] += f * simd::load<Pack>(rows + k * ld + p * kLanes);
   }
-  for (int64_t r = whole; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; ++c) {
-      double x = a[c * lead + columns + r];
-      for (int64_t p = 0; p < c; ++p) x -= a[c + p * lead] * packed[p * ldp + r];
-      x *= 1.0 / a[c + c * lead];
-      a[c * lead + columns + r] = x;
-      packed[c * ldp + r] = x;
+  for (int p = 0; p < kPacks; ++p) simd::store(out + p * kLanes, sum[p]);
+}
+
+template <class Pack, bool kAdd>
+ZELOS_ALWAYS_INLINE void accumulate(double* out, int64_t columns, int64_t terms, const double* coefficients,
+                                    int64_t step, const double* rows, int64_t ld) {
+  constexpr int kLanes = simd::lanes<Pack>;
+  int64_t at = 0;
+  for (; at + 3 * kLanes < columns; at += 4 * kLanes) {
+    accumulate_packs<Pack, 4, kAdd>(out + at, terms, coefficients, step, rows + at, ld);
+  }
+  for (; at + kLanes < columns; at += 2 * kLanes) {
+    accumulate_packs<Pack, 2, kAdd>(out + at, terms, coefficients, step, rows + at, ld);
+  }
+  if (at < columns) accumulate_packs<Pack, 1, kAdd>(out + at, terms, coefficients, step, rows + at, ld);
+}
+
+ZELOS_ALWAYS_INLINE void transpose(const double* from, int64_t rows, int64_t columns, int64_t ld, double* to,
+                                   int64_t ldt) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) to[j * ldt + i] = from[i * ld + j];
+  }
+}
+
+// What a likelihood works on. Rows are padded to whole registers, so that all of them can be written up to there.
+struct Recursion {
+  int64_t pixels, sides, states;  // N, k + 1, d
+  int64_t width, ld, ldu;         // sides + states, its row, a row of states
+  std::vector<Process> processes;
+  std::vector<Patch> patches;
+  std::vector<Group> groups;
+  const VectorXd* variance = nullptr;
+  bool kept;                          // what the backward pass needs
+  double* r = nullptr;                // (N, ld): [Y | v], then [z | W^T]
+  double* u = nullptr;                // (N, ldu)
+  double *e = nullptr, *d = nullptr;  // (groups, d, ld): [c | S] and D at the start of a group
+  double* roots = nullptr;            // L^T of each group, (n, padded(n))
+  std::vector<std::array<Transition, 2>> transitions;
+
+  int64_t next(std::size_t g) const { return g + 1 < groups.size() ? groups[g + 1].first : -1; }
+  int64_t largest() const {
+    int64_t n = 0;
+    for (const auto& group : groups) n = std::max(n, group.count);
+    return n;
+  }
+};
+
+void covariance_of_group(const Recursion& a, const Group& group, double* block, int64_t lds) {
+  std::fill(block, block + group.count * lds, 0.0);
+  for (int64_t i = 0; i < group.count; ++i) block[i * lds + i] = (*a.variance)[group.first + i];
+  for (const auto& patch : a.patches) {
+    if (patch.first < group.first || patch.first >= group.first + group.count) continue;
+    const int64_t offset = patch.first - group.first;
+    for (int64_t j = 0; j < patch.count; ++j) {
+      double* row = block + (offset + j) * lds + offset;
+      for (int64_t i = j; i < patch.count; ++i) row[i] += patch(j, i);
     }
   }
 }
 
-// In place; false where a pivot is not positive.
+// Sum of the logarithms of the diagonals of L; exponents apart, so that one logarithm is enough.
+struct LogProduct {
+  double mantissa = 1.0;
+  int64_t exponent = 0;
+  void add(double x) {
+    int e = 0;
+    mantissa = std::frexp(mantissa * x, &e);
+    exponent += e;
+  }
+  double value() const { return std::log(mantissa) + static_cast<double>(exponent) * std::log(2.0); }
+};
+
+// False where a pivot is not positive.
 template <class Pack>
-ZELOS_ALWAYS_INLINE bool factorise(Factor& f, double* packed, int64_t ldp) {
-  const int64_t lead = f.stride - 1;
-  for (int64_t j0 = 0; j0 < f.n; j0 += f.block) {
-    const int64_t columns = std::min(f.block, f.n - j0);
-    const int64_t rows = std::min(f.width, f.n - j0 - columns);
-    double* a = f.at(j0);
-    for (int64_t c = 0; c < columns; ++c) {
-      double* column = a + c * lead;
-      if (!(column[c] > 0.0) || !std::isfinite(column[c])) return false;
-      const double pivot = std::sqrt(column[c]), inverse = 1.0 / pivot;
-      column[c] = pivot;
-      for (int64_t i = c + 1; i < columns; ++i) column[i] *= inverse;
-      for (int64_t k = c + 1; k < columns; ++k) {
-        double* __restrict right = a + k * lead;
-        const double* __restrict left = column;
-        const double factor = left[k];
-        for (int64_t i = k; i < columns; ++i) right[i] -= factor * left[i];
+ZELOS_ALWAYS_INLINE bool forward(Recursion& a, double& log_pivots) {
+  constexpr int kLanes = simd::lanes<Pack>;
+  const int64_t ld = a.ld, ldu = a.ldu, d = a.states, nd = d * ld;
+  const int64_t most = a.largest();
+  std::vector<double> x(static_cast<std::size_t>(most * ldu + simd::kLanes));
+  std::vector<double> turned(static_cast<std::size_t>(std::max<int64_t>(d, 1) * padded(most) + simd::kLanes));
+  LogProduct product;
+  double* root = a.roots;
+  for (std::size_t g = 0; g < a.groups.size(); ++g) {
+    const Group& group = a.groups[g];
+    const int64_t n = group.count, lds = padded(n), next = a.next(g);
+    double* r = a.r + group.first * ld;
+    double* u = a.u + (a.kept ? group.first * ldu : 0);
+    double* e = a.e + (a.kept ? static_cast<int64_t>(g) * nd : 0);
+    double* after = a.e + (a.kept ? static_cast<int64_t>(g + 1) * nd : nd);
+    double* dd = a.d + (a.kept ? static_cast<int64_t>(g) * nd : 0);
+    auto& transitions = a.transitions[a.kept ? g : 0];
+    covariance_of_group(a, group, root, lds);
+    for (std::size_t p = 0; p < a.processes.size(); ++p) {
+      const auto at = static_cast<int64_t>(p) * kStates;
+      generate(a.processes[p], group, next, root, lds, u + at, ldu, r + a.sides + at, ld, transitions[p]);
+    }
+    if (d > 0) {
+      std::fill(x.begin(), x.begin() + n * ldu, 0.0);
+      for (int64_t i = 0; i < n; ++i) {
+        accumulate<Pack, true>(x.data() + i * ldu, d, d, u + i * ldu, 1, e + a.sides, ld);
+      }
+      transpose(u, n, d, ldu, turned.data(), lds);
+      for (int64_t i = 0; i < n; ++i) {
+        const int64_t from = i / kLanes * kLanes;
+        accumulate<Pack, false>(root + i * lds + from, n - from, d, x.data() + i * ldu, 1, turned.data() + from, lds);
+      }
+      for (int64_t m = 0; m < d; ++m) {
+        double* row = dd + m * ld;
+        std::copy_n(e + m * ld, a.sides, row);
+        std::fill(row + a.sides, row + ld, 0.0);
+        for (std::size_t p = 0; p < a.processes.size() && next >= 0; ++p) {
+          const double* s = e + m * ld + a.sides + static_cast<int64_t>(p) * kStates;
+          double* to = row + a.sides + static_cast<int64_t>(p) * kStates;
+          for (int64_t i = 0; i < kStates; ++i) {
+            double sum = 0.0;
+            for (int64_t j = 0; j < kStates; ++j) sum += s[j] * transitions[p](i, j);
+            to[i] = sum;
+          }
+        }
       }
     }
-    if (rows == 0) continue;
-    panel<Pack>(a, lead, columns, rows, packed, ldp);
-    subtract_product<Pack>(packed, ldp, packed, ldp, columns, rows, rows, true, a + columns * (lead + 1), lead);
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t from = i / kLanes * kLanes;
+      double* row = root + i * lds;
+      accumulate<Pack, false>(row + from, n - from, i, root + i, lds, root + from, lds);
+      if (!(row[i] > 0.0) || !std::isfinite(row[i])) return false;
+      const double pivot = std::sqrt(row[i]), inverse = 1.0 / pivot;
+      product.add(pivot);
+      for (int64_t j = from; j < i; ++j) row[j] = 0.0;
+      row[i] = pivot;
+      for (int64_t j = i + 1; j < n; ++j) row[j] *= inverse;
+      double* side = r + i * ld;
+      accumulate<Pack, false>(side, a.width, d, u + i * ldu, 1, dd, ld);
+      accumulate<Pack, false>(side, a.width, i, root + i, lds, r, ld);
+      for (int64_t j = 0; j < a.width; ++j) side[j] *= inverse;
+    }
+    if (d > 0 && next >= 0) {
+      std::fill(after, after + nd, 0.0);
+      for (int64_t m = 0; m < d; ++m) {
+        const int64_t block = m / kStates * kStates;
+        const Transition& t = transitions[static_cast<std::size_t>(m / kStates)];
+        accumulate<Pack, true>(after + m * ld, a.width, kStates, &t(m - block, 0), 1, dd + block * ld, ld);
+        accumulate<Pack, true>(after + m * ld, a.width, n, r + a.sides + m, ld, r, ld);
+      }
+      if (!a.kept) std::copy(after, after + nd, e);
+    }
+    if (a.kept) root += n * lds;
   }
+  log_pivots = product.value();
   return true;
 }
 
-template <class Pack, int kPacks>
-ZELOS_ALWAYS_INLINE void forward(const Factor& f, double* y, int64_t stride) {
-  constexpr int kLanes = simd::lanes<Pack>;
-  for (int64_t j = 0; j < f.n; ++j) {
-    const double* column = f.at(j);
-    const double inverse = 1.0 / column[0];
-    double* row = y + j * stride;
-    Pack x[kPacks];
-    for (int p = 0; p < kPacks; ++p) {
-      x[p] = simd::load<Pack>(row + p * kLanes) * inverse;
-      simd::store(row + p * kLanes, x[p]);
-    }
-    const int64_t last = std::min(f.width, f.n - 1 - j);
-    for (int64_t d = 1; d <= last; ++d) {
-      row += stride;
-      for (int p = 0; p < kPacks; ++p) {
-        simd::store(row + p * kLanes, simd::load<Pack>(row + p * kLanes) - column[d] * x[p]);
-      }
-    }
-  }
-}
-
-template <class Pack, int kPacks>
-ZELOS_ALWAYS_INLINE void backward(const Factor& f, double* y, int64_t stride) {
-  constexpr int kLanes = simd::lanes<Pack>;
-  for (int64_t j = f.n - 1; j >= 0; --j) {
-    const double* column = f.at(j);
-    double* row = y + j * stride;
-    Pack sum[2][kPacks] = {};
-    const int64_t last = std::min(f.width, f.n - 1 - j);
-    int64_t d = 1;
-    for (; d + 1 <= last; d += 2) {
-      for (int p = 0; p < kPacks; ++p) {
-        sum[0][p] += column[d] * simd::load<Pack>(row + d * stride + p * kLanes);
-        sum[1][p] += column[d + 1] * simd::load<Pack>(row + (d + 1) * stride + p * kLanes);
-      }
-    }
-    if (d <= last) {
-      for (int p = 0; p < kPacks; ++p) sum[0][p] += column[d] * simd::load<Pack>(row + d * stride + p * kLanes);
-    }
-    const double inverse = 1.0 / column[0];
-    for (int p = 0; p < kPacks; ++p) {
-      simd::store(row + p * kLanes, (simd::load<Pack>(row + p * kLanes) - sum[0][p] - sum[1][p]) * inverse);
-    }
-  }
-}
+// Derivatives by what the forward pass was given: by z (N, ld; the columns of the sides) and -log|L| they become those
+// by Y in the same place; by the kernels in `by_scale` and `by_length` of each process, and in `by_patch`.
+struct Backward {
+  double* r = nullptr;
+  std::vector<VectorXd> by_scale;
+  std::vector<double> by_length;
+  VectorXd by_variance;
+  std::vector<Eigen::Vector3d> by_patch;
+};
 
 template <class Pack>
-ZELOS_ALWAYS_INLINE void substitute(const Factor& f, double* y, int64_t stride, bool transposed) {
-  int64_t at = 0;
-  for (; at + 2 * simd::lanes<Pack> <= stride; at += 2 * simd::lanes<Pack>) {
-    transposed ? backward<Pack, 2>(f, y + at, stride) : forward<Pack, 2>(f, y + at, stride);
-  }
-  if (at < stride) transposed ? backward<Pack, 1>(f, y + at, stride) : forward<Pack, 1>(f, y + at, stride);
-}
-
-// Elements of B^-1 within the band, from the end (Takahashi, Fagan & Chen 1973), by blocks: with J the columns of a
-// block and I the rows below it, G = L_IJ L_JJ^-1:  Z_IJ = -Z_II G,  Z_JJ = (L_JJ L_JJ^T)^-1 - G^T Z_IJ.
-// `out` is (n, width + 1).
-template <class Pack>
-ZELOS_ALWAYS_INLINE void inverse_band(const Factor& f, double* out) {
+ZELOS_ALWAYS_INLINE void backward(const Recursion& a, const VectorXd& wave, const std::vector<LocalKernel>& local,
+                                  Backward& out) {
   constexpr int kLanes = simd::lanes<Pack>;
-  const int64_t lead = f.stride - 1, w = f.width, nb = f.block;
-  const int64_t ldz = round_up(w + nb, 8) + kTileSlack;
-  const int64_t ldg = round_up(nb, 8) + kTileSlack;
-  const auto zeros = [](int64_t rows, int64_t columns) {
-    return std::vector<double>(static_cast<std::size_t>(rows * (columns + kTileSlack)), 0.0);
+  const int64_t ld = a.ld, ldu = a.ldu, d = a.states, nd = d * ld, w = a.width;
+  const int64_t most = a.largest(), ldm = padded(most);
+  const auto make = [](int64_t rows, int64_t columns) {
+    return std::vector<double>(static_cast<std::size_t>(rows * columns + simd::kLanes), 0.0);
   };
-  std::vector<double> z = zeros(ldz, w + nb), next = zeros(ldz, w + nb);
-  std::vector<double> solved = zeros(ldz, nb), g = zeros(ldg, w);   // G by columns, and by rows
-  std::vector<double> zij = zeros(ldz, nb), zji = zeros(ldg, w);    // Z_IJ by columns, and by rows
-  std::vector<double> zjj = zeros(ldg, nb), root = zeros(ldg, nb);  // and the rows of L_JJ^-1
-  for (int64_t j0 = (f.n - 1) / nb * nb; j0 >= 0; j0 -= nb) {
-    const int64_t columns = std::min(nb, f.n - j0);
-    const int64_t rows = std::min(w, f.n - j0 - columns);
-    const double* a = f.at(j0);
-    // Reads behind the panel: what is computed there is not used.
-    for (int64_t r = 0; r < rows; r += kLanes) {
-      for (int64_t c = columns - 1; c >= 0; --c) {
-        Pack x = simd::load<Pack>(a + c * lead + columns + r), odd = {};
-        int64_t p = c + 1;
-        for (; p + 2 <= columns; p += 2) {
-          x -= a[p + c * lead] * simd::load<Pack>(solved.data() + p * ldz + r);
-          odd -= a[p + 1 + c * lead] * simd::load<Pack>(solved.data() + (p + 1) * ldz + r);
+  std::vector<double> by_e = make(d, ld), by_d = make(d, ld), flipped = make(ld, std::max<int64_t>(ldu, ldm));
+  std::vector<double> by_u = make(most, ldu), x = make(most, ldu), y = make(most, ldu), sum = make(1, ldu);
+  std::vector<double> by_root = make(most, ldm), lower = make(most, ldm), q = make(most, ldm),
+                      by_block = make(most, ldm);
+  int64_t root_at = 0;
+  for (const auto& group : a.groups) root_at += group.count * padded(group.count);
+  for (std::size_t g = a.groups.size(); g-- > 0;) {
+    const Group& group = a.groups[g];
+    const int64_t n = group.count, lds = padded(n), next = a.next(g);
+    root_at -= n * lds;
+    const double* root = a.roots + root_at;
+    const double* r = a.r + group.first * ld;
+    const double* u = a.u + group.first * ldu;
+    const double* e = a.e + static_cast<int64_t>(g) * nd;
+    const double* dd = a.d + static_cast<int64_t>(g) * nd;
+    const auto& transitions = a.transitions[g];
+    double* by = out.r + group.first * ld;
+    std::array<Transition, 2> by_transition = {Transition::Zero(), Transition::Zero()};
+    // [c | S] of the next group = T D + W [z | W^T]
+    std::fill(by_d.begin(), by_d.end(), 0.0);
+    if (next >= 0 && d > 0) {
+      transpose(by_e.data(), d, w, ld, flipped.data(), ldu);
+      for (int64_t i = 0; i < n; ++i) {
+        accumulate<Pack, true>(by + i * ld, w, d, r + i * ld + a.sides, 1, by_e.data(), ld);
+        // These columns are the last of a row, which is padded.
+        std::fill(x.begin(), x.begin() + ldu, 0.0);
+        accumulate<Pack, true>(x.data(), d, w, r + i * ld, 1, flipped.data(), ldu);
+        for (int64_t m = 0; m < d; ++m) by[i * ld + a.sides + m] += x[static_cast<std::size_t>(m)];
+      }
+      for (int64_t m = 0; m < d; ++m) {
+        const int64_t block = m / kStates * kStates;
+        const Transition& t = transitions[static_cast<std::size_t>(m / kStates)];
+        accumulate<Pack, true>(by_d.data() + m * ld, w, kStates, &t(0, m - block), kStates, by_e.data() + block * ld,
+                               ld);
+      }
+      for (std::size_t p = 0; p < a.processes.size(); ++p) {
+        const int64_t block = static_cast<int64_t>(p) * kStates;
+        for (int64_t m = 0; m < kStates; ++m) {
+          for (int64_t k = 0; k < kStates; ++k) {
+            const double *left = by_e.data() + (block + m) * ld, *right = dd + (block + k) * ld;
+            double sum = 0.0;
+            for (int64_t j = 0; j < w; ++j) sum += left[j] * right[j];
+            by_transition[p](m, k) += sum;
+          }
         }
-        if (p < columns) x -= a[p + c * lead] * simd::load<Pack>(solved.data() + p * ldz + r);
-        simd::store(solved.data() + c * ldz + r, (x + odd) * (1.0 / a[c + c * lead]));
       }
     }
-    for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t c = 0; c < columns; ++c) g[i * ldg + c] = solved[c * ldz + i];
+    // [z | W^T] = L^-1 ([Y | v] - u D)
+    for (int64_t i = n - 1; i >= 0; --i) {
+      accumulate<Pack, false>(by + i * ld, w, n - 1 - i, root + i * lds + i + 1, 1, by + (i + 1) * ld, ld);
+      const double inverse = 1.0 / root[i * lds + i];
+      for (int64_t j = 0; j < w; ++j) by[i * ld + j] *= inverse;
     }
-    std::fill(zij.begin(), zij.end(), 0.0);
-    subtract_product<Pack>(z.data(), ldz, g.data(), ldg, rows, rows, columns, false, zij.data(), ldz);
-    for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t c = 0; c < columns; ++c) zji[i * ldg + c] = zij[c * ldz + i];
+    transpose(by, n, w, ld, flipped.data(), lds);
+    for (int64_t j = 0; j < n; ++j) {
+      const int64_t from = j / kLanes * kLanes;
+      double* row = by_root.data() + j * lds;
+      std::fill(row, row + lds, 0.0);
+      accumulate<Pack, false>(row + from, n - from, w, r + j * ld, 1, flipped.data() + from, lds);
+      for (int64_t i = from; i < j; ++i) row[i] = 0.0;
+      for (int64_t i = n; i < lds; ++i) row[i] = 0.0;
+      row[j] -= 1.0 / root[j * lds + j];
     }
-    std::fill(root.begin(), root.end(), 0.0);
-    for (int64_t i = 0; i < columns; ++i) {
-      double* row = root.data() + i * ldg;
-      row[i] = 1.0;
-      for (int64_t p = 0; p < i; ++p) {
-        const double factor = a[i + p * lead];
-        const double* above = root.data() + p * ldg;
-        for (int64_t c = 0; c <= p; ++c) row[c] -= factor * above[c];
+    if (d > 0) {
+      transpose(dd, d, w, ld, flipped.data(), ldu);
+      std::fill(by_u.begin(), by_u.begin() + n * ldu, 0.0);
+      for (int64_t i = 0; i < n; ++i) {
+        accumulate<Pack, false>(by_u.data() + i * ldu, d, w, by + i * ld, 1, flipped.data(), ldu);
       }
-      const double inverse = 1.0 / a[i + i * lead];
-      for (int64_t c = 0; c <= i; ++c) row[c] *= inverse;
+      for (int64_t m = 0; m < d; ++m) {
+        accumulate<Pack, false>(by_d.data() + m * ld, w, n, u + m, ldu, by, ld);
+      }
     }
-    std::fill(zjj.begin(), zjj.end(), 0.0);
-    subtract_product<Pack>(root.data(), ldg, root.data(), ldg, columns, columns, columns, false, zjj.data(), ldg);
-    for (auto& x : zjj) x = -x;
-    subtract_product<Pack>(g.data(), ldg, zji.data(), ldg, rows, columns, columns, false, zjj.data(), ldg);
-    for (int64_t c = 0; c < columns; ++c) {
-      double* to = out + (j0 + c) * (w + 1);
-      const int64_t inside = std::min(w + 1, columns - c);
-      const int64_t below = std::min(rows, w + 1 - inside);
-      std::copy_n(zjj.data() + c * ldg + c, inside, to);
-      std::copy_n(zij.data() + c * ldz, below, to + inside);
-      std::fill(to + inside + below, to + w + 1, 0.0);
+    // L L^T = block: 1/2 L^-T (P + P^T) L^-1, P the lower triangle of L^T by_root with half its diagonal.
+    transpose(root, n, n, lds, lower.data(), lds);
+    std::fill(q.begin(), q.begin() + n * lds, 0.0);
+    for (int64_t j = 0; j < n; ++j) {
+      accumulate<Pack, true>(q.data() + j * lds, n, n - j, by_root.data() + j * lds + j, 1, lower.data() + j * lds,
+                             lds);
     }
-    // The next window: J and then I, as far as it reaches.
-    const int64_t size = std::min(w, columns + rows), from_j = std::min(size, columns), from_i = size - from_j;
-    for (int64_t c = 0; c < from_j; ++c) {
-      std::copy_n(zjj.data() + c * ldg, from_j, next.data() + c * ldz);
-      std::copy_n(zij.data() + c * ldz, from_i, next.data() + c * ldz + from_j);
+    for (int64_t j = 0; j < n; ++j) {
+      for (int64_t i = 0; i < j; ++i)
+        q[static_cast<std::size_t>(j * lds + i)] = q[static_cast<std::size_t>(i * lds + j)];
     }
-    for (int64_t c = 0; c < from_i; ++c) {
-      double* to = next.data() + (from_j + c) * ldz;
-      std::copy_n(zji.data() + c * ldg, from_j, to);
-      std::copy_n(z.data() + c * ldz, from_i, to + from_j);
+    for (int turn = 0; turn < 2; ++turn) {
+      for (int64_t i = n - 1; i >= 0; --i) {
+        accumulate<Pack, false>(q.data() + i * lds, n, n - 1 - i, root + i * lds + i + 1, 1, q.data() + (i + 1) * lds,
+                                lds);
+        const double inverse = 1.0 / root[i * lds + i];
+        for (int64_t j = 0; j < n; ++j) q[static_cast<std::size_t>(i * lds + j)] *= inverse;
+      }
+      transpose(q.data(), n, n, lds, by_block.data(), lds);
+      std::copy_n(by_block.data(), n * lds, q.data());
     }
-    z.swap(next);
+    for (int64_t i = 0; i < n * lds; ++i) by_block[static_cast<std::size_t>(i)] *= 0.5;
+    // block = C - u S u^T, D = [c | S T^T]
+    if (d > 0) {
+      std::fill(x.begin(), x.begin() + n * ldu, 0.0);
+      std::fill(y.begin(), y.begin() + n * ldu, 0.0);
+      for (int64_t i = 0; i < n; ++i) {
+        accumulate<Pack, true>(x.data() + i * ldu, d, d, u + i * ldu, 1, e + a.sides, ld);
+        accumulate<Pack, true>(y.data() + i * ldu, d, n, by_block.data() + i * lds, 1, u, ldu);
+      }
+      for (auto& value : x) value *= 2.0;
+      for (int64_t i = 0; i < n; ++i) {
+        accumulate<Pack, false>(by_u.data() + i * ldu, d, n, by_block.data() + i * lds, 1, x.data(), ldu);
+      }
+      std::fill(by_e.begin(), by_e.end(), 0.0);
+      for (int64_t m = 0; m < d; ++m) {
+        double* to = by_e.data() + m * ld;
+        std::copy_n(by_d.data() + m * ld, a.sides, to);
+        std::fill(sum.begin(), sum.end(), 0.0);
+        accumulate<Pack, false>(sum.data(), d, n, u + m, ldu, y.data(), ldu);
+        std::copy_n(sum.data(), d, to + a.sides);
+        for (std::size_t p = 0; p < a.processes.size() && next >= 0; ++p) {
+          const int64_t block = static_cast<int64_t>(p) * kStates;
+          const double *by_s = by_d.data() + m * ld + a.sides + block, *s = e + m * ld + a.sides + block;
+          for (int64_t k = 0; k < kStates; ++k) {
+            for (int64_t j = 0; j < kStates; ++j) {
+              to[a.sides + block + j] += by_s[k] * transitions[p](k, j);
+              by_transition[p](k, j) += by_s[k] * s[j];
+            }
+          }
+        }
+      }
+    }
+    for (std::size_t p = 0; p < a.processes.size(); ++p) {
+      const auto at = static_cast<int64_t>(p) * kStates;
+      out.by_length[p] += degenerate(a.processes[p], group, next, by_block.data(), lds, by_u.data() + at, ldu,
+                                     by + a.sides + at, ld, by_transition[p], out.by_scale[p].data());
+    }
+    for (int64_t i = 0; i < n; ++i) out.by_variance[group.first + i] = by_block[static_cast<std::size_t>(i * lds + i)];
+    for (std::size_t i = 0; i < a.patches.size(); ++i) {
+      const Patch& patch = a.patches[i];
+      if (patch.count == 0 || patch.first < group.first || patch.first >= group.first + n) continue;
+      out.by_patch[i] = patch.slopes(wave, local[i], group.first, by_block.data(), lds);
+    }
   }
 }
 
-// Inner products of all columns: gram(i, j) = sum_n y[n][i] y[n][j].
+// out (k, ld) += rows^T rows of (n, ld) numbers: the upper triangle, some rows at a time.
 template <class Pack>
-ZELOS_ALWAYS_INLINE void gram(const double* y, int64_t n, int64_t stride, double* out, int64_t ldo) {
-  subtract_product<Pack>(y, stride, y, stride, n, stride, stride, false, out, ldo);
+ZELOS_ALWAYS_INLINE void products(const double* rows, int64_t n, int64_t ld, int64_t k, double* out) {
+  constexpr int kLanes = simd::lanes<Pack>;
+  constexpr int64_t kAtOnce = 64;
+  for (int64_t first = 0; first < n; first += kAtOnce) {
+    const int64_t count = std::min(kAtOnce, n - first);
+    const double* some = rows + first * ld;
+    for (int64_t i = 0; i < k; ++i) {
+      const int64_t from = i / kLanes * kLanes;
+      accumulate<Pack, true>(out + i * ld + from, k - from, count, some + i, ld, some + from, ld);
+    }
+  }
 }
 
-#define ZELOS_EACH_ISA(RESULT, NAME, SIGNATURE, CALL)                              \
-  ZELOS_TARGET_AVX512 RESULT NAME##_avx512 SIGNATURE { return CALL(simd::Pack8); } \
-  ZELOS_TARGET_AVX2 RESULT NAME##_avx2 SIGNATURE { return CALL(simd::Pack4); }     \
-  RESULT NAME##_base SIGNATURE { return CALL(simd::Pack2); }                       \
-  RESULT run_##NAME SIGNATURE {                                                    \
-    switch (simd::isa()) {                                                         \
-      case simd::Isa::kAvx512:                                                     \
-        return CALL##_BY(NAME##_avx512);                                           \
-      case simd::Isa::kAvx2:                                                       \
-        return CALL##_BY(NAME##_avx2);                                             \
-      default:                                                                     \
-        return CALL##_BY(NAME##_base);                                             \
-    }                                                                              \
+// out = rows matrix, of (n, ld) numbers of which k count, and a matrix (k, ld).
+template <class Pack>
+ZELOS_ALWAYS_INLINE void multiply(const double* rows, int64_t n, int64_t ld, int64_t k, const double* matrix,
+                                  double* out) {
+  std::fill_n(out, n * ld, 0.0);
+  for (int64_t i = 0; i < n; ++i) accumulate<Pack, true>(out + i * ld, k, k, rows + i * ld, 1, matrix, ld);
+}
+
+#define ZELOS_EACH_ISA(RESULT, NAME, SIGNATURE, ARGUMENTS)                                   \
+  ZELOS_TARGET_AVX512 RESULT NAME##_avx512 SIGNATURE { return NAME<simd::Pack8> ARGUMENTS; } \
+  ZELOS_TARGET_AVX2 RESULT NAME##_avx2 SIGNATURE { return NAME<simd::Pack4> ARGUMENTS; }     \
+  RESULT NAME##_base SIGNATURE { return NAME<simd::Pack2> ARGUMENTS; }                       \
+  RESULT run_##NAME SIGNATURE {                                                              \
+    switch (simd::isa()) {                                                                   \
+      case simd::Isa::kAvx512:                                                               \
+        return NAME##_avx512 ARGUMENTS;                                                      \
+      case simd::Isa::kAvx2:                                                                 \
+        return NAME##_avx2 ARGUMENTS;                                                        \
+      default:                                                                               \
+        return NAME##_base ARGUMENTS;                                                        \
+    }                                                                                        \
   }
-
-#define FACTORISE(PACK) factorise<PACK>(f, packed, ldp)
-#define FACTORISE_BY(NAME) NAME(f, packed, ldp)
-ZELOS_EACH_ISA(bool, factorise, (Factor & f, double* packed, int64_t ldp), FACTORISE)
-#define SUBSTITUTE(PACK) substitute<PACK>(f, y, stride, transposed)
-#define SUBSTITUTE_BY(NAME) NAME(f, y, stride, transposed)
-ZELOS_EACH_ISA(void, substitute, (const Factor& f, double* y, int64_t stride, bool transposed), SUBSTITUTE)
-#define INVERSE(PACK) inverse_band<PACK>(f, out)
-#define INVERSE_BY(NAME) NAME(f, out)
-ZELOS_EACH_ISA(void, inverse, (const Factor& f, double* out), INVERSE)
-#define GRAM(PACK) gram<PACK>(y, n, stride, out, ldo)
-#define GRAM_BY(NAME) NAME(y, n, stride, out, ldo)
-ZELOS_EACH_ISA(void, gram, (const double* y, int64_t n, int64_t stride, double* out, int64_t ldo), GRAM)
-
-#undef FACTORISE
-#undef FACTORISE_BY
-#undef SUBSTITUTE
-#undef SUBSTITUTE_BY
-#undef INVERSE
-#undef INVERSE_BY
-#undef GRAM
-#undef GRAM_BY
+ZELOS_EACH_ISA(bool, forward, (Recursion & a, double& log_pivots), (a, log_pivots))
+ZELOS_EACH_ISA(void, backward,
+               (const Recursion& a, const VectorXd& wave, const std::vector<LocalKernel>& local, Backward& out),
+               (a, wave, local, out))
+ZELOS_EACH_ISA(void, products, (const double* rows, int64_t n, int64_t ld, int64_t k, double* out),
+               (rows, n, ld, k, out))
+ZELOS_EACH_ISA(void, multiply,
+               (const double* rows, int64_t n, int64_t ld, int64_t k, const double* matrix, double* out),
+               (rows, n, ld, k, matrix, out))
 #undef ZELOS_EACH_ISA
 
-Factor factorise(const RowMatrix& band) {
-  Factor f;
-  f.n = band.rows();
-  f.width = std::min<int64_t>(band.cols() - 1, f.n - 1);
-  f.block = f.width >= 8 ? 16 : std::max<int64_t>(f.width, 1);
-  f.stride = f.width + f.block + 8;
-  f.data = workspace((f.n + f.block + kTileSlack) * f.stride + kTileSlack);
-  for (int64_t j = 0; j < f.n; ++j) {
-    const int64_t count = std::min(f.width, f.n - 1 - j) + 1;
-    std::copy_n(band.data() + j * band.cols(), count, f.at(j));
-    std::fill(f.at(j) + count, f.at(j) + f.stride, 0.0);
-  }
-  std::fill(f.at(f.n), f.data + (f.n + f.block + kTileSlack) * f.stride + kTileSlack, 0.0);
-  bool good = true;
-  if (f.width == 0) {
-    for (int64_t j = 0; j < f.n && good; ++j) {
-      good = *f.at(j) > 0.0 && std::isfinite(*f.at(j));
-      *f.at(j) = std::sqrt(*f.at(j));
+// Arrays of one call. Fresh pages would cost as much as the numbers in them: each thread keeps its block, but a huge
+// one only until the next call. Each array may be written a register beyond its end.
+class Workspace {
+ public:
+  explicit Workspace(std::array<int64_t, 6> sizes) {
+    constexpr std::size_t kKept = std::size_t{1} << 23;  // doubles
+    thread_local std::vector<double> block;
+    std::size_t total = 0;
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      starts_[i] = total;
+      total += static_cast<std::size_t>(padded(sizes[i]) + 2 * simd::kLanes);
     }
-  } else {
-    const int64_t ldp = round_up(f.width, 8) + kTileSlack;
-    std::vector<double> packed(static_cast<std::size_t>(ldp * f.block + kTileSlack), 0.0);
-    good = run_factorise(f, packed.data(), ldp);
+    if (block.size() < total || (block.size() > kKept && total <= kKept)) {
+      block = std::vector<double>();
+      block.resize(total);
+    }
+    data_ = block.data();
   }
-  if (!good) throw Error(ZELOS_E_NUMERIC, "spectral likelihood: the covariance of the pixels is not positive definite");
-  return f;
+  double* operator[](std::size_t i) const { return data_ + starts_[i]; }
+
+ private:
+  double* data_;
+  std::array<std::size_t, 6> starts_{};
+};
+
+[[noreturn]] void fail(const std::string& message) { throw Error(ZELOS_E_ARGUMENT, "spectral likelihood: " + message); }
+
+VectorXd velocity(const VectorXd& wave) {
+  if (wave.size() < 1 || !(wave[0] > 0.0)) fail("wavelengths are positive");
+  for (Index i = 1; i < wave.size(); ++i) {
+    if (!(wave[i] > wave[i - 1])) fail("wavelengths ascend: pixel " + std::to_string(i) + " does not");
+  }
+  // From the first: what rounding leaves is a fraction of the order's extent.
+  return kLightSpeed / 4.0 * ((wave.array() - wave[0]) / wave[0]).log1p();
 }
 
-// Sum of the logarithms; exponents apart, so that one logarithm is enough.
-double log_of_pivots(const Factor& f) {
-  double mantissa = 1.0;
-  int64_t exponent = 0;
-  for (int64_t j = 0; j < f.n; ++j) {
-    int e = 0;
-    mantissa = std::frexp(mantissa * *f.at(j), &e);
-    exponent += e;
-  }
-  return std::log(mantissa) + static_cast<double>(exponent) * std::log(2.0);
-}
+// The global kernel's numbers, as a process.
+struct Global {
+  Steps steps;
+  VectorXd scale;
+  double length = 0.0;
 
-void check(const VectorXd& residual, const RowMatrix& factors, const RowMatrix& band) {
-  const auto fail = [](const std::string& message) {
-    throw Error(ZELOS_E_ARGUMENT, "spectral likelihood: " + message);
-  };
-  const Index n = residual.size();
-  if (n < 1 || factors.rows() != n || band.rows() != n || band.cols() < 1) {
-    fail("expected " + std::to_string(n) + " pixels everywhere, found factors of " + std::to_string(factors.rows()) +
-         " and a band of " + std::to_string(band.rows()));
+  Global(const VectorXd& position, const GlobalKernel& kernel) : length(std::exp(kernel.log_length)) {
+    if (!std::isfinite(kernel.log_amplitude)) fail("the global kernel's log_amp is finite");
+    if (!(length > 0.0) || !std::isfinite(length)) fail("the global kernel's length scale is positive and finite");
+    steps = Steps(position, length);
+    scale.setConstant(position.size(), std::exp(0.5 * kernel.log_amplitude));
   }
-  if (!residual.allFinite()) fail("a residual is not finite");
-  if (!factors.allFinite()) fail("the emulator's covariance is not finite");
-}
+  Process process(const VectorXd& position) const {
+    return {position.data(), length, steps.decay.data(), steps.cosine.data(), steps.sine.data(), scale.data()};
+  }
+};
 
 }  // namespace
 
-double log_likelihood(const VectorXd& residual, const RowMatrix& factors, const RowMatrix& band,
-                      LikelihoodSlopes* slopes) {
-  check(residual, factors, band);
-  const Index n = residual.size(), k = factors.cols();
-  const Factor f = factorise(band);
-  Sides y;
-  y.n = n;
-  y.stride = round_up(k + 1, 8);
-  y.data.assign(static_cast<std::size_t>(n * y.stride + kTileSlack), 0.0);
-  for (Index i = 0; i < n; ++i) {
-    y.row(i)[0] = residual[i];
-    std::copy_n(factors.data() + i * k, k, y.row(i) + 1);
+Pixels::Pixels(VectorXd wave, VectorXd variance, double correlation_length)
+    : wave_(std::move(wave)),
+      variance_(std::move(variance)),
+      position_(velocity(wave_)),
+      correlation_length_(correlation_length) {
+  if (variance_.size() != wave_.size() || !variance_.allFinite() || (variance_.array() < 0.0).any()) {
+    fail("the variance of each pixel is finite and not negative");
   }
-  run_substitute(f, y.data.data(), y.stride, false);
+  if (!(correlation_length >= 0.0) || !std::isfinite(correlation_length)) {
+    fail("the correlation length is finite and not negative");
+  }
+  if (correlation_length > 0.0) {
+    const Steps steps(position_, correlation_length);
+    decay_ = steps.decay;
+    cosine_ = steps.cosine;
+    sine_ = steps.sine;
+  }
+}
 
-  const int64_t ldo = y.stride + kTileSlack;
-  MatrixXd products = MatrixXd::Zero(ldo, y.stride + kTileColumns);
-  run_gram(y.data.data(), n, y.stride, products.data(), ldo);
-  products *= -1.0;
-  const double yy = products(0, 0);
-  const VectorXd vy = products.block(1, 0, k, 1);
-  MatrixXd a = products.block(1, 1, k, k);
-  a.diagonal().array() += 1.0;
-  const Eigen::LLT<MatrixXd> llt(a);
+void Pixels::check(const PixelCovariance& covariance) const {
+  if (covariance.factors.rows() != size()) {
+    fail("expected factors of " + std::to_string(size()) + " pixels, found " +
+         std::to_string(covariance.factors.rows()));
+  }
+  if (covariance.spread.size() != 0 && covariance.spread.size() != size()) {
+    fail("expected a spread of " + std::to_string(size()) + " pixels, found " +
+         std::to_string(covariance.spread.size()));
+  }
+  if (!covariance.factors.allFinite() || !covariance.spread.allFinite()) {
+    fail("the emulator's covariance is not finite");
+  }
+}
+
+double Pixels::log_likelihood(const VectorXd& residual, const PixelCovariance& covariance,
+                              LikelihoodSlopes* slopes) const {
+  check(covariance);
+  const Index n = size(), k = covariance.factors.cols();
+  if (residual.size() != n) fail("expected a residual of " + std::to_string(n) + " pixels");
+  if (!residual.allFinite()) fail("a residual is not finite");
+
+  Recursion a;
+  a.pixels = n;
+  a.sides = k + 1;
+  a.kept = slopes != nullptr;
+  VectorXd variance = variance_;
+  a.variance = &variance;
+  const bool spread = covariance.spread.size() > 0, correlated = spread && correlation_length_ > 0.0;
+  if (spread && !correlated) variance.array() += covariance.spread.array().square();
+  if (correlated) {
+    a.processes.push_back(
+        {position_.data(), correlation_length_, decay_.data(), cosine_.data(), sine_.data(), covariance.spread.data()});
+  }
+  std::vector<Global> global;
+  if (covariance.has_global) {
+    global.emplace_back(position_, covariance.global);
+    a.processes.push_back(global.front().process(position_));
+  }
+  for (const auto& kernel : covariance.local) a.patches.emplace_back(wave_, kernel);
+  a.states = kStates * static_cast<int64_t>(a.processes.size());
+  a.groups = make_groups(n, a.patches, a.states > 0 ? kGroup : 1);
+  a.width = a.sides + a.states;
+  a.ld = padded(a.width);
+  a.ldu = padded(std::max<int64_t>(a.states, 1));
+  const auto count = static_cast<int64_t>(a.groups.size()), most = a.largest();
+  int64_t roots = most * padded(most);
+  if (a.kept) {
+    roots = 0;
+    for (const auto& group : a.groups) roots += group.count * padded(group.count);
+  }
+  const Workspace workspace({n * a.ld, (a.kept ? n : most) * a.ldu, (a.kept ? count + 1 : 2) * a.states * a.ld,
+                             (a.kept ? count : 1) * a.states * a.ld, roots, a.kept ? n * a.ld : 0});
+  a.r = workspace[0];
+  a.u = workspace[1];
+  a.e = workspace[2];
+  a.d = workspace[3];
+  a.roots = workspace[4];
+  for (Index i = 0; i < n; ++i) {
+    double* row = a.r + i * a.ld;
+    row[0] = residual[i];
+    std::copy_n(covariance.factors.data() + i * k, k, row + 1);
+    std::fill(row + a.sides, row + a.ld, 0.0);
+  }
+  std::fill_n(a.e, a.states * a.ld, 0.0);
+  a.transitions.resize(a.kept ? a.groups.size() : 1);
+  double log_pivots = 0.0;
+  if (!run_forward(a, log_pivots)) {
+    throw Error(ZELOS_E_NUMERIC, "spectral likelihood: the covariance of the pixels is not positive definite");
+  }
+
+  RowMatrix gram = RowMatrix::Zero(a.sides, a.ld);
+  run_products(a.r, n, a.ld, a.sides, gram.data());
+  const double yy = gram(0, 0);
+  const VectorXd vy = gram.row(0).segment(1, k).transpose();
+  MatrixXd inner = gram.block(1, 1, k, k).transpose();  // the lower triangle counts
+  inner.diagonal().array() += 1.0;
+  const Eigen::LLT<MatrixXd> llt(inner);
   if (llt.info() != Eigen::Success) {
     throw Error(ZELOS_E_NUMERIC, "spectral likelihood: the covariance of the weights is not positive definite");
   }
   const VectorXd t = llt.solve(vy);
-  const double log_det = 2.0 * (log_of_pivots(f) + llt.matrixLLT().diagonal().array().log().sum());
+  const double log_det = 2.0 * (log_pivots + llt.matrixLLT().diagonal().array().log().sum());
   const double value = -0.5 * (log_det + yy - vy.dot(t));
   if (!std::isfinite(value)) throw Error(ZELOS_E_NUMERIC, "spectral likelihood: not finite");
   if (slopes == nullptr) return value;
 
-  // One backward substitution: a = C^-1 r and P with C^-1 = B^-1 - P P^T.
-  Eigen::Map<RowMatrix> sides(y.data.data(), n, y.stride);
-  sides.col(0) -= sides.middleCols(1, k) * t;
-  RowMatrix v = sides.middleCols(1, k);
-  llt.matrixU().solveInPlace<Eigen::OnTheRight>(v);
-  sides.middleCols(1, k) = v;
-  run_substitute(f, y.data.data(), y.stride, true);
-  const VectorXd alpha = sides.col(0);
-  RowMatrix p = sides.middleCols(1, k);
-
-  slopes->residual = -alpha;
-  slopes->band.resize(n, band.cols());
-  const Index w = f.width;
-  if (w == 0) {
-    for (Index j = 0; j < n; ++j) slopes->band(j, 0) = 1.0 / (*f.at(j) * *f.at(j));
-  } else if (w + 1 == band.cols()) {
-    run_inverse(f, slopes->band.data());
-  } else {
-    RowMatrix inverse(n, w + 1);
-    run_inverse(f, inverse.data());
-    slopes->band.setZero();
-    slopes->band.leftCols(w + 1) = inverse;
+  // By [y | V]: its product with ((-1, t^T), (t, -A^-1 - t t^T)).
+  RowMatrix inner_slope = RowMatrix::Zero(a.sides, a.ld);
+  inner_slope(0, 0) = -1.0;
+  inner_slope.row(0).segment(1, k) = t.transpose();
+  inner_slope.col(0).tail(k) = t;
+  inner_slope.block(1, 1, k, k) = -llt.solve(MatrixXd::Identity(k, k)) - t * t.transpose();
+  Backward back;
+  back.r = workspace[5];
+  run_multiply(a.r, n, a.ld, a.sides, inner_slope.data(), back.r);
+  back.by_scale.assign(a.processes.size(), VectorXd::Zero(n));
+  back.by_length.assign(a.processes.size(), 0.0);
+  back.by_variance.setZero(n);
+  back.by_patch.assign(a.patches.size(), Eigen::Vector3d::Zero());
+  run_backward(a, wave_, covariance.local, back);
+  using Map = Eigen::Map<const RowMatrix, 0, Eigen::OuterStride<>>;
+  const Map by(back.r, n, a.width, Eigen::OuterStride<>(a.ld));
+  slopes->residual = by.col(0);
+  slopes->factors = by.middleCols(1, k);
+  slopes->spread.resize(spread ? n : 0);
+  if (correlated) slopes->spread = back.by_scale.front();
+  if (spread && !correlated) slopes->spread = 2.0 * covariance.spread.cwiseProduct(back.by_variance);
+  slopes->kernels.resize((covariance.has_global ? 2 : 0) + 3 * static_cast<Index>(a.patches.size()));
+  Index at = 0;
+  if (covariance.has_global) {
+    slopes->kernels[at++] = 0.5 * back.by_scale.back().dot(global.front().scale);
+    slopes->kernels[at++] = back.by_length.back();
   }
-  // Columns of (a, P) are contiguous: the sums run along the band.
-  const MatrixXd columns = sides.leftCols(k + 1);
-  for (Index j = 0; j < n; ++j) {
-    const Index count = std::min<Index>(w, n - 1 - j) + 1;
-    double* to = slopes->band.data() + j * band.cols();
-    for (Index d = 0; d < count; ++d) to[d] = -to[d];
-    for (Index q = 0; q <= k; ++q) {
-      const double left = columns(j, q);
-      const double* right = columns.data() + q * n + j;
-      for (Index d = 0; d < count; ++d) to[d] += left * right[d];
-    }
-    to[0] *= 0.5;
+  for (const auto& patch : back.by_patch) {
+    slopes->kernels.segment<3>(at) = patch;
+    at += 3;
   }
-  // (a a^T - C^-1) U with C^-1 U = P M^-1.
-  slopes->factors = alpha * (alpha.transpose() * factors);
-  llt.matrixL().solveInPlace<Eigen::OnTheRight>(p);
-  slopes->factors -= p;
   return value;
+}
+
+MatrixXd Pixels::dense(const PixelCovariance& covariance) const {
+  check(covariance);
+  const Index n = size();
+  MatrixXd c = covariance.factors * covariance.factors.transpose();
+  c.diagonal() += variance_;
+  const auto add = [&](double length, const VectorXd& scale) {
+    for (Index j = 0; j < n; ++j) {
+      for (Index i = 0; i < n; ++i) {
+        const double q = std::abs(position_[i] - position_[j]) / length, s = std::sqrt(3.0) * q;
+        c(i, j) += 0.5 * scale[i] * scale[j] * (1.0 + s) * std::exp(-s) * (1.0 + std::cos(kTaper * q));
+      }
+    }
+  };
+  if (covariance.spread.size() > 0) {
+    if (correlation_length_ > 0.0) {
+      add(correlation_length_, covariance.spread);
+    } else {
+      c.diagonal().array() += covariance.spread.array().square();
+    }
+  }
+  if (covariance.has_global) {
+    const Global global(position_, covariance.global);
+    add(global.length, global.scale);
+  }
+  for (const auto& kernel : covariance.local) {
+    const Patch patch(wave_, kernel);
+    for (Index j = 0; j < patch.count; ++j) {
+      for (Index i = 0; i < patch.count; ++i) c(patch.first + i, patch.first + j) += patch(i, j);
+    }
+  }
+  return c;
+}
+
+VectorXd Pixels::diagonal(const PixelCovariance& covariance) const {
+  check(covariance);
+  VectorXd c = variance_ + covariance.factors.rowwise().squaredNorm();
+  if (covariance.spread.size() > 0) c.array() += covariance.spread.array().square();
+  if (covariance.has_global) c.array() += std::exp(covariance.global.log_amplitude);
+  for (const auto& kernel : covariance.local) {
+    const Patch patch(wave_, kernel);
+    for (Index i = 0; i < patch.count; ++i) c[patch.first + i] += patch(i, i);
+  }
+  return c;
 }
 
 }  // namespace zelos::spectrum

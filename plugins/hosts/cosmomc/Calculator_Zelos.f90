@@ -7,7 +7,7 @@
 !>   zelos_fallback = camb           camb | reject (the point has zero likelihood) | error (stop)
 !>   zelos_fallback_version = exact  exact: stop if CAMB here differs from the training's; any: take it
 !>
-!> docs/hosts.md says what is to be changed in CosmoMC, and what to check afterwards.
+!> docs/cosmomc.md says what is to be changed in CosmoMC, and what to check afterwards.
 module Calculator_Zelos
   use, intrinsic :: iso_c_binding, only: c_funptr, c_funloc, c_int
   use zelos, only: zelos_error_t, ZELOS_OK
@@ -24,13 +24,15 @@ module Calculator_Zelos
   !> What a point of CosmoMC has besides zelos_cosmomc's BASE, and where the physics of each is absent.
   character(len=8), parameter :: FURTHER(9) = [character(len=8) :: 'mnu', 'nnu', 'omk', 'w', 'wa', 'nrun', 'nrunrun', 'r', 'Alens']
   real(mcp), parameter :: NEUTRAL(9) = [0.06_mcp, 3.044_mcp, 0._mcp, -1._mcp, 0._mcp, 0._mcp, 0._mcp, 0._mcp, 1._mcp]
-  integer, parameter :: N_OTHERS = 3 + size(FURTHER), CAMB_HALOFIT_DEFAULT = 9
+  integer, parameter :: N_DENSITIES = 7, CAMB_HALOFIT_DEFAULT = 9, CAMB_LMAX_MARGIN = 150
   !> P(k, z) is continued in a power law to this k/h, as CosmoMC does from where CAMB ends.
   real(mcp), parameter :: EXTRAP_KMAX = 700
   !> BBN tables differ: CosmoMC's PArthENoPE has a YHe 3e-4 below that of CAMB 2. The limit is a chi2 of 0.7 in cosmic
   !> variance of TT, l <= 2500.
   real(mcp), parameter :: YHE_TOLERANCE = 5e-4_mcp
   integer, parameter :: TRANSFERS_KEPT = 64
+  !> Between two writings of the counts: a run may end in MPI_Abort, after which nobody can say anything.
+  real(mcp), parameter :: SECONDS_BETWEEN_REPORTS = 2
 
   type, extends(CAMB_Calculator), public :: Zelos_Calculator
     type(zelos_theory_t), pointer :: emulated => null()
@@ -41,7 +43,9 @@ module Calculator_Zelos
     integer(8) :: with_transfers(TRANSFERS_KEPT) = 0
     integer :: next_slot = 1
     class(TTheoryIntermediateCache), pointer :: importance => null()
-    real(mcp) :: theta_ratio = 0, theta_ratio_at(N_OTHERS) = -1, zre_ratio = 0
+    type(theta_map_t) :: theta
+    real(mcp) :: theta_densities(N_DENSITIES) = -1, zre_ratio = 0
+    real(mcp) :: reported_at = 0
   contains
     procedure :: ReadParams => Zelos_ReadParams
     procedure :: InitForLikelihoods => Zelos_InitForLikelihoods
@@ -53,9 +57,11 @@ module Calculator_Zelos
     procedure :: GetZreFromTau => Zelos_GetZreFromTau
     procedure, private :: Emulates
     procedure, private :: Fill
+    procedure, private :: FillSpectra
     procedure, private :: FillPower
     procedure, private :: Refuse
     procedure, private :: EmulatedBackground
+    procedure, private :: Count_Point
   end type
 
   interface
@@ -160,7 +166,7 @@ contains
     Needs%lmax(SPEC_BB) = Computed(CL_B, CL_B)
     Needs%lmax(SPEC_TE) = Computed(CL_E, CL_T)
     if (CosmoSettings%use_lensing_potential) Needs%lmax(SPEC_PP) = Computed(CL_Phi, CL_Phi)
-    Needs%rms_deflect = CosmoSettings%lmax_computed_cl >= 2000
+    Needs%rms_deflect = CosmoSettings%lmax_computed_cl + CAMB_LMAX_MARGIN >= 2000
     allocate (Needs%z_derived, source=CosmoSettings%z_outputs)
     if (CosmoSettings%use_LSS) allocate (Needs%z_growth, source=Redshifts())
     if (CosmoSettings%use_matterpower) then
@@ -258,15 +264,15 @@ contains
     character(LEN=:), allocatable :: why
 
     if (this%Emulates(CMB, why)) then
-      call this%emulated%count('')
-      call this%Fill(CMB, Theory)
+      call this%Count_Point('')
+      call this%Fill(CMB, Theory, .true., .true.)
       return
     end if
     if (this%fallback /= 'camb') then
       call this%Refuse(why, error)
       return
     end if
-    call this%emulated%count(why)
+    call this%Count_Point(why)
     if (.not. any(this%with_transfers == loc(Info))) then
       ! The slow step was emulated; now a fast parameter has left the region.
       this%emulated%late = this%emulated%late + 1
@@ -284,14 +290,15 @@ contains
     integer error
     character(LEN=:), allocatable :: why
 
+    error = 0
     if (this%Emulates(CMB, why)) then
       if (associated(this%importance)) deallocate (this%importance)
       call this%EmulatedBackground(CMB, this%importance, error)
       if (error /= 0) return
-      call this%emulated%count('')
-      call this%Fill(CMB, Theory)
+      call this%Count_Point('')
+      call this%Fill(CMB, Theory, this%ImportanceOptions%redo_cls, this%ImportanceOptions%redo_pk)
     else if (this%fallback == 'camb') then
-      call this%emulated%count(why)
+      call this%Count_Point(why)
       call this%CAMB_Calculator%GetCosmoTheoryForImportance(CMB, Theory, error)
     else
       call this%Refuse(why, error)
@@ -305,48 +312,29 @@ contains
     integer, intent(out) :: error
 
     if (this%fallback == 'error') call MpiStop('zelos: a point is not emulated: '//why//' (zelos_fallback = error)')
-    call this%emulated%count(why)
+    call this%Count_Point(why)
     error = 1
   end subroutine
 
   !> Every field that CAMB's calculator fills. Theory is a copy of the chain's current point: what is not set here would
-  !> silently keep that point's value.
-  subroutine Fill(this, CMB, Theory)
+  !> silently keep that point's value. spectra, power: importance sampling may want the one and keep the other.
+  subroutine Fill(this, CMB, Theory, spectra, power)
     class(Zelos_Calculator) :: this
     class(CMBParams) :: CMB
     class(TCosmoTheoryPredictions) :: Theory
-    integer, parameter :: DIAGONAL(3) = [SPEC_TT, SPEC_EE, SPEC_BB]
-    integer :: i, j, n
+    logical, intent(in) :: spectra, power
+    integer :: n
 
     associate (emulated => this%emulated)
-      do i = 1, min(CL_B, CosmoSettings%num_cls)
-        do j = i, 1, -1
-          if (CosmoSettings%cl_lmax(i, j) == 0) cycle
-          Theory%Cls(i, j)%CL = 0
-          if (i == j) then
-            call Spectrum(this, Theory%Cls(i, j)%CL, DIAGONAL(i), i)
-          else
-            call Spectrum(this, Theory%Cls(i, j)%CL, SPEC_TE, 4)
-          end if
-        end do
-      end do
-      if (CosmoSettings%use_lensing_potential) then
-        Theory%Cls(CL_Phi, CL_Phi)%CL = 0
-        n = Computed(CL_Phi, CL_Phi)
-        Theory%Cls(CL_Phi, CL_Phi)%CL(2:n) = emulated%cl(2:n, SPEC_PP)*CMB%InitPower(Aphiphi_index)
-      end if
-      Theory%Lensing_rms_deflect = emulated%rms_deflect
-      Theory%sigma_8 = emulated%sigma8
-      Theory%tensor_ratio_C10 = 0
-      Theory%tensor_ratio_02 = 0
-      Theory%tensor_ratio_BB = 0
-      Theory%tensor_AT = 0
       n = size(CosmoSettings%z_outputs)
       Theory%numderived = N_THERMO + 2*n
       Theory%derived_parameters = 0
       Theory%derived_parameters(1:N_THERMO) = emulated%thermo
       Theory%derived_parameters(N_THERMO + 1:Theory%numderived:2) = emulated%hubble
       Theory%derived_parameters(N_THERMO + 2:Theory%numderived:2) = emulated%distance
+      if (spectra) call this%FillSpectra(CMB, Theory)
+      if (.not. power) return
+      Theory%sigma_8 = emulated%sigma8
       if (CosmoSettings%use_LSS) then
         if (.not. allocated(Theory%growth_z)) allocate (Theory%growth_z, Theory%sigma8_z)
         call Theory%growth_z%Init(Redshifts(), emulated%growth)
@@ -358,6 +346,36 @@ contains
         if (CosmoSettings%use_nonlinear) call this%FillPower(Theory%NL_MPK, emulated%power_nl, CMB%h)
       end if
     end associate
+  end subroutine
+
+  subroutine FillSpectra(this, CMB, Theory)
+    class(Zelos_Calculator) :: this
+    class(CMBParams) :: CMB
+    class(TCosmoTheoryPredictions) :: Theory
+    integer, parameter :: DIAGONAL(3) = [SPEC_TT, SPEC_EE, SPEC_BB]
+    integer :: i, j, n
+
+    do i = 1, min(CL_B, CosmoSettings%num_cls)
+      do j = i, 1, -1
+        if (CosmoSettings%cl_lmax(i, j) == 0) cycle
+        Theory%Cls(i, j)%CL = 0
+        if (i == j) then
+          call Spectrum(this, Theory%Cls(i, j)%CL, DIAGONAL(i), i)
+        else
+          call Spectrum(this, Theory%Cls(i, j)%CL, SPEC_TE, 4)
+        end if
+      end do
+    end do
+    if (CosmoSettings%use_lensing_potential) then
+      Theory%Cls(CL_Phi, CL_Phi)%CL = 0
+      n = Computed(CL_Phi, CL_Phi)
+      Theory%Cls(CL_Phi, CL_Phi)%CL(2:n) = this%emulated%cl(2:n, SPEC_PP)*CMB%InitPower(Aphiphi_index)
+    end if
+    Theory%Lensing_rms_deflect = this%emulated%rms_deflect
+    Theory%tensor_ratio_C10 = 0
+    Theory%tensor_ratio_02 = 0
+    Theory%tensor_ratio_BB = 0
+    Theory%tensor_AT = 0
   end subroutine
 
   !> CL(2:) to its end: beyond what is computed, the template scaled so that TT is continuous.
@@ -391,36 +409,27 @@ contains
     PK%islog = .true.
   end subroutine
 
-  !> CosmoMC bisects on this at every slow step, 17 calls with all but H0 alike. CAMB's answer to the first of them gives the
-  !> ratio of its theta to that of the CAMB of the training (1.7e-5 between 1.3.5 and 2.0.5, the same for all H0 to 1e-8).
+  !> CosmoMC bisects on this at every slow step, 17 calls with all but H0 alike: CAMB answers the first of them.
   real(mcp) function Zelos_CMBToTheta(this, CMB)
     class(Zelos_Calculator) :: this
     class(CMBParams) CMB
-    real(mcp) :: theta, others(N_OTHERS)
+    real(mcp) :: densities(N_DENSITIES)
+    integer :: i
 
-    others = Other_Values(CMB)
-    if (this%use_emulator) then
-      if (this%emulated%theta(Values(CMB), theta)) then
-        if (any(Differs(others, this%theta_ratio_at))) then
-          this%theta_ratio = this%CAMB_Calculator%CMBToTheta(CMB)/theta
-          this%theta_ratio_at = others
-        end if
-        Zelos_CMBToTheta = theta*this%theta_ratio
-        return
-      end if
+    densities = [CMB%ombh2, CMB%omch2, CMB%omnuh2, CMB%omnuh2_sterile, CMB%nnu, CMB%w, CMB%wa]
+    if (.not. any(Differs(densities, this%theta_densities)) .and. .not. Differs(CMB%omk, 0._mcp)) then
+      Zelos_CMBToTheta = this%theta%at(CMB%H0)
+      return
     end if
     Zelos_CMBToTheta = this%CAMB_Calculator%CMBToTheta(CMB)
+    if (Differs(CMB%omk, 0._mcp)) return
+    call this%theta%nodes(CMB%ombh2, CMB%omch2 + CMB%omnuh2)
+    ! CAMB's state is the background of this point now.
+    call this%theta%set(CMB%H0, Zelos_CMBToTheta, [(this%Hofz(this%theta%z(i)), i=1, N_THETA)], CMB%w, CMB%wa)
+    this%theta_densities = densities
   end function
 
-  !> What theta depends on besides H0.
-  function Other_Values(CMB)
-    class(CMBParams) :: CMB
-    real(mcp) :: Other_Values(N_OTHERS), all_values(N_BASE + size(FURTHER))
-    all_values = Values(CMB)
-    Other_Values = [all_values(1:2), all_values(N_BASE + 1:), CMB%omnuh2]
-  end function
-
-  !> As theta, with one ratio for the run (2.1e-4, the same for all tau to 5e-6).
+  !> The emulator's, in the ratio of CAMB's to it at the first point of the run (2.1e-4, the same for all tau to 5e-6).
   function Zelos_GetZreFromTau(this, CMB, tau) result(z)
     class(Zelos_Calculator) :: this
     class(CMBParams) CMB
@@ -466,11 +475,34 @@ contains
     where (this%with_transfers == loc(Info)) this%with_transfers = 0
   end subroutine
 
+  subroutine Count_Point(this, why)
+    class(Zelos_Calculator) :: this
+    character(LEN=*), intent(in) :: why
+    integer(8) :: ticks, per_second
+
+    call this%emulated%count(why)
+    call system_clock(ticks, per_second)
+    if (abs(real(ticks, mcp)/per_second - this%reported_at) < SECONDS_BETWEEN_REPORTS) return
+    this%reported_at = real(ticks, mcp)/per_second
+    call Write_Report()
+  end subroutine
+
+  !> FILE_ROOT.zelos, or FILE_ROOT_RANK.zelos as the chain's own files.
+  subroutine Write_Report()
+    integer :: unit, status
+
+    open (newunit=unit, file=rootname//'.zelos', status='replace', action='write', iostat=status)
+    if (status /= 0) return
+    call reported%report(unit, '', outside)
+    close (unit)
+  end subroutine
+
   subroutine Report_At_Exit() bind(C)
     character(len=32) :: prefix
 
     if (.not. associated(reported)) return
     if (reported%emulated + reported%real_code == 0) return
+    call Write_Report()
     write (prefix, '(a,i0,a)') 'zelos (rank ', MpiRank, '): '
     call reported%report(6, trim(prefix)//' ', outside)
   end subroutine

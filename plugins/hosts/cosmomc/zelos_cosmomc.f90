@@ -19,7 +19,7 @@ module zelos_cosmomc
     'zdrag    ', 'rdrag    ', 'kd       ', 'thetad   ', 'zeq      ', 'keq      ', 'thetaeq  ', 'thetarseq']
   real(dp), parameter :: THERMO_FACTOR(N_THERMO) = [1, 1, 1, 100, 1, 1, 1, 1, 1, 1, 1, 1, 1]
   integer, parameter :: MAX_REASONS = 40, RMS_LMAX = 2000
-  real(dp), parameter :: PI = acos(-1.0_dp)
+  real(dp), parameter :: PI = acos(-1.0_dp), SPEED_OF_LIGHT = 299792.458_dp
 
   !> What a run wants of every point.
   type, public :: zelos_needs_t
@@ -36,6 +36,21 @@ module zelos_cosmomc
   type :: reason_t
     character(len=64) :: text = ''
     integer :: count = 0
+  end type
+
+  !> CosmoMC's theta at any H0, from what CAMB has at one. With the physical densities fixed, as in CosmoMC's bisection for H0,
+  !> the sound horizon and z_* are, and theta goes with 1/D_M(z_*), here by Gauss and Legendre in ln(1+z), to 1e-10.
+  !> For flat models whose dark energy has w and wa.
+  integer, parameter, public :: N_THETA = 32
+  type, public :: theta_map_t
+    real(dp) :: z(N_THETA) = 0    !< where set() wants H
+    real(dp), private :: weight(N_THETA) = 0, hubble2(N_THETA) = 0, dark_energy(N_THETA) = 0
+    real(dp), private :: H0 = 0, theta_times_distance = 0
+  contains
+    procedure :: nodes => theta_nodes
+    procedure :: set => theta_set
+    procedure :: at => theta_at
+    procedure, private :: distance => theta_distance
   end type
 
   public :: differs, within
@@ -62,7 +77,7 @@ module zelos_cosmomc
     real(dp), allocatable, private :: neutral(:), values(:), bound(:), out(:), quick_out(:), errors(:)
     real(dp), private :: tolerance = 0
     logical, private :: evaluated = .false.
-    integer, private :: label_thermo(N_THERMO) = 0, label_sigma8 = 0, label_yhe = 0, label_theta = 0, label_zre = 0
+    integer, private :: label_thermo(N_THERMO) = 0, label_sigma8 = 0, label_yhe = 0, label_zre = 0
     real(dp), private :: middle(N_BASE) = 0
     type(reason_t), private :: reasons(MAX_REASONS)
     integer(c_int64_t), private :: first(20) = 0
@@ -71,7 +86,6 @@ module zelos_cosmomc
     procedure :: open => theory_open
     procedure :: bind => theory_bind
     procedure :: evaluate => theory_evaluate
-    procedure :: theta => theory_theta
     procedure :: zre => theory_zre
     procedure :: count => theory_count
     procedure :: report => theory_report
@@ -128,7 +142,6 @@ contains
     this%label_sigma8 = label_of(labels, 'sigma8')
     if (this%label_sigma8 == 0) call missing('sigma8')
     this%label_yhe = label_of(labels, 'YHe')
-    this%label_theta = label_of(labels, 'cosmomc_theta')
     this%label_zre = label_of(labels, 'zrei')
     if (error%status /= ZELOS_OK) return
     call requests%add('derived')
@@ -310,18 +323,65 @@ contains
     end subroutine
   end subroutine
 
-  !> CosmoMC's theta (CAMB's cosmomc_theta, not times 100) at these values, of which tau, logA and ns do not matter. False if
-  !> the emulator can not tell.
-  logical function theory_theta(this, values, theta) result(known)
-    class(zelos_theory_t), intent(inout) :: this
-    real(dp), intent(in) :: values(:)
-    real(dp), intent(out) :: theta
-    real(dp) :: inside(size(values))
+  !> z(:) from 0 to z_*, which Hu and Sugiyama (1996) fit; densities are those times h^2, omdmh2 of all dark matter.
+  subroutine theta_nodes(this, ombh2, omdmh2)
+    class(theta_map_t), intent(inout) :: this
+    real(dp), intent(in) :: ombh2, omdmh2
+    real(dp) :: x(N_THETA), zstar
 
-    inside = values
-    inside(4:N_BASE) = this%middle(4:N_BASE)
-    known = this%quick_label(inside, this%label_theta, theta)
+    zstar = 1048*(1 + 0.00124_dp*ombh2**(-0.738_dp))*(1 + 0.0783_dp*ombh2**(-0.238_dp)/(1 + 39.5_dp*ombh2**0.763_dp)* &
+      (omdmh2 + ombh2)**(0.560_dp/(1 + 21.1_dp*ombh2**1.81_dp)))
+    call legendre(x, this%weight)
+    x = log(1 + zstar)*(1 + x)/2
+    this%z = exp(x) - 1
+    this%weight = this%weight*exp(x)
+  end subroutine
+
+  !> theta at H0 [km/s/Mpc] and, at the nodes, H [1/Mpc]; w + wa(1-a) is the dark energy's equation of state.
+  subroutine theta_set(this, H0, theta, hubble, w, wa)
+    class(theta_map_t), intent(inout) :: this
+    real(dp), intent(in) :: H0, theta, hubble(N_THETA), w, wa
+
+    this%H0 = H0
+    this%hubble2 = hubble**2
+    this%dark_energy = (1 + this%z)**(3*(1 + w + wa))*exp(-3*wa*this%z/(1 + this%z))/SPEED_OF_LIGHT**2
+    this%theta_times_distance = theta*this%distance(H0)
+  end subroutine
+
+  pure real(dp) function theta_at(this, H0)
+    class(theta_map_t), intent(in) :: this
+    real(dp), intent(in) :: H0
+    theta_at = this%theta_times_distance/this%distance(H0)
   end function
+
+  !> Only the density of dark energy differs between two H0.
+  pure real(dp) function theta_distance(this, H0)
+    class(theta_map_t), intent(in) :: this
+    real(dp), intent(in) :: H0
+    theta_distance = sum(this%weight/sqrt(this%hubble2 + (H0**2 - this%H0**2)*this%dark_energy))
+  end function
+
+  !> Nodes and weights of Gauss and Legendre on [-1, 1], by Newton's method.
+  pure subroutine legendre(x, weight)
+    real(dp), intent(out) :: x(:), weight(:)
+    real(dp) :: p(size(x)), before(size(x)), slope(size(x)), next(size(x))
+    integer :: i, j, n
+
+    n = size(x)
+    x = [(cos(PI*(i - 0.25_dp)/(n + 0.5_dp)), i=1, n)]
+    do i = 1, 8
+      p = x
+      before = 1
+      do j = 2, n
+        next = ((2*j - 1)*x*p - (j - 1)*before)/j
+        before = p
+        p = next
+      end do
+      slope = n*(x*p - before)/(x**2 - 1)
+      x = x - p/slope
+    end do
+    weight = 2/((1 - x**2)*slope**2)
+  end subroutine
 
   !> Redshift of reionisation for values(4) = tau; logA and ns do not matter.
   logical function theory_zre(this, values, zre) result(known)

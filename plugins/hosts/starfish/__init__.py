@@ -15,6 +15,7 @@ from .emulator import Emulator
 from .grid import Grid, GridFile, read_grid
 from .instrument import Instrument
 from .model import SpectrumModel
+from .outside import Code, Interpolation
 from .selection import Choice, choose_components, choose_options
 from .spectrum import Order, Spectrum
 from .training import Training
@@ -22,11 +23,13 @@ from .validation import HeldOut, Validation
 
 __all__ = [
     "Choice",
+    "Code",
     "Emulator",
     "Grid",
     "GridFile",
     "HeldOut",
     "Instrument",
+    "Interpolation",
     "Order",
     "Spectrum",
     "SpectrumModel",

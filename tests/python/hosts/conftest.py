@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -39,11 +38,6 @@ def run(command: Sequence[object], folder: Path | None = None, **options: object
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     return done.stdout
-
-
-def hosts_folder() -> Path:
-    """Where `.ci/hosts` puts what the hosts need and no package has: $ZELOS_HOSTS, else build/hosts."""
-    return Path(os.environ.get("ZELOS_HOSTS", ROOT / "build/hosts"))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import pytest
 
 import zelos
 
+from ..conftest import hosts_folder
 from .conftest import HOSTS, NAMES, PACKAGE, ROOT, TOLERANCE, Reference
 
 pytest.importorskip("scipy")
@@ -161,14 +162,50 @@ def test_options_are_checked(artifact: Path) -> None:
     assert block["distances", "nz"] == 7
 
 
-def test_in_cosmosis(artifact: Path, tmp_path: Path) -> None:
-    pytest.importorskip("cosmosis", reason="needs CosmoSIS: pip install cosmosis==3.26")
+def cosmosis(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs pipeline.ini: in the CosmoSIS of .ci/hosts, else in an installed one."""
+    built = hosts_folder() / "cosmosis-3.26"
+    if not built.is_dir():
+        pytest.importorskip("cosmosis", reason=f"needs CosmoSIS in {built}: .ci/hosts cosmosis")
+    environment = {**os.environ, "ZELOS": str(PACKAGE / "cosmosis"), "PYTHONPATH": str(built)}
+    command = [sys.executable, "-m", "cosmosis.main", "pipeline.ini"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def example(artifact: Path, folder: Path, changes: dict[str, str]) -> None:
     for path in (ROOT / "configs/examples/cosmosis").iterdir():
         text = path.read_text() if path.is_file() else ""
-        (tmp_path / path.name).write_text(text.replace("hub:CAMB_lcdm", str(artifact)))
-    environment = {**os.environ, "ZELOS": str(PACKAGE / "cosmosis")}
-    command = [sys.executable, "-m", "cosmosis.main", "pipeline.ini"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        for old, new in {"hub:CAMB_lcdm": str(artifact), **changes}.items():
+            text = text.replace(old, new)
+        (folder / path.name).write_text(text)
+
+
+def test_a_chain_in_cosmosis(artifact: Path, tmp_path: Path) -> None:
+    """Points outside the region have zero likelihood and do not end the run."""
+    sampler = "sampler = list\n[list]\nfilename = list.txt\n[output]\nfilename = out.txt"
+    changes = {"sampler = test": sampler, "0.60 0.674 0.75": "0.40 0.674 0.99"}
+    example(artifact, tmp_path, changes)
+    values = (0.45, 0.66, 0.674, 0.95, 0.69)
+    (tmp_path / "list.txt").write_text("#cosmological_parameters--h0\n" + "\n".join(map(str, values)))
+    done = cosmosis(tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    chain = np.loadtxt(tmp_path / "out.txt")
+    emulator = zelos.get_emulator(artifact)
+    point = {name: value for name, value in POINT.items() if name != "logA"} | {"As": 2.1e-9}
+    for h0, row in zip(values, chain, strict=True):
+        assert row[0] == h0
+        if h0 in (0.45, 0.95):
+            assert row[-1] == -np.inf
+            continue
+        peak = emulator({**point, "H0": 100 * h0}, np.array([220.0]), output="Cl.tt")[0]
+        expected = -0.5 * ((peak * 220 * 221 / (2 * np.pi) - 5740) / 50) ** 2
+        assert row[-1] - row[-2] == pytest.approx(expected, rel=1e-9)
+    assert "3 points emulated, 0 by the fallback" in done.stdout
+
+
+def test_in_cosmosis(artifact: Path, tmp_path: Path) -> None:
+    example(artifact, tmp_path, {})
+    done = cosmosis(tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     emulator = zelos.get_emulator(artifact)
     point = {name: value for name, value in POINT.items() if name != "logA"} | {"As": 2.1e-9}

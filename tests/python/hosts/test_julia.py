@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import HERE, HOSTS, INCLUDE, PACKAGE, TOLERANCE, Reference, hosts_folder, run
+from ..conftest import hosts_folder
+from .conftest import HERE, HOSTS, INCLUDE, PACKAGE, TOLERANCE, Reference, run
 
 JULIA = HOSTS / "julia"
 #: Functions that Zelos.jl and zelos.f90 do not call.

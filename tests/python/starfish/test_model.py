@@ -9,7 +9,7 @@ import pytest
 
 import zelos
 from zelos.starfish import Emulator, Grid, Spectrum, SpectrumModel
-from zelos.starfish.model import C_KMS
+from zelos.starfish.grid import C_KMS
 from zelos.starfish.transforms import extinction_coefficients
 
 from . import library

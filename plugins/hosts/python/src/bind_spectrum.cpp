@@ -16,30 +16,19 @@ using Release = py::call_guard<py::gil_scoped_release>;
 using Pair = std::pair<double, double>;
 using Triple = std::tuple<double, double, double>;
 
-// A band stays here from one call to the next: it is the one large array of a likelihood.
-struct Band {
-  RowMatrix data;
-};
-
 struct Coefficients {
   RowMatrix data;
 };
 
-struct Kernels {
-  spectrum::GlobalKernel global{};
-  bool has_global = false;
-  std::vector<spectrum::LocalKernel> local;
-
-  Kernels(const std::optional<Pair>& given, const std::vector<Triple>& locals) {
-    has_global = given.has_value();
-    if (has_global) global = {given->first, given->second};
-    for (const auto& [amplitude, centre, width] : locals) local.push_back({amplitude, centre, width});
-  }
-  const spectrum::GlobalKernel* pointer() const { return has_global ? &global : nullptr; }
-};
-
-py::array_t<double> view(const RowMatrix& matrix, py::handle owner) {
-  return py::array_t<double>({matrix.rows(), matrix.cols()}, matrix.data(), owner);
+spectrum::PixelCovariance pixel_covariance(RowMatrix factors, Eigen::VectorXd spread, const std::optional<Pair>& global,
+                                           const std::vector<Triple>& local) {
+  spectrum::PixelCovariance covariance;
+  covariance.factors = std::move(factors);
+  covariance.spread = std::move(spread);
+  covariance.has_global = global.has_value();
+  if (global) covariance.global = {global->first, global->second};
+  for (const auto& [amplitude, centre, width] : local) covariance.local.push_back({amplitude, centre, width});
+  return covariance;
 }
 
 // The value of an enumeration by its name.
@@ -222,85 +211,29 @@ void bind_likelihood(py::module_& module) {
             return std::make_pair(std::move(out), std::move(slope));
           },
           Release(), py::arg("coefficients"), py::arg("vz"), py::arg("at"));
-  py::class_<Band>(module, "Band")
-      .def(py::init([](const Eigen::VectorXd& wave, const std::optional<Pair>& global, const std::vector<Triple>& local,
-                       int least_width) {
-             const Kernels kernels(global, local);
-             Band band;
-             const auto width =
-                 std::max<Eigen::Index>(least_width, spectrum::band_width(wave, kernels.pointer(), kernels.local));
-             band.data.setZero(wave.size(), width + 1);
-             spectrum::add_kernels(wave, kernels.pointer(), kernels.local, band.data);
-             return band;
-           }),
-           Release(), py::arg("wave"), py::arg("global_kernel"), py::arg("local_kernels"), py::arg("least_width"))
-      .def_property_readonly("width", [](const Band& band) { return band.data.cols() - 1; })
-      .def("add_diagonal",
-           [](Band& band, const Eigen::VectorXd& values) {
-             if (values.size() != band.data.rows()) {
-               throw Error(ZELOS_E_ARGUMENT, "spectral covariance: expected a value for each pixel");
-             }
-             band.data.col(0) += values;
-           })
-      .def("add_outer",  // B_ij += s_i s_j K_ij
-           [](Band& band, const Eigen::VectorXd& scale, const Band& other) {
-             const Eigen::Index n = band.data.rows(), width = other.data.cols();
-             if (scale.size() != n || other.data.rows() != n || width > band.data.cols()) {
-               throw Error(ZELOS_E_ARGUMENT, "spectral covariance: the bands do not fit");
-             }
-             for (Eigen::Index j = 0; j < n; ++j) {
-               const Eigen::Index count = std::min(width, n - j);
-               band.data.row(j).head(count).array() +=
-                   scale[j] * scale.segment(j, count).transpose().array() * other.data.row(j).head(count).array();
-             }
-           })
-      .def_property_readonly("array", [](const py::object& self) { return view(self.cast<Band&>().data, self); });
-  py::class_<spectrum::LikelihoodSlopes>(module, "LikelihoodSlopes")
-      .def_readonly("residual", &spectrum::LikelihoodSlopes::residual)
-      .def_readonly("factors", &spectrum::LikelihoodSlopes::factors)
-      .def_property_readonly(
-          "band", [](const py::object& self) { return view(self.cast<spectrum::LikelihoodSlopes&>().band, self); })
-      .def("diagonal", [](const spectrum::LikelihoodSlopes& slopes) { return Eigen::VectorXd(slopes.band.col(0)); })
+  py::class_<spectrum::PixelCovariance>(module, "PixelCovariance")
+      .def(py::init(&pixel_covariance), py::arg("factors"), py::arg("spread"), py::arg("global_kernel"),
+           py::arg("local_kernels"));
+  py::class_<spectrum::Pixels>(module, "Pixels")
+      .def(py::init<Eigen::VectorXd, Eigen::VectorXd, double>(), py::arg("wave"), py::arg("variance"),
+           py::arg("correlation_length"))
       .def(
-          "outer",  // derivative by s of add_outer(s, K)
-          [](const spectrum::LikelihoodSlopes& slopes, const Eigen::VectorXd& scale, const Band& other) {
-            const Eigen::Index n = slopes.band.rows(), width = other.data.cols();
-            if (scale.size() != n || other.data.rows() != n || width > slopes.band.cols()) {
-              throw Error(ZELOS_E_ARGUMENT, "spectral covariance: the bands do not fit");
-            }
-            Eigen::VectorXd result = Eigen::VectorXd::Zero(n);
-            for (Eigen::Index j = 0; j < n; ++j) {
-              const Eigen::Index count = std::min(width, n - j);
-              const Eigen::VectorXd w =
-                  slopes.band.row(j).head(count).cwiseProduct(other.data.row(j).head(count)).transpose();
-              result[j] += w.dot(scale.segment(j, count));
-              result.segment(j, count) += scale[j] * w;
-            }
-            return result;
-          },
-          Release())
+          "log_likelihood",
+          [](const spectrum::Pixels& pixels, const Eigen::VectorXd& residual,
+             const spectrum::PixelCovariance& covariance) { return pixels.log_likelihood(residual, covariance); },
+          Release(), py::arg("residual"), py::arg("covariance"))
       .def(
-          "kernels",
-          [](const spectrum::LikelihoodSlopes& slopes, const Eigen::VectorXd& wave, const std::optional<Pair>& global,
-             const std::vector<Triple>& local) {
-            const Kernels kernels(global, local);
-            return spectrum::kernel_gradient(wave, kernels.pointer(), kernels.local, slopes.band);
+          "log_likelihood_slopes",
+          [](const spectrum::Pixels& pixels, const Eigen::VectorXd& residual,
+             const spectrum::PixelCovariance& covariance) {
+            spectrum::LikelihoodSlopes slopes;
+            const double value = pixels.log_likelihood(residual, covariance, &slopes);
+            return std::make_tuple(value, std::move(slopes.residual), std::move(slopes.spread),
+                                   std::move(slopes.factors), std::move(slopes.kernels));
           },
-          Release());
-  module.def(
-      "log_likelihood",
-      [](const Eigen::VectorXd& residual, const RowMatrix& factors, const Band& band) {
-        return spectrum::log_likelihood(residual, factors, band.data);
-      },
-      Release(), py::arg("residual"), py::arg("factors"), py::arg("band"));
-  module.def(
-      "log_likelihood_slopes",
-      [](const Eigen::VectorXd& residual, const RowMatrix& factors, const Band& band) {
-        auto slopes = std::make_unique<spectrum::LikelihoodSlopes>();
-        const double value = spectrum::log_likelihood(residual, factors, band.data, slopes.get());
-        return std::make_pair(value, std::move(slopes));
-      },
-      Release(), py::arg("residual"), py::arg("factors"), py::arg("band"));
+          Release(), py::arg("residual"), py::arg("covariance"))
+      .def("dense", &spectrum::Pixels::dense, Release(), py::arg("covariance"))
+      .def("diagonal", &spectrum::Pixels::diagonal, Release(), py::arg("covariance"));
 }
 
 }  // namespace

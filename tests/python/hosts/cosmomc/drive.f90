@@ -3,7 +3,7 @@
 !>   MODE fallback  emulated and CAMB's steps in the orders that are traps
 !>   MODE reject    which physics is refused; theta and z_re; with zelos_fallback = reject nothing runs CAMB's transfers
 !>   MODE same      the 20 points of POINTS
-!>   MODE tensors   a run that wants what is not emulated
+!>   MODE of a setting (see settings_of): a run that wants what is not emulated, or differs from the training
 program drive
   use Calculator_Zelos
   use CosmoTheory
@@ -21,6 +21,7 @@ program drive
   call get_command_argument(2, points_file)
   call get_command_argument(3, mode)
   call Ini%Open(trim(ini_file))
+  rootname = Ini%Read_String('file_root')
   allocate (CosmoSettings%cl_lmax(4, 4), source=0)
   if (mode == 'fallback') then
     call multipoles(1000, 800)
@@ -29,7 +30,7 @@ program drive
   end if
   allocate (CosmoSettings%power_redshifts, source=[0._mcp, 0.5_mcp, 1._mcp, 2._mcp])
   CosmoSettings%num_power_redshifts = 4
-  CosmoSettings%compute_tensors = mode == 'tensors'
+  call settings_of(mode)
   call calculator%ReadParams(Ini)
   call calculator%InitForLikelihoods()
   call trace()
@@ -53,6 +54,36 @@ contains
     CosmoSettings%cl_lmax(3, 3) = lmax
     CosmoSettings%cl_lmax(4, 4) = lmax
     CosmoSettings%lmax = lmax
+  end subroutine
+
+  subroutine settings_of(mode)
+    character(len=*), intent(in) :: mode
+    select case (mode)
+    case ('tensors')
+      CosmoSettings%compute_tensors = .true.
+    case ('no_CMB')
+      CosmoSettings%use_CMB = .false.
+    case ('no_lensing')
+      CosmoSettings%CMB_lensing = .false.
+    case ('linear_lensing')
+      CosmoSettings%use_nonlinear_lensing = .false.
+    case ('sigma_R')
+      CosmoSettings%use_sigmaR = .true.
+    case ('Weyl')
+      CosmoSettings%use_Weylpower = .true.
+    case ('TB')
+      CosmoSettings%cl_lmax(3, 1) = 2500
+    case ('multipoles')
+      call multipoles(6000, 6000)
+    case ('small_scales')
+      CosmoSettings%power_kmax = 100
+    case ('hierarchy')
+      CosmoSettings%neutrino_hierarchy = 1
+    case ('neutrinos')
+      CosmoSettings%num_massive_neutrinos = 3
+    case ('pivot')
+      CosmoSettings%pivot_k = 0.002_mcp
+    end select
   end subroutine
 
   subroutine say(name, values)
@@ -189,9 +220,27 @@ contains
     call calculator%GetCosmoTheoryForImportance(CMB, Theory, error)
     call say('importance.error', [real(error, mcp)])
     call show('importance', Theory)
+    call only('spectra', CMB, .true., .false.)
+    call only('power', CMB, .false., .true.)
+    call only('background', CMB, .false., .false.)
     CMB%tau = 0.3_mcp
     call calculator%GetCosmoTheoryForImportance(CMB, Theory, error)
     call say('importance_outside.error', [real(error, mcp)])
+  end subroutine
+
+  !> Importance sampling that wants the one and keeps the other.
+  subroutine only(name, CMB, spectra, power)
+    character(len=*), intent(in) :: name
+    type(CMBParams) :: CMB
+    logical, intent(in) :: spectra, power
+    type(TCosmoTheoryPredictions) :: Theory
+    integer :: error
+    calculator%ImportanceOptions%redo_cls = spectra
+    calculator%ImportanceOptions%redo_pk = power
+    call poisoned(Theory)
+    call calculator%GetCosmoTheoryForImportance(CMB, Theory, error)
+    call say('only_'//name//'.kept', merge(1._mcp, 0._mcp, [Theory%Cls(1, 1)%CL(2), Theory%Cls(4, 4)%CL(2), &
+      Theory%Lensing_rms_deflect, Theory%sigma_8, Theory%growth_z%F(1), Theory%derived_parameters(1)] == POISON))
   end subroutine
 
   subroutine reject()
@@ -231,17 +280,14 @@ contains
     CosmoSettings%bbn_consistency = .true.
     call try('good_again', good)
 
-    CMB = good
-    do i = 0, 8
-      CMB%H0 = 56 + 4*i
-      CMB%h = CMB%H0/100
-      call say('theta', [CMB%H0, calculator%CMBToTheta(CMB), calculator%CAMB_Calculator%CMBToTheta(CMB)])
-    end do
+    ! CAMB is asked for theta once for each set of densities, and gives H(z) there; the others are far from that H0.
+    call thetas(good)
+    CMB = good; CMB%omch2 = 0.17_mcp; call thetas(CMB)
+    CMB = good; CMB%w = -0.8_mcp; CMB%wa = 0.1_mcp; call thetas(CMB)
+    CMB = good; CMB%omnuh2 = 3*good%omnuh2; CMB%nnu = 3.5_mcp; call thetas(CMB)
     n = calculator%n_theta
-    CMB%H0 = 40
-    CMB%h = 0.4_mcp
-    call say('theta_outside', [calculator%CMBToTheta(CMB) - calculator%CAMB_Calculator%CMBToTheta(CMB), &
-                               real(calculator%n_theta - n, mcp)])
+    CMB = good; CMB%omk = 0.01_mcp
+    call say('theta_curved', [calculator%CMBToTheta(CMB), calculator%CMBToTheta(CMB), real(calculator%n_theta - n, mcp)])
     CMB = good
     do i = 1, 5
       call say('zre', [0.02_mcp*i, calculator%GetZreFromTau(CMB, 0.02_mcp*i), &
@@ -250,6 +296,28 @@ contains
     call say('zre_outside', [calculator%GetZreFromTau(CMB, 0.3_mcp) - calculator%CAMB_Calculator%GetZreFromTau(CMB, 0.3_mcp)])
     call say('bisection', bisect(good, 0.0104_mcp))
     call say('transfers', [real(calculator%n_transfers, mcp)])
+  end subroutine
+
+  !> As the bisection asks: the ends first. H0, theta, CAMB's theta; and how often CAMB was asked.
+  subroutine thetas(CMB0)
+    type(CMBParams), intent(in) :: CMB0
+    type(CMBParams) :: CMB
+    real(mcp) :: theta(7)
+    real(mcp), parameter :: H0(7) = [40._mcp, 100._mcp, 70._mcp, 55._mcp, 62.5_mcp, 66.25_mcp, 67.4_mcp]
+    integer :: i, n
+    CMB = CMB0
+    n = calculator%n_theta
+    do i = 1, 7
+      CMB%H0 = H0(i)
+      CMB%h = CMB%H0/100
+      theta(i) = calculator%CMBToTheta(CMB)
+    end do
+    n = calculator%n_theta - n
+    do i = 1, 7
+      CMB%H0 = H0(i)
+      CMB%h = CMB%H0/100
+      call say('theta', [CMB%H0, theta(i), calculator%CAMB_Calculator%CMBToTheta(CMB), real(n, mcp)])
+    end do
   end subroutine
 
   !> H0 of a theta by 14 halvings of [40, 100], with the emulated and with CAMB's map.

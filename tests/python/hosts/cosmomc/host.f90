@@ -1,13 +1,14 @@
 ! SPDX-License-Identifier: BSD-3-Clause
 !> host.f90: as much of a sampler as a calculator sees, with CAMB's Fortran behind it: the abstract types, the members and the
 !> procedures that Calculator_Zelos.f90 uses, by the names that CosmoMC has for them. The calculator is written anew for the
-!> test; it computes what docs/hosts.md lists with cheap settings.
+!> test; it computes what docs/cosmomc.md lists with cheap settings.
 module settings
   use MpiUtils, only: MpiStop
   use IniObjects
   implicit none
   integer, parameter :: mcp = kind(1.d0)
   integer :: Feedback = 0, MpiRank = 0
+  character(len=:), allocatable :: rootname
   type, extends(TIniFile) :: TSettingIni
   end type
 end module
@@ -92,7 +93,11 @@ end module
 module Calculator_Cosmology
   use CosmoTheory
   implicit none
+  type TCosmologyImportanceOptions
+    logical :: redo_cls = .true., redo_pk = .true.
+  end type
   type, extends(TTheoryCalculator) :: TCosmologyCalculator
+    type(TCosmologyImportanceOptions) :: ImportanceOptions
   end type
 end module
 
@@ -103,6 +108,7 @@ module Calculator_CAMB
   use constants, only: COBE_CMBTemp, c
   use Reionization, only: TTanhReionization
   use NonLinear, only: THalofit
+  use DarkEnergyInterface, only: TDarkEnergyEqnOfState
   implicit none
   private
   type, extends(TTheoryIntermediateCache) :: CAMBTransferCache
@@ -125,13 +131,14 @@ module Calculator_CAMB
     procedure :: GetZreFromTau
     procedure :: Hofz
   end type
+  integer :: halofit_version = 9
   public CAMB_Calculator
 contains
   subroutine ReadParams(this, Ini)
     class(CAMB_Calculator) :: this
     class(TSettingIni) :: Ini
     this%calcName = 'CAMB'
-    if (Ini%Read_Int('halofit_version', 9) /= 5) call MpiStop('this host has halofit_version = 5')
+    halofit_version = Ini%Read_Int('halofit_version', 9)
   end subroutine
   subroutine InitForLikelihoods(this)
     class(CAMB_Calculator) :: this
@@ -173,6 +180,11 @@ contains
     P%omnuh2 = CMB%omnuh2
     call P%SetNeutrinoHierarchy(CMB%omnuh2, 0._mcp, CMB%nnu, CosmoSettings%neutrino_hierarchy, &
                                 CosmoSettings%num_massive_neutrinos)
+    select type (D => P%DarkEnergy)
+    class is (TDarkEnergyEqnOfState)
+      D%w_lam = CMB%w
+      D%wa = CMB%wa
+    end select
     select type (R => P%Reion)
     class is (TTanhReionization)
       R%optical_depth = CMB%tau
@@ -181,7 +193,7 @@ contains
     end select
     select type (N => P%NonLinearModel)
     class is (THalofit)
-      N%halofit_version = 5
+      N%halofit_version = halofit_version
     end select
     call SetPower(CMB, P)
   end subroutine
