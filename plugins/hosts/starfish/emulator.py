@@ -581,6 +581,19 @@ class Emulator:
         scattered points: an eighth of them), with the hyperparameters as they are."""
         return held_out(self)
 
+    def calibrate(self) -> float:
+        """Scales variances and noise by one factor, so that errors of left-out nodes are as large as predicted;
+        means stay as they are. Returns the factor of the standard deviations."""
+        factor = self.held_out().z
+        shift = 2 * float(np.log(factor))
+        self._put({f"log_variance:{i}": self[f"log_variance:{i}"] + shift for i in range(self.ncomps)})
+        if self.independent:
+            self._put({f"log_nugget:{i}": self[f"log_nugget:{i}"] + shift for i in range(self.ncomps)})
+        else:
+            self._put({"log_lambda_xi": self["log_lambda_xi"] - shift})
+        self.provenance["calibration"] = factor
+        return factor
+
     def validate(self, grid: GridLike | str | os.PathLike[str]) -> Validation:
         """The emulator against spectra that it was not made from, on its wavelengths."""
         return validate(self, in_memory(grid))

@@ -68,8 +68,8 @@ class Choice:
 def choose_options(
     grid: GridLike | str | os.PathLike[str], n_components: int, whiten_pixels: bool = False
 ) -> tuple[Emulator, list[Choice]]:
-    """An emulator trained with the options that predict best what is left out, and all options that were tried,
-    best first: flux or its logarithm; kernel, ratios of the length scales and polynomial mean; then the scale of
+    """An emulator trained with the options that predict best what is left out and calibrated on that, and all
+    options that were tried, best first: flux or its logarithm; kernel, ratios of the length scales and polynomial mean; then the scale of
     each parameter whose values are positive, one after the other."""
     library = in_memory(grid)
     made = {
@@ -110,6 +110,7 @@ def choose_options(
                 scales = {**best.train.get("scales", {}), name: scale}
                 attempt(best.log_flux, {**best.train, "scales": scales})
     tried.sort(key=lambda pair: pair[0].score)
+    tried[0][1].calibrate()
     return tried[0][1], [choice for choice, _ in tried]
 
 

@@ -320,7 +320,10 @@ def test_complete_grid_or_not_is_the_same(grid: Grid) -> None:
         emulator.grid_points, emulator.weights, np.zeros((0, 0)), "squared_exponential", True, 2, [], False
     )
     theta = emulator.get_param_vector()
-    assert whole.log_likelihood(theta) == pytest.approx(dense.log_likelihood(theta), rel=1e-12)
+    noisy = theta + 9 * np.array([key.startswith("log_nugget") for key in emulator.hyperparams])
+    assert whole.log_likelihood(noisy) == pytest.approx(dense.log_likelihood(noisy), rel=1e-12)
+    # At the optimum the condition is beyond 1e13.
+    assert whole.log_likelihood(theta) == pytest.approx(dense.log_likelihood(theta), rel=1e-9)
     process = zelos._core.spectrum.WeightProcess(dense, theta)
     mu, cov = process.predict(np.array(library.TRUTH))
     np.testing.assert_allclose(emulator(library.TRUTH)[0], mu, rtol=1e-6, atol=1e-8)
@@ -345,7 +348,9 @@ def test_choose_options(grid: Grid) -> None:
     assert [c.score for c in choices] == sorted(c.score for c in choices)
     assert emulator.kernel == choices[0].train["kernel"] and emulator.log_flux == choices[0].log_flux
     assert {c.train["kernel"] for c in choices} == {"squared_exponential", "matern52"}
-    assert emulator.held_out().error == pytest.approx(choices[0].error)
+    found = emulator.held_out()
+    assert found.error == pytest.approx(choices[0].error)
+    assert found.z == pytest.approx(1.0, rel=1e-6)  # calibrated
 
 
 def test_untrained_is_an_error(small: Emulator) -> None:

@@ -66,7 +66,7 @@ def test_off_the_grid_better_than_tricubic(mock: tuple[Grid, Any, Any]) -> None:
     assert rms(emulator.load_flux(points)) < rms(cubic) < 1.2e-4
     std = np.sqrt([emulator.flux_variance(point) for point in points])
     z = (emulator.load_flux(points) - truth) / std
-    assert 0.85 < np.sqrt(np.mean(z**2)) < 1.15
+    assert 0.9 < np.sqrt(np.mean(z**2)) < 1.1
 
 
 def real_grid() -> Grid:
@@ -95,4 +95,4 @@ def test_real_library_with_nodes_left_out() -> None:
     cubic /= cubic.mean(axis=1, keepdims=True)
     truth = grid.fluxes[left] / grid.fluxes[left].mean(axis=1, keepdims=True)
     assert result.error < float(np.sqrt(np.mean((cubic / truth - 1) ** 2))) < 1.1e-3
-    assert 0.75 < result.z < 1.25, choices[0]
+    assert 0.9 < result.z < 1.1, choices[0]
