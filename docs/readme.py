@@ -48,7 +48,7 @@ def rows(name: str, info: dict[str, Any]) -> list[str]:
         if key in accuracy["delta_chi2"]:
             entry = accuracy["delta_chi2"][key]
             lines.append(row(f"{label}, ℓ ≤ {entry['lmax']}", entry))
-    for output in ("Pk.linear", "Pk.nonlinear"):
+    for output in ("Pk.linear", "Pk.nonlinear", "flux"):
         if output in accuracy["outputs"]:
             lines.append(row(f"{output}, relative", accuracy["outputs"][output]["relative"]))
     worst, entry = worst_of(accuracy["derived"])

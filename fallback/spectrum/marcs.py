@@ -76,7 +76,8 @@ class Models:
         with path.open("rb") as packed:
             self.sha256 = hashlib.sha256(packed.read()).hexdigest()
         with gzip.open(path) as stream:
-            node, lines = None, []
+            node: Node | None = None
+            lines: list[bytes] = []
             for line in stream:
                 if line[:1] in (b"p", b"s"):
                     node, lines = _node(line), []
@@ -206,12 +207,14 @@ def _weights(nodes: Array, x: float) -> Array:
 def _slope(nodes: Array, x: float) -> Array:
     """Weights of two or three nodes in the derivative at x of the polynomial through them."""
     if len(nodes) == 2:
-        return np.array([-1.0, 1.0]) / (nodes[1] - nodes[0])
+        ends: Array = np.array([-1.0, 1.0]) / (nodes[1] - nodes[0])
+        return ends
     a, b, c = nodes
-    return np.array(
+    weights: Array = np.array(
         [
             (2 * x - b - c) / ((a - b) * (a - c)),
             (2 * x - a - c) / ((b - a) * (b - c)),
             (2 * x - a - b) / ((c - a) * (c - b)),
         ]
     )
+    return weights

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -13,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import zelos
 from zelos.errors import ArgumentError
 from zelos.fallback import driver as drivers
 from zelos.fallback.spectrum import marcs, turbospectrum
+from zelos.starfish import Code
 
 from .conftest import hosts_folder
 
@@ -202,3 +206,89 @@ def test_the_line_list_is_cut_by_species() -> None:
     text = "'26.000 '  1  3\n'Fe I'\n 5100.0 a\n 5160.0 b\n 5170.0 c\n'12.000 '  1  1\n'Mg I'\n 5300.0 d\n"
     kept = turbospectrum.cut(text, 5150, 5165).splitlines()
     assert (kept[0].split(), kept[1:]) == (["'26.000", "'", "1", "1"], ["'Fe I'", " 5160.0 b"])
+
+
+def _atomic_lines(text: str) -> list[dict[str, Any]]:
+    """A line list of Turbospectrum in the words of PySME, without molecules."""
+    from pysme.abund import elements_dict
+
+    symbols = {z + 1: name for name, z in elements_dict.items()}
+    lines: list[dict[str, Any]] = []
+    rows = iter(text.splitlines())
+    for row in rows:
+        if row.startswith("'"):
+            species, _, counts = row[1:].partition("'")
+            number, ion = int(float(species)), int(counts.split()[0])
+            next(rows)
+            continue
+        wavelength, excitation, gf, damping, _, radiative = map(float, row.split()[:6])
+        lines.append(
+            {
+                "species": f"{symbols[number]} {ion}", "atom_number": 1.0, "ionization": ion, "reference": "",
+                "wlcent": wavelength, "excit": excitation, "gflog": gf, "gamqst": 0.0, "depth": 0.5,
+                "gamrad": np.log10(radiative) if radiative > 0 else 0.0, "lande": 99.0,
+                "gamvw": damping if damping > 20 else 0.0,
+            }
+        )  # fmt: skip
+    return sorted(lines, key=lambda line: line["wlcent"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_another_code_agrees(code: Path, tmp_path: Path) -> None:
+    """PySME with the same atmosphere and lines: other continuous opacities, equation of state and solver."""
+    pytest.importorskip("pysme", reason="NOT TESTED: Turbospectrum against PySME, which is not installed")
+    import pandas
+    from pysme.abund import Abund
+    from pysme.atmosphere.marcsfile import MarcsAtmosphere
+    from pysme.linelist.linelist import LineList
+    from pysme.sme import SME_Structure
+    from pysme.synthesize import synthesize_spectrum
+
+    driver = make({}, "normalised_flux")
+    ours = driver.run({"Teff": 5750.0, "logg": 4.5, "M_H": 0.0})["normalised_flux"]
+    with gzip.open(marcs.find(), "rt") as models:
+        wanted = itertools.dropwhile(
+            lambda line: not line.startswith("p5750_g+4.5_m0.0_t01_x3_z+0.00_a+0.00"), models
+        )
+        rest = itertools.takewhile(lambda line: line[0] not in "ps", itertools.islice(wanted, 1, None))
+        (tmp_path / "model.mod").write_text("".join(["p5750\n", *rest]))
+    sme = SME_Structure()
+    sme.teff, sme.logg, sme.monh, sme.vmic = 5750, 4.5, 0.0, 1.0
+    sme.vmac = sme.vsini = sme.ipres = 0
+    sme.abund = Abund(0, "grevesse2007")
+    sme.linelist = LineList(
+        pandas.DataFrame(_atomic_lines(driver._code._lines)), lineformat="short", medium="air"
+    )
+    sme.atmo = MarcsAtmosphere(str(tmp_path / "model.mod"))
+    sme.atmo.method, sme.atmo.geom = "embedded", "PP"
+    sme.wave = WAVELENGTH
+    sme.cscale_flag = sme.vrad_flag = "none"
+    sme.normalize_by_continuum = True
+    synthesised = synthesize_spectrum(sme)
+    theirs = np.interp(WAVELENGTH, synthesised.wave[0], synthesised.synth[0])
+    difference = np.abs(theirs - ours)
+    assert np.median(difference) < 2e-3
+    assert np.sqrt(np.mean(difference**2)) < 2e-2
+
+
+def test_it_answers_where_its_emulator_does_not(code: Path) -> None:
+    emulator = zelos.get_emulator("hub:MARCS_mgb", fallback="turbospectrum")
+    point = {"Teff": 7100.0, "logg": 4.2, "M_H": -0.3}
+    with pytest.raises(zelos.OutsideRegion, match="Teff"):
+        zelos.get_emulator("hub:MARCS_mgb")(point)
+    wavelength = emulator.axes("flux")["wavelength"]
+    expected = make({"resolution": 55000, "vmic": 1.0}, "flux", wavelength=wavelength).run(point)
+    np.testing.assert_allclose(emulator.evaluate(point)["flux"], expected["flux"], rtol=1e-12)
+    assert emulator.last_source == "fallback"
+    with pytest.raises(zelos.FallbackError, match="logg = 3 is outside the MARCS models"):
+        emulator.evaluate({**point, "logg": 3.0})
+
+
+def test_it_is_a_fallback_of_fits(code: Path) -> None:
+    fallback = Code(make({"resolution": 50000}, "flux"))
+    answer = fallback.spectrum(SUN, WAVELENGTH)
+    expected = make({"resolution": 50000}, "flux").run(SUN)["flux"]
+    np.testing.assert_allclose(answer.flux, expected, rtol=1e-12)
+    np.testing.assert_allclose(answer.error, 3e-4 * expected, rtol=1e-9)
+    with pytest.raises(zelos.OutsideRegion, match=r"turbospectrum: logg = 3 is outside the MARCS models"):
+        fallback.spectrum({**SUN, "logg": 3.0}, WAVELENGTH)

@@ -8,11 +8,13 @@
 
 Writes the sections of the CAMB module: cosmological_parameters, distances, cmb_cl, matter_power_lin,
 matter_power_nl, growth_parameters. Units are CosmoSIS's: k in h/Mpc, P in (Mpc/h)^3, H in 1/Mpc, C_ell as
-ell(ell+1)C/2pi in muK^2 (PP: without unit).
+ell(ell+1)C/2pi in muK^2 (PT, PE: muK; PP: without unit). D_V, D_C and chistar
+are there as well. Growth, d_z and f_z, is that of sigma_8.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,24 +26,36 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 OPTIONS = "module_options"
 COSMOLOGY = "cosmological_parameters"
+HALO_MODEL = "halo_model_parameters"
 C_KM_S = 299792.458
 #: omnuh2 = mnu (nnu/3)^(3/4) / this, eV: CAMB's, for T = 2.7255 K, to 5e-5 of omnuh2.
 NEUTRINO_MASS_FAC = 94.06410581217612
 
 #: Section's names -> zelos's, where they are one to one.
 _PARAMETERS = {
-    "ombh2": "ombh2", "omch2": "omch2", "n_s": "ns", "tau": "tau", "mnu": "mnu", "nnu": "nnu",
-    "omega_k": "omk",
-    "w": "w", "wa": "wa", "yhe": "YHe", "n_run": "nrun", "r_t": "r", "a_l": "Alens", "massless_nu": None,
-    "massive_nu": None, "sterile_neutrino": None,
-}  # fmt: skip
+    **{name: name for name in ("ombh2", "omch2", "tau", "mnu", "nnu", "w", "wa", "nrun", "nrunrun", "r")},
+    **{"n_s": "ns", "omega_k": "omk", "n_run": "nrun", "r_t": "r", "a_lens": "Alens", "a_l": "Alens"},
+    **{"tcmb": "TCMB", "cs2_de": "cs2", "sterile_neutrino": "sterile", "massive_nu": "num_massive_neutrinos"},
+    "num_massive_neutrinos": "num_massive_neutrinos",
+}
 #: Physics that an emulator does not know is absent at these values.
-_NEUTRAL = {"n_run": 0.0, "r_t": 0.0, "a_l": 1.0, "sterile_neutrino": 0.0, "massive_nu": 1.0}
+_NEUTRAL = {
+    **dict.fromkeys(("nrun", "n_run", "nrunrun", "r", "r_t", "omega_k", "wa", "sterile_neutrino"), 0.0),
+    **{"w": -1.0, "a_lens": 1.0, "a_l": 1.0, "cs2_de": 1.0, "tcmb": 2.7255},
+}
+#: CAMB's derived parameters.
+_DERIVED = (
+    *("age", "zstar", "rstar", "thetastar", "DAstar", "zdrag", "rdrag"),
+    *("kd", "thetad", "zeq", "keq", "thetaeq", "thetarseq"),
+)
+#: As trained: given, they have to be these.
+_HALO_MODEL = {"a": 3.13, "eta": 0.603}
 
 
 class Config(NamedTuple):
     emulator: zelos.Emulator
     known: frozenset[str]
+    neutral: dict[str, float]
     lmax: int
     z_background: Array
 
@@ -71,7 +85,10 @@ def setup(options: Any) -> Config:
     lmax = options.get_int(OPTIONS, "lmax", last)
     if lmax > last:
         raise ValueError(f"lmax = {lmax}: the emulator has C_ell to ell = {last}")
-    return Config(emulator, frozenset(known | set(emulator.solvable)), lmax, z)
+    trained = emulator.info.get("provenance", {}).get("config", {})
+    massive = float(trained.get("num_massive_neutrinos", 1))
+    neutral = {**_NEUTRAL, "massive_nu": massive, "num_massive_neutrinos": massive}
+    return Config(emulator, frozenset(known | set(emulator.solvable)), neutral, lmax, z)
 
 
 def execute(block: Any, config: Config) -> int:
@@ -87,7 +104,7 @@ def execute(block: Any, config: Config) -> int:
         dict(zip(emulator.labels(), values["derived"].tolist(), strict=True)) if emulator.labels() else {}
     )
     h = _hubble(point, emulator) / 100
-    _save_parameters(block, point, labels, h)
+    _save_parameters(block, point, labels, h, emulator.fixed)
     _save_distances(block, config, values, labels)
     _save_spectra(block, config, values)
     _save_power(block, emulator, values, h)
@@ -110,12 +127,19 @@ def _point(block: Any, config: Config) -> dict[str, float]:
         value = get(name)
         if value is None:
             continue
-        if target in config.known and target is not None:
+        if target in config.known or name not in config.neutral:
             point[target] = value
-        elif name in _NEUTRAL and value != _NEUTRAL[name]:
-            raise ValueError(f"zelos: {name} = {value:g} is not emulated: expected {_NEUTRAL[name]:g}")
-        elif name == "yhe":
+        elif value != config.neutral[name]:
+            raise ValueError(f"zelos: {name} = {value:g} is not emulated: expected {config.neutral[name]:g}")
+    if get("yhe") is not None:
+        if "YHe" not in config.known:
             raise ValueError("zelos: yhe is not emulated: leave it out, it follows from BBN")
+        point["YHe"] = float(block.get_double(COSMOLOGY, "yhe"))
+    for name, trained in _HALO_MODEL.items():
+        if block.has_value(HALO_MODEL, name) and block.get_double(HALO_MODEL, name) != trained:
+            raise ValueError(f"zelos: {HALO_MODEL} {name} is not emulated: expected {trained:g}")
+    if block.has_value(HALO_MODEL, "logt_agn"):
+        raise ValueError(f"zelos: {HALO_MODEL} logt_agn is not emulated")
     h = _first(get("h0"), (get("hubble") or 0.0) / 100 or None)
     theta = get("cosmomc_theta")
     if theta is not None:
@@ -153,17 +177,20 @@ def _hubble(point: dict[str, float], emulator: zelos.Emulator) -> float:
     return float(emulator.canonical({n: v for n, v in point.items() if n not in emulator.fixed})["H0"])
 
 
-def _save_parameters(block: Any, point: dict[str, float], labels: dict[str, float], h: float) -> None:
+def _save_parameters(
+    block: Any, point: dict[str, float], labels: dict[str, float], h: float, fixed: Mapping[str, float]
+) -> None:
     values = {"h0": h, "hubble": 100 * h, "ombh2": point["ombh2"], "omch2": point["omch2"]}
     values |= {"omega_b": point["ombh2"] / h**2, "omega_c": point["omch2"] / h**2}
-    for name, label in (
-        ("omega_m", "omegam"),
-        ("omega_lambda", "omegal"),
-        ("sigma_8", "sigma8"),
-        ("S_8", "S8"),
-    ):
+    for name, label in (("sigma_8", "sigma8"), ("S_8", "S8"), ("omega_m", "omegam")):
         if label in labels:
             values[name] = labels[label]
+    if "omegam" in labels:
+        # Radiation is not counted, as in the CAMB module.
+        values["omega_lambda"] = 1 - labels["omegam"] - point.get("omk", 0.0)
+        values["ommh2"] = labels["omegam"] * h**2
+    if "nnu" in point or "nnu" in fixed:
+        values["n_eff"] = point["nnu"] if "nnu" in point else fixed["nnu"]
     if "omnuh2" in labels:
         values |= {"omnuh2": labels["omnuh2"], "omega_nu": labels["omnuh2"] / h**2}
     for name, value in values.items():
@@ -198,18 +225,21 @@ def _save_distances(block: Any, config: Config, values: dict[str, Array], labels
     # -inf at z = 0, as in CosmoSIS's own modules.
     with np.errstate(divide="ignore"):
         block[section, "mu"] = 5 * np.log10(d_l) + 25
-    for name, label in (
-        *(("rs_zdrag", "rdrag"), ("rdrag", "rdrag"), ("zdrag", "zdrag"), ("age", "age"), ("zstar", "zstar")),
-        *(("rstar", "rstar"), ("chistar", "DAstar"), ("thetastar", "thetastar")),
-    ):
-        if label in labels:
-            # chistar is comoving and in Mpc; CAMB's DAstar is comoving and in Gpc. thetastar is times 100.
-            factor = {"chistar": 1000.0, "thetastar": 100.0}.get(name, 1.0)
-            block[section, name] = factor * labels[label]
+    block[section, "f_ap"] = d_m * hubble
+    for name in _DERIVED:
+        if name in labels:
+            # CAMB's thetastar is times 100, as its other angles are here and there.
+            block[section, name] = labels[name] * (100 if name == "thetastar" else 1)
+    if "rdrag" in labels:
+        block[section, "rs_zdrag"] = labels["rdrag"]
+        with np.errstate(divide="ignore"):
+            block[section, "rs_dv"] = labels["rdrag"] / block[section, "d_v"]
+    if "DAstar" in labels:
+        block[section, "chistar"] = 1000 * labels["DAstar"]  # comoving: Mpc from Gpc
 
 
 def _save_spectra(block: Any, config: Config, values: dict[str, Array]) -> None:
-    names = [name for name in ("tt", "ee", "bb", "te", "pp") if f"Cl.{name}" in values]
+    names = [name for name in ("tt", "ee", "bb", "te", "pp", "pt", "pe") if f"Cl.{name}" in values]
     if not names or config.lmax < 2:
         return
     ell = np.arange(2, config.lmax + 1)

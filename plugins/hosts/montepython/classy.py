@@ -20,6 +20,8 @@ from scipy.interpolate import CubicSpline, RectBivariateSpline
 
 import zelos
 
+__all__ = ["Class", "CosmoComputationError", "CosmoError", "CosmoSevereError"]
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 C_KM_S = 299792.458

@@ -16,6 +16,7 @@ from .grid import Grid, GridFile, read_grid
 from .instrument import Instrument
 from .model import SpectrumModel
 from .outside import Code, Interpolation
+from .runs import read_runs
 from .selection import Choice, choose_components, choose_options
 from .spectrum import Order, Spectrum
 from .training import Training
@@ -38,4 +39,5 @@ __all__ = [
     "choose_components",
     "choose_options",
     "read_grid",
+    "read_runs",
 ]

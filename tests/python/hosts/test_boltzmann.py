@@ -5,8 +5,11 @@ against CAMB."""
 from __future__ import annotations
 
 import os
+import runpy
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,6 +159,7 @@ def test_life_of_a_class(artifact: Path) -> None:
         ({"T_cmb": 2.8}, "T_cmb"),
         ({"modes": "s,t"}, "modes"),
         ({"non linear": "halofit"}, "mead2016"),
+        ({"non linear": "hmcode halofit"}, "mead2016"),
         ({"l_max_scalars": 6000}, "ell = 4400"),
         ({"zelos_emulator": "/no/such/file.h5"}, "/no/such/file.h5"),
     ],
@@ -182,8 +186,13 @@ def test_a_class_says_what_is_not_emulated(artifact: Path) -> None:
         cosmo(artifact, POINT, N_ur=2.0328)
 
 
-def test_a_script_for_classy_finds_it(artifact: Path) -> None:
-    """As MontePython imports it: the example's folder on PYTHONPATH."""
+def test_a_script_for_classy_finds_it(artifact: Path, tmp_path: Path) -> None:
+    """As MontePython does: it reads CLASS's version in the folder, and imports what is on PYTHONPATH."""
+    folder = tmp_path / "class"
+    command = [sys.executable, "-m", "zelos.montepython", folder]
+    assert run(command) == run(command) == f"path['cosmo'] = '{folder}'\n"
+    assert (folder / "main/class.c").is_file() and (folder / "python/build").is_dir()
+    assert f'_VERSION_ "zelos-{zelos.__version__}"' in (folder / "include/common.h").read_text()
     script = (
         "from classy import Class, CosmoComputationError\n"
         "cosmo = Class()\n"
@@ -193,7 +202,7 @@ def test_a_script_for_classy_finds_it(artifact: Path) -> None:
         "cosmo.struct_cleanup(); cosmo.set({'tau_reio': 0.5})\n"
         "try:\n    cosmo.compute()\nexcept CosmoComputationError as error:\n    print(error)\n"
     )
-    paths = [str(ROOT / "configs/examples/montepython"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "ZELOS_EMULATOR": str(artifact)}
     first, second = run([sys.executable, "-c", script], env=environment).splitlines()
     emulator = zelos.get_emulator(artifact)
@@ -202,6 +211,27 @@ def test_a_script_for_classy_finds_it(artifact: Path) -> None:
         [emulator.derived(POINT)["sigma8"], tt / T_MUK**2], rel=TOLERANCE
     )
     assert "tau" in second
+    (folder / "main/class.c").write_text("int main;")
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    assert done.returncode == 1 and "CLASS is there" in done.stderr
+
+
+def test_the_example_of_montepython(artifact: Path, emulator: zelos.Emulator) -> None:
+    """What MontePython makes of the file: parameters by their factors, and what it asks after compute()."""
+    data = SimpleNamespace(parameters={}, cosmo_arguments={})
+    runpy.run_path(str(ROOT / "configs/examples/montepython/lcdm.param"), {"data": data})
+    assert data.cosmo_arguments.pop("zelos_emulator") == "hub:CAMB_lcdm"
+    sampled = {name: row[0] * row[4] for name, row in data.parameters.items() if row[5] == "cosmo"}
+    code = Class(emulator=str(artifact))
+    code.set({**data.cosmo_arguments, **sampled, "output": ""})
+    code.compute()
+    found = code.get_current_derived_parameters(
+        [name for name, row in data.parameters.items() if row[5] == "derived"]
+    )
+    expected = emulator.derived(dict(zip(NAMES, (sampled[name] for name in CLASS_NAMES), strict=True)))
+    assert found == {
+        "Omega_m": expected["omegam"], "sigma8": expected["sigma8"], "rs_d": expected["rdrag"]
+    }  # fmt: skip
 
 
 def test_camb_refuses(artifact: Path) -> None:

@@ -140,12 +140,88 @@ def test_outside_fails_and_is_counted(config: Any, capsys: pytest.CaptureFixture
     assert module.execute(Block({**cosmology(POINT), (COSMOLOGY, "tau"): 0.4}), config) == 1
     assert "tau" in capsys.readouterr().out
     assert module.execute(Block({**cosmology(POINT), (COSMOLOGY, "mnu"): 0.2}), config) == 1
-    with pytest.raises(ValueError, match="n_run"):
-        module.execute(Block({**cosmology(POINT), (COSMOLOGY, "n_run"): 0.1}), config)
     with pytest.raises(zelos.ParameterError, match="tau"):
         module.execute(Block({key: v for key, v in cosmology(POINT).items() if key[1] != "tau"}), config)
     module.cleanup(config)
     assert "points emulated, 0 by the fallback" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "neutral"),
+    [
+        *((COSMOLOGY, name, 0.1, 0.0) for name in ("n_run", "nrun", "nrunrun", "r", "r_t", "sterile_neutrino")),
+        *((COSMOLOGY, name, 1.1, 1.0) for name in ("A_lens", "a_l", "cs2_de")),
+        *((COSMOLOGY, name, 3.0, 1.0) for name in ("massive_nu", "num_massive_neutrinos")),
+        (COSMOLOGY, "TCMB", 2.8, 2.7255),
+        ("halo_model_parameters", "A", 3.0, 3.13),
+        ("halo_model_parameters", "eta", 0.7, 0.603),
+    ],
+)
+def test_physics_that_is_not_emulated(
+    config: Any, section: str, name: str, value: float, neutral: float
+) -> None:
+    """Under every name that CAMB's module reads it by."""
+    with pytest.raises(ValueError, match=f"(?i){name}.*expected {neutral:g}"):
+        module.execute(Block({**cosmology(POINT), (section, name): value}), config)
+    assert module.execute(Block({**cosmology(POINT), (section, name): neutral}), config) == 0
+
+
+@pytest.mark.camb
+def test_sections_are_those_that_camb_fills(config: Any) -> None:
+    """Names, units and signs, by CAMB's own functions; its settings are cheap ones."""
+    camb = pytest.importorskip("camb")
+    block = Block(cosmology(POINT))
+    assert module.execute(block, config) == 0
+    redshifts = block["growth_parameters", "z"]
+    parameters = camb.set_params(
+        **{name: POINT[name] for name in ("ombh2", "omch2", "H0", "tau", "ns")}, As=1e-10 * np.exp(3.045),
+        mnu=0.06, nnu=3.044, lmax=1500, lens_potential_accuracy=1, halofit_version="mead2016",
+    )  # fmt: skip
+    parameters.set_matter_power(redshifts=redshifts, kmax=5)
+    results = camb.get_results(parameters)
+    for name, value in results.get_derived_params().items():
+        assert block["distances", name] == pytest.approx(value, rel=3e-4), name
+    for name, value in (
+        ("omega_m", parameters.omegam),
+        ("omega_lambda", 1 - parameters.omegam),
+        ("ommh2", parameters.omegam * 0.674**2),
+        ("n_eff", parameters.N_eff),
+        ("omega_nu", parameters.omeganu),
+        ("sigma_8", results.get_sigma8_0()),
+    ):
+        assert block[COSMOLOGY, name] == pytest.approx(value, rel=1e-3), name
+    z = block["distances", "z"][1:]
+    bao = results.get_BAO(z, parameters)
+    for name, expected in (
+        ("rs_DV", bao[:, 0]),
+        ("F_AP", bao[:, 3]),
+        ("D_A", results.angular_diameter_distance(z)),
+        ("D_M", results.comoving_radial_distance(z)),
+        ("D_L", results.luminosity_distance(z)),
+        ("MU", 5 * np.log10(results.luminosity_distance(z)) + 25),
+        ("H", results.h_of_z(z)),
+    ):
+        np.testing.assert_allclose(block["distances", name][1:], expected, rtol=1e-4, err_msg=name)
+    ell = np.arange(2, 1001)
+    total = results.get_total_cls(1000, CMB_unit="muK")[2:]
+    for name, column in (("TT", 0), ("EE", 1), ("BB", 2), ("TE", 3)):
+        scale = np.sqrt(total[:, 0] * total[:, 1]) if name == "TE" else total[:, column]
+        error = (block["cmb_cl", name][:999] - total[:, column]) / scale
+        assert np.abs(error).max() < (0.05 if name == "BB" else 0.01), name
+    lens = results.get_lens_potential_cls(1000, raw_cl=True, CMB_unit="muK")[2:]
+    for column, name in enumerate(("PP", "PT", "PE")):
+        expected = lens[:, column] * ell * (ell + 1) / (2 * np.pi)
+        error = (block["cmb_cl", name][:98] - expected[:98]) / np.abs(expected[:98]).max()
+        assert np.abs(error).max() < 0.01, name
+    for section, nonlinear in (("matter_power_lin", False), ("matter_power_nl", True)):
+        k_h = block[section, "k_h"]
+        inside = (k_h > 1e-3) & (k_h < 2)
+        late = block[section, "z"] <= 2  # before, HMcode needs a larger kmax
+        power = results.get_matter_power_interpolator(nonlinear=nonlinear)
+        expected = power.P(block[section, "z"][late], k_h[inside])
+        np.testing.assert_allclose(block[section, "p_k"][late][:, inside], expected, rtol=0.01)
+    for name, expected in (("sigma_8", results.get_sigma8()), ("fsigma_8", results.get_fsigma8())):
+        np.testing.assert_allclose(block["growth_parameters", name], expected[::-1], rtol=2e-3)
 
 
 def test_options_are_checked(artifact: Path) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The run store: one file for each run of the real code, written at once and whole.
 
-    FOLDER/store.json             what the runs were made with (for people)
+    FOLDER/store.json             what the runs were made with, names of parameters, axes of outputs
     FOLDER/<hash>.npz             one run: x (the parameters), sec (its wall time), one array for each output
     FOLDER/failed*.jsonl          runs that failed: hash, parameters, reason
 

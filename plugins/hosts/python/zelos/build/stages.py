@@ -126,7 +126,10 @@ class Build:
                 "code_version": self._driver.version,
                 "library_sha256": self._driver.library_hash(),
                 "config": {key: str(value) for key, value in plan.config.items()},
-                "outputs": {name: list(axes) for name, axes in plan.driver_outputs.items()},
+                "outputs": {
+                    name: {axis: list(values) for axis, values in axes.items()}
+                    for name, axes in plan.driver_outputs.items()
+                },
                 "parameters": plan.names,
             }
         )

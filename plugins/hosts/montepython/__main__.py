@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""python -m zelos.montepython FOLDER: makes the folder that MontePython takes for one of CLASS. It looks for CLASS's
+sources, and imports `classy`, without which neither CLASS nor its sources are needed."""
+
+import sys
+from pathlib import Path
+
+import zelos
+
+CLASSY = """\
+# The classy of MontePython, where this folder is on PYTHONPATH: an emulator.
+from zelos.montepython.classy import *
+"""
+
+
+def write(folder: Path) -> None:
+    """Files that are there are written anew; a folder with CLASS itself is refused."""
+    source = folder / "main/class.c"
+    if source.exists() and source.stat().st_size > 0:
+        raise FileExistsError(f"{folder}: CLASS is there: expected another folder")
+    for name, text in (
+        ("main/class.c", ""),
+        ("include/common.h", f'#define _VERSION_ "zelos-{zelos.__version__}"\n'),
+        ("classy.py", CLASSY),
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "python/build").mkdir(parents=True, exist_ok=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m zelos.montepython FOLDER")
+    try:
+        write(Path(sys.argv[1]))
+    except OSError as error:
+        sys.exit(f"zelos.montepython: {error}")
+    print(f"path['cosmo'] = '{Path(sys.argv[1]).resolve()}'")
