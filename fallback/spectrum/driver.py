@@ -76,6 +76,11 @@ class Driver:
         step, resolution = self._settings["step"], self._settings["resolution"]
         low, high = min(axis[0] for axis in axes), max(axis[-1] for axis in axes)
         reach = _REACH / (_FWHM * resolution) if resolution else 0.0
+        if resolution and low / (_FWHM * resolution) < step:
+            raise ArgumentError(
+                f"turbospectrum: a resolution of {resolution:g} at {low:g} Å needs a step of at most "
+                f"{low / (_FWHM * resolution):.2g} Å, found {step:g}"
+            )
         self._first = math.floor(round((low * (1 - reach) - BEYOND) / step, 6)) * step
         n = math.ceil(round((high * (1 + reach) + BEYOND - self._first) / step, 6)) + 1
         self._wavelength = self._first + step * np.arange(n)
@@ -150,8 +155,14 @@ class Driver:
         return {name: relative * np.abs(values) for name, values in answer.items()}
 
     def _point(self, params: Mapping[str, float]) -> tuple[float, float, float]:
-        for name in params:
-            if name not in marcs.NAMES:
+        for name, value in params.items():
+            if name in SETTINGS:
+                configured = self._settings[name]
+                if value != configured:
+                    raise ValueError(
+                        f"turbospectrum: {name} = {value:g}, but spectra are computed with {configured:g}"
+                    )
+            elif name not in marcs.NAMES:
                 raise ValueError(
                     f"turbospectrum: unknown parameter '{name}': expected {', '.join(marcs.NAMES)}"
                 )
@@ -168,7 +179,7 @@ class Driver:
 
             values: Array = CubicSpline(self._wavelength, spectrum)(wavelength)
             return values
-        # A sum over pixels, which for a Gaussian is as good as the integral once sigma spans two of them.
+        # A sum over pixels is as good as the integral for a Gaussian whose sigma spans one of them or more.
         sigma = 1 / (_FWHM * self._settings["resolution"])
         half = math.ceil(_REACH * sigma * self._wavelength[-1] / self._settings["step"])
         centre = np.rint((wavelength - self._first) / self._settings["step"]).astype(int)

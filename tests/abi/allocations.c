@@ -63,6 +63,9 @@ int main(int argc, char** argv) {
   zelos_verdict verdict = {.struct_size = sizeof verdict};
   zelos_error error = {.struct_size = sizeof error};
 
+  zelos_error_model* model = NULL;
+  CHECK(zelos_error_model_create(query, NULL, &model, &error) == ZELOS_OK);
+
   atomic_store(&counting, 1);
   free(malloc(1));
   CHECK(atomic_exchange(&counted, 0) == 1); /* the counter counts */
@@ -74,6 +77,7 @@ int main(int argc, char** argv) {
     bad += zelos_evaluate(solved, angle, out, solving, &verdict, &error) != ZELOS_OK;
     bad += zelos_verdict_at(query, kPoint, workspace, &verdict, &error) != ZELOS_OK;
     bad += zelos_predicted_error(query, kPoint, errors, workspace, &error) != ZELOS_OK;
+    bad += zelos_error_model_evaluate(model, kPoint, errors, errors + 1, workspace, &error) != ZELOS_OK;
     if (i % 10) continue;
     bad += zelos_jacobian(query, kPoint, out, jacobian, workspace, &verdict, &error) != ZELOS_OK;
     bad += zelos_jvp(query, kPoint, ones, out, jacobian, workspace, &verdict, &error) != ZELOS_OK;
@@ -90,6 +94,7 @@ int main(int argc, char** argv) {
             raised & FE_OVERFLOW ? " overflow" : "");
   }
   free(out), free(jacobian), free(ones);
+  zelos_error_model_destroy(model);
   zelos_workspace_destroy(solving);
   zelos_workspace_destroy(workspace);
   zelos_query_destroy(solved);

@@ -218,6 +218,24 @@ static void evaluation(const zelos_query* query, zelos_workspace* workspace) {
   CHECK(zelos_verdict_at(query, kPoint, workspace, NULL, NULL) == ZELOS_OK);
   CHECK(zelos_predicted_error(query, kPoint, errors, workspace, NULL) == ZELOS_OK && isnan(errors[0]));
 
+  zelos_error_model* ideal = NULL;
+  zelos_likelihood wrong = {.struct_size = sizeof wrong, .n_data = 3, .matrix = kPoint};
+  double mean = -77, quantile = -77, factor = -77;
+  int64_t left_out = -77;
+  CHECK(zelos_error_model_create(query, NULL, &ideal, NULL) == ZELOS_OK);
+  CHECK(zelos_error_model_evaluate(ideal, kPoint, &mean, &quantile, workspace, NULL) == ZELOS_OK && isnan(mean) &&
+        isnan(quantile)); /* one of the outputs predicts no error */
+  zelos_error_model_calibration(ideal, &factor, &left_out);
+  zelos_error_model_calibration(ideal, NULL, NULL);
+  CHECK(factor == 1 && left_out == 0);
+  CHECK_FAILS(zelos_error_model_create(query, &wrong, &ideal, error), ZELOS_E_ARGUMENT, "needs a covariance");
+  wrong.covariance = kPoint, wrong.matrix = NULL;
+  CHECK_FAILS(zelos_error_model_create(query, &wrong, &ideal, error), ZELOS_E_ARGUMENT, "n_data");
+  CHECK_FAILS(zelos_error_model_create(query, NULL, NULL, error), ZELOS_E_ARGUMENT, "NULL");
+  CHECK_FAILS(zelos_error_model_evaluate(ideal, NULL, &mean, NULL, workspace, error), ZELOS_E_ARGUMENT, "NULL");
+  zelos_error_model_destroy(ideal);
+  zelos_error_model_destroy(NULL);
+
   /* Outside: a status, a verdict in words, and nothing touched. */
   double outside[6], nan_point[6];
   memcpy(outside, kPoint, sizeof outside);

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from zelos.starfish import Emulator, Grid, Spectrum, SpectrumModel
 
@@ -55,11 +57,60 @@ def observe(index: int) -> tuple[Any, Spectrum]:
     return truth, Spectrum(wave[inside], flux[inside], np.full(len(wave[inside]), NOISE))
 
 
-def draws(model: SpectrumModel, truth: Any, steps: int, random: Any) -> Any:
-    """Posterior draws by an ensemble of walkers, the first half of whose steps is thrown away."""
+def draws(model: SpectrumModel, start: Any, count: int, random: Any) -> tuple[Any, Any]:
+    """Points of the posterior and their weights: importance sampling of a Student t about its mode."""
+    wide = HIGH - LOW
+
+    def log_likelihood(x: Any) -> float:
+        model.set_param_dict(dict(zip(NAMES, x, strict=True)))
+        return model.log_likelihood()
+
+    def negative(y: Any) -> float:
+        return -log_likelihood(LOW + wide * np.clip(y, 0, 1))
+
+    # In units of the prior; differences of 1e-5 of it are far above rounding.
+    found = optimize.minimize(
+        negative, (start - LOW) / wide, method="L-BFGS-B", bounds=[(0, 1)] * len(start), options={"eps": 1e-5}
+    )
+    mode = np.clip(LOW + wide * found.x, LOW + 2e-3 * wide, HIGH - 2e-3 * wide)
+    n, middle = len(mode), log_likelihood(mode)
+    steps = 1e-3 * wide
+    for _ in range(2):  # of about one standard deviation
+        curvature = np.array(
+            [
+                (2 * middle - log_likelihood(mode + e) - log_likelihood(mode - e)) / step**2
+                for e, step in zip(np.diag(steps), steps, strict=True)
+            ]
+        )
+        steps = np.minimum(1 / np.sqrt(np.maximum(curvature, 1 / wide**2)), 1.9e-3 * wide)
+    information = np.diag(np.maximum(curvature, 1 / wide**2))
+    for i in range(n):
+        for k in range(i):
+            a, b = steps[i] * np.eye(n)[i], steps[k] * np.eye(n)[k]
+            mixed = sum(s * t * log_likelihood(mode + s * a + t * b) for s in (1, -1) for t in (1, -1))
+            information[i, k] = information[k, i] = -mixed / (4 * steps[i] * steps[k])
+    values, vectors = np.linalg.eigh(information * np.outer(wide, wide))
+    root = wide[:, np.newaxis] * vectors / np.sqrt(np.clip(values, 1.0, None))
+    student = stats.multivariate_t(np.zeros(n), np.eye(n), df=6, seed=random)
+    points, weights = [], []
+    for _ in range(100 * count):
+        t = student.rvs()
+        x = mode + 1.2 * root @ t
+        if np.all((x >= LOW) & (x <= HIGH)):
+            points.append(x)
+            weights.append(log_likelihood(x) - student.logpdf(t))
+            if len(points) == count:
+                break
+    weight = np.exp(np.array(weights) - np.max(weights))
+    return np.array(points), weight / weight.sum()
+
+
+def walk(model: SpectrumModel, start: Any, random: Any) -> tuple[Any, Any]:
+    """The same for posteriors as wide as the prior, by an ensemble of walkers; the first third of their steps
+    is thrown away."""
     import emcee
 
-    walkers = 20
+    walkers, steps = 14, 120
 
     def log_probability(x: Any) -> float:
         if np.any(x < LOW) or np.any(x > HIGH):
@@ -67,47 +118,61 @@ def draws(model: SpectrumModel, truth: Any, steps: int, random: Any) -> Any:
         model.set_param_dict(dict(zip(NAMES, x, strict=True)))
         return model.log_likelihood()
 
-    width = (HIGH - LOW) * (0.02 if not model.starfish_compat else 0.15)
-    # The truth is a draw of the posterior; walkers around it forget it within the part that is thrown away.
-    start = np.clip(truth + width * random.normal(size=(walkers, len(truth))), LOW, HIGH)
-    start = np.clip(start, LOW + 1e-6 * (HIGH - LOW), HIGH - 1e-6 * (HIGH - LOW))
-    moves = [(emcee.moves.DEMove(), 0.7), (emcee.moves.StretchMove(), 0.3)]
-    sampler = emcee.EnsembleSampler(walkers, len(truth), log_probability, moves=moves)
-    sampler.random_state = np.random.RandomState(random.integers(2**31)).get_state()
-    sampler.run_mcmc(start, steps)
-    return sampler.get_chain(discard=steps // 2, thin=5, flat=True)
+    width = (HIGH - LOW) * np.array([0.15, 0.25, 0.03, 0.003, 0.005])
+    first = start + width * random.normal(size=(walkers, len(start)))
+    first = np.clip(first, LOW + 1e-3 * width, HIGH - 1e-3 * width * random.uniform(1, 2, size=first.shape))
+    moves = [(emcee.moves.DEMove(), 0.6), (emcee.moves.StretchMove(), 0.4)]
+    sampler = emcee.EnsembleSampler(walkers, len(start), log_probability, moves=moves)
+    sampler.random_state = np.random.RandomState(int(random.integers(2**31))).get_state()
+    sampler.run_mcmc(first, steps)
+    chain = sampler.get_chain(discard=steps // 3, flat=True)
+    return chain, np.full(len(chain), 1 / len(chain))
 
 
-def run(folder: Path, count: int, steps: int) -> dict[str, list[dict[str, Any]]]:
-    emulator = make_emulator(folder)
+def one(task: tuple[str, int, int]) -> dict[str, dict[str, Any]]:
+    """What became of one spectrum, by model."""
+    folder, index, size = task
+    emulator = Emulator.load(Path(folder) / "emulator.h5")
+    truth, data = observe(index)
+    found = {}
+    for name, options in MODELS.items():
+        began = time.process_time()
+        parameters = {"vz": 0.0, "log_scale": 0.0, **options}
+        model = SpectrumModel(emulator, data, truth[:3], outside="reject", **parameters)
+        random = np.random.default_rng([8, index])
+        if model.starfish_compat:
+            points, weights = walk(model, truth, random)
+        else:
+            points, weights = draws(model, truth, size, random)
+        mean = weights @ points
+        found[name] = {
+            "truth": truth.tolist(),
+            "rank": (weights @ (points < truth)).tolist(),
+            "mean": mean.tolist(),
+            "sigma": np.sqrt(weights @ (points - mean) ** 2).tolist(),
+            "effective": float(1 / np.sum(weights**2)),
+            "seconds": time.process_time() - began,
+        }
+    return found
+
+
+def run(folder: Path, count: int, size: int, processes: int) -> dict[str, list[dict[str, Any]]]:
+    make_emulator(folder)
     path = folder / "ranks.json"
     done: dict[str, list[dict[str, Any]]] = (
         json.loads(path.read_text()) if path.exists() else {name: [] for name in MODELS}
     )
-    for index in range(count):
-        truth, data = observe(index)
-        for name, options in MODELS.items():
-            if len(done[name]) > index:
-                continue
-            began = time.process_time()
-            parameters = {"vz": 0.0, "log_scale": 0.0, **options}
-            model = SpectrumModel(emulator, data, truth[:3], outside="reject", **parameters)
-            chain = draws(model, truth, steps, np.random.default_rng([8, index]))
-            done[name].append(
-                {
-                    "truth": truth.tolist(),
-                    "rank": (chain < truth).mean(axis=0).tolist(),
-                    "mean": chain.mean(axis=0).tolist(),
-                    "sigma": chain.std(axis=0).tolist(),
-                    "seconds": time.process_time() - began,
-                }
-            )
-        if index % 10 == 9 or index == count - 1:
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(done))
-            temporary.replace(path)
-            print(index + 1, flush=True)
-    return done
+    first = len(done["zelos"])
+    with multiprocessing.Pool(processes) as pool:
+        for found in pool.imap(one, [(str(folder), index, size) for index in range(first, count)]):
+            for name, case in found.items():
+                done[name].append(case)
+            if len(done["zelos"]) % 5 == 0:
+                temporary = path.with_suffix(".tmp")
+                temporary.write_text(json.dumps(done))
+                temporary.replace(path)
+                print(len(done["zelos"]), flush=True)
+    return {name: cases[:count] for name, cases in done.items()}
 
 
 def table(done: dict[str, list[dict[str, Any]]]) -> str:
@@ -127,7 +192,7 @@ def table(done: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def figures(done: dict[str, list[dict[str, Any]]], folder: Path, images: Path, steps: int) -> None:
+def figures(done: dict[str, list[dict[str, Any]]], folder: Path, images: Path, size: int) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -161,7 +226,12 @@ def figures(done: dict[str, list[dict[str, Any]]], folder: Path, images: Path, s
             log_scale=0.0,
             **options,  # type: ignore[arg-type]
         )
-        chain = draws(model, truth, 4 * steps, np.random.default_rng(1))
+        random = np.random.default_rng(1)
+        if model.starfish_compat:
+            chain, _ = walk(model, truth, random)
+        else:
+            points, weights = draws(model, truth, 4 * size, random)
+            chain = points[random.choice(len(points), 4 * size, p=weights)]
         for ax, label, column in zip(axes, NAMES, chain.T, strict=False):
             grid = np.linspace(column.min(), column.max(), 300)
             density = stats.gaussian_kde(column)(grid)
@@ -187,14 +257,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--size", type=int, default=300)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, default=Path("ranks"))
     parser.add_argument("--images", type=Path, default=ROOT / "docs/images")
     options = parser.parse_args()
     options.folder.mkdir(exist_ok=True)
-    done = run(options.folder, options.count, options.steps)
+    done = run(options.folder, options.count, options.size, options.processes)
     print(table(done))
-    figures(done, options.folder, options.images, options.steps)
+    effective = [case["effective"] for case in done["zelos"]]
+    print(f"effective draws: {np.median(effective):.0f}, least {np.min(effective):.0f}")
+    seconds = {name: round(sum(case["seconds"] for case in cases)) for name, cases in done.items()}
+    print(f"processor time: {seconds}")
+    figures(done, options.folder, options.images, options.size)
 
 
 if __name__ == "__main__":

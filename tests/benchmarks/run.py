@@ -46,6 +46,8 @@ CASES = {
     "batch": "TT, TE, EE, pp of 256 points, per point",
     "Jacobian": "TT, TE, EE, pp with exact derivatives by all six parameters",
     "predicted error": "predicted error of TT, TE, EE, pp",
+    "error quantile": "95 % quantile of delta chi^2 from the errors of TT, TE, EE together",
+    "convex hull": "verdict inside the convex hull of 2,000 points in six parameters, beyond the inner box",
     "opening": "opening the file: digest, probe points",
     "process start to first spectrum": "from the start of Python to the first TT",
     "Cobaya step, no theory": "log-posterior in Cobaya, constant spectra",

@@ -2,9 +2,9 @@
 """Emulators of 700 spectra against Starfish 0.4.2 in one run: ``python tests/benchmarks/starfish_emulator.py
 --peer PYTHON``.
 
-PYTHON is an interpreter that has Starfish. For 1 to 7 components: the likelihood of the hyperparameters (by Starfish,
-by PyTorch where it is installed, and ours, with its gradient), a call, training to convergence, peak memory.
-Processor time on one thread, the least of several. Prints tables in Markdown.
+PYTHON is an interpreter that has Starfish. For 1 to 7 components: the likelihood of the hyperparameters
+(by Starfish, by PyTorch where it is installed, and ours, with its gradient), a call, training to
+convergence, peak memory. Processor time on one thread, the least of several. Prints tables in Markdown.
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ def ms(seconds: float | None) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has Starfish")
     parser.add_argument("--components", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6, 7])
     parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
@@ -163,21 +165,26 @@ def main() -> None:
             print(f"the likelihoods differ: {ours['value']!r}, {theirs['value']!r}", file=sys.stderr)
     if not any("torch" in ours for _, ours, _ in rows):
         print("PyTorch is not installed: its column is empty", file=sys.stderr)
-    print("| components | Starfish | PyTorch, with gradient | zelos | zelos, with gradient | ratio | call: Starfish "
-          "| zelos | ratio |")  # fmt: skip
+    head = ("components", "Starfish", "PyTorch, with gradient", "zelos", "zelos, with gradient", "ratio")
+    print("| " + " | ".join((*head, "call: Starfish", "zelos", "ratio")) + " |")
     print("| ---: " * 9 + "|")
     for m, ours, theirs in rows:
         value, call = theirs.get("likelihood"), theirs.get("call")
         ratio = "" if value is None else f"{value / ours['gradient']:,.0f}"
         call_ratio = "" if call is None else f"{call / ours['call']:,.0f}"
-        print(
-            f"| {m} | {ms(value)} | {ms(ours.get('torch'))} | {ms(ours['likelihood'])} | {ms(ours['gradient'])} | "
-            f"{ratio} | {ms(call)} | {ms(ours['call'])} | {call_ratio} |"
-        )
+        cells = [
+            str(m),
+            *map(ms, (value, ours.get("torch"), ours["likelihood"], ours["gradient"])),
+            ratio,
+            *map(ms, (call, ours["call"])),
+            call_ratio,
+        ]
+        print("| " + " | ".join(cells) + " |")
     for _, ours, theirs in rows:
         if "training" in ours:
             print(
-                f"\nTraining six components from nothing: {ours['training']:.2g} s, {ours['evaluations']:.0f} evaluations, "
+                f"\nTraining six components from nothing: {ours['training']:.2g} s, "
+                f"{ours['evaluations']:.0f} evaluations, "
                 f"{'' if ours['converged'] else 'not '}converged, log likelihood {ours['optimum']:.1f}. "
                 f"Peak memory {ours['memory']:.0f} MiB"
                 + (f", Starfish {theirs['memory']:.0f} MiB." if theirs else ".")

@@ -202,6 +202,15 @@ def test_tests_that_a_page_names_exist(page: str) -> None:
         assert there, f"{page} names {name}"
 
 
+def test_tests_of_hosts_exist() -> None:
+    table = (DOCS / "hosts.md").read_text().split("| tested by |\n")[1].split("\n\n")[0]
+    rows = table.splitlines()[1:]
+    assert len(rows) > 8
+    for row in rows:
+        name = row.removesuffix(" |").rpartition("| ")[2].strip("`")
+        assert (ROOT / "tests/python" / name.removeprefix("tests/python/")).exists(), name
+
+
 def test_every_test_of_a_fault_is_in_the_table() -> None:
     tests = texts_of_tests()
     faults = re.findall(r'TEST_CASE\(\s*"([^"]+)",\s*"\[fallback\][^"]*\[faults\]"', tests)

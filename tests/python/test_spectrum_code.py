@@ -173,7 +173,14 @@ def test_what_is_not_known_is_refused(code: Path) -> None:
         make({"vmic": -1})
     with pytest.raises(ArgumentError, match=r"list is of 4200 to 9200 Å, lines of 3935 to 3965\.02 Å"):
         make(wavelength=np.array([3950.0, 3950.02]))
+    with pytest.raises(
+        ArgumentError, match=r"resolution of 200000 at 5165 Å needs a step of at most 0\.011 Å"
+    ):
+        make({"resolution": 200000})
     driver = make()
+    with pytest.raises(ValueError, match=r"vmic = 1\.5, but spectra are computed with 1"):
+        driver.run({**SUN, "vmic": 1.5})
+    assert driver._point({**SUN, "vmic": 1.0}) == tuple(SUN.values())
     with pytest.raises(ValueError, match="unknown parameter 'alpha'"):
         driver.run({**SUN, "alpha": 0.4})
     with pytest.raises(ValueError, match="parameter 'M_H' is missing"):

@@ -114,6 +114,8 @@ struct Query::Impl {
   Verdict run(const double* values, int n_tangents, const double* seeds, double* w) const;
   /// With a tangent along every bound name.
   Verdict run_along_names(const double* values, double* w) const;
+  /// v[n_weights of the output] at the features in `w`; false where the family predicts none.
+  bool variances(int output, double* w, double* v) const;
   bool predicted(int output, double* w, double* error) const;
   void copy_values(const double* w, double* out) const;
 };

@@ -307,6 +307,55 @@ zelos_status zelos_predicted_error(const zelos_query* query, const double* value
   });
 }
 
+zelos_status zelos_error_model_create(const zelos_query* query, const zelos_likelihood* likelihood,
+                                      zelos_error_model** model, zelos_error* error) {
+  return guarded(error, [&] {
+    need(query != nullptr && model != nullptr, "zelos_error_model_create: query and model must not be NULL");
+    zelos_likelihood given{};
+    given.struct_size = sizeof given;
+    if (likelihood != nullptr) {
+      need(likelihood->struct_size >= sizeof(uint32_t), "zelos_error_model_create: struct_size is not set");
+      std::memcpy(&given, likelihood, std::min<size_t>(likelihood->struct_size, sizeof given));
+    }
+    const auto copy = [](const double* from, int64_t n) {
+      return from == nullptr ? std::vector<double>{} : std::vector<double>(from, from + n);
+    };
+    const int64_t size = query->query.size(), n = given.n_data;
+    need(given.matrix == nullptr || given.covariance != nullptr,
+         "zelos_error_model_create: a matrix needs a covariance");
+    need(given.covariance == nullptr || (given.matrix == nullptr ? n == size : n >= 1 && n <= INT32_MAX),
+         "zelos_error_model_create: n_data: expected the rows of the matrix, without one zelos_query_size");
+    *model = new zelos_error_model{
+        zelos::ErrorModel(query->query, {copy(given.covariance, n * n), copy(given.matrix, n * size),
+                                         copy(given.reference, query->query.n_parameters())})};
+    return ZELOS_OK;
+  });
+}
+
+void zelos_error_model_destroy(zelos_error_model* model) { delete model; }
+
+zelos_status zelos_error_model_evaluate(const zelos_error_model* model, const double* values, double* mean,
+                                        double* quantile, zelos_workspace* workspace, zelos_error* error) {
+  return guarded(error, [&] {
+    need(model != nullptr && values != nullptr && workspace != nullptr,
+         "zelos_error_model_evaluate: an argument is NULL");
+    need(model->model.fits(workspace->owner), "zelos_error_model_evaluate: the workspace is not one of the query");
+    zelos::ErrorEstimate estimate;
+    const zelos::Verdict verdict = model->model.evaluate(values, &estimate, workspace->workspace);
+    if (verdict.reason == zelos::Verdict::Reason::not_finite || verdict.reason == zelos::Verdict::Reason::no_solution) {
+      return answer(verdict, nullptr, error);
+    }
+    if (mean != nullptr) *mean = estimate.mean;
+    if (quantile != nullptr) *quantile = estimate.quantile;
+    return ZELOS_OK;
+  });
+}
+
+void zelos_error_model_calibration(const zelos_error_model* model, double* factor, int64_t* n_left_out) {
+  if (factor != nullptr) *factor = model->model.calibration();
+  if (n_left_out != nullptr) *n_left_out = model->model.n_left_out();
+}
+
 int32_t zelos_query_n_physics(const zelos_query* query) { return static_cast<int32_t>(query->query.physics().size()); }
 
 zelos_status zelos_query_physics(const zelos_query* query, int32_t index, zelos_physics_info* info,

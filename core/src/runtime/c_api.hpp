@@ -14,6 +14,7 @@
 #include "zelos/abi/zelos.h"
 #include "zelos/emulator.hpp"
 #include "zelos/error.hpp"
+#include "zelos/error_model.hpp"
 
 struct zelos_emulator {
   explicit zelos_emulator(zelos::Emulator e);
@@ -30,6 +31,10 @@ struct zelos_query {
 struct zelos_workspace {
   zelos::Workspace workspace;
   const zelos::Query::Impl* owner;  ///< the question it was made for
+};
+
+struct zelos_error_model {
+  zelos::ErrorModel model;
 };
 
 namespace zelos::c_api {

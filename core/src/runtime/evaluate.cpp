@@ -157,17 +157,23 @@ void Query::Impl::evaluate_node(const Node& node, int n_tangents, double* w) con
   }
 }
 
-/// False where the family predicts none.
-bool Query::Impl::predicted(int index, double* w, double* error) const {
-  const OutputModel& output = model->outputs[index];
-  *error = output.truncation_error;
-  double* variance = w + weights_at[index];
-  for (const auto& segment : output.segments) {
+bool Query::Impl::variances(int index, double* w, double* v) const {
+  for (const auto& segment : model->outputs[index].segments) {
     for (const auto& block : segment.blocks) {
-      if (!block.regressor->variance(w + features_at, variance, w + scratch_at)) return false;
-      for (int64_t i = 0; i < block.regressor->n_outputs(); ++i) *error += variance[i];
+      if (!block.regressor->variance(w + features_at, v, w + scratch_at)) return false;
+      v += block.regressor->n_outputs();
     }
   }
+  return true;
+}
+
+/// The expected sum of squares; false where the family predicts none.
+bool Query::Impl::predicted(int index, double* w, double* error) const {
+  const OutputModel& output = model->outputs[index];
+  double* v = w + weights_at[index];
+  if (!variances(index, w, v)) return false;
+  *error = output.truncation_error;
+  for (int64_t i = 0; i < output.n_weights(); ++i) *error += v[i];
   return true;
 }
 

@@ -112,8 +112,17 @@ void reduce_to_knots(const std::vector<double>& breakpoints, const std::vector<d
   const MatrixXd fitted = inverse_sigma.asDiagonal() * MatrixXd(design * fit->basis);
   const MatrixXd target = (y.rowwise() - (design * fit->mean).transpose()) * inverse_sigma.asDiagonal();
   fit->weights = (fitted.transpose() * fitted).ldlt().solve(fitted.transpose() * target.transpose()).transpose();
-  fit->truncation_error = (target - fit->weights * fitted.transpose()).rowwise().squaredNorm().mean();
+  fit->truncation = (target - fit->weights * fitted.transpose()).rowwise().squaredNorm();
   fit->breakpoints = Eigen::Map<const VectorXd>(breakpoints.data(), static_cast<int64_t>(breakpoints.size()));
+}
+
+/// A direction bends towards the points that it was found with: residual / (1 - leverage), as in least squares.
+void leave_out(SegmentFit* fit) {
+  const int64_t n = fit->weights.rows();
+  const MatrixXd q =
+      Eigen::HouseholderQR<MatrixXd>(fit->weights).householderQ() * MatrixXd::Identity(n, fit->weights.cols());
+  const VectorXd rest = (1 - 1.0 / static_cast<double>(n) - q.rowwise().squaredNorm().array()).cwiseMax(0.05);
+  fit->truncation.array() /= rest.array().square();
 }
 
 /// Rounds the basis to steps of a power of two, each a hundredth of what the last component adds to that value: the
@@ -230,10 +239,11 @@ SegmentFit Field::fit_segment(const SegmentPlan& plan, const FeatureTable& featu
   fit.weights = white * directions;
   fit.basis = sigma.asDiagonal() * directions;
   if (plan.breakpoints.empty()) {
-    fit.truncation_error = (white - fit.weights * directions.transpose()).rowwise().squaredNorm().mean();
+    fit.truncation = (white - fit.weights * directions.transpose()).rowwise().squaredNorm();
   } else {
     reduce_to_knots(plan.breakpoints, axis, y, inverse_sigma, &fit);
   }
+  leave_out(&fit);
   round_basis(&fit);
   return fit;
 }

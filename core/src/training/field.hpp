@@ -21,7 +21,7 @@ struct SegmentFit {
   Eigen::MatrixXd basis;        ///< field x weights
   Eigen::VectorXd breakpoints;  ///< empty without knots
   Eigen::MatrixXd weights;      ///< points x weights, in units of the whitening
-  double truncation_error = 0;  ///< mean over the points of the squared whitened residual
+  Eigen::VectorXd truncation;   ///< squared whitened residual of each point, as if the PCA did not know it
 };
 
 /// inputs[kBackgroundInputs] at a training point.

@@ -257,8 +257,13 @@ json RegressionRunner::fit(const std::string& title, const EmulatorFunction& fun
              {"family_version", family.version},
              {"settings", json::parse(stored.settings)},
              {"inputs", inputs}};
-  for (size_t i = 0; i < stored.names.size(); ++i)
+  for (size_t i = 0; i < stored.names.size(); ++i) {
+    if (stored.names[i] == ZELOS_LEFT_OUT_ERRORS) {
+      stored.arrays[i].storage = artifact::Array::Storage::float32;
+      for (double& e : stored.arrays[i].data) e = static_cast<float>(e);
+    }
     contents->arrays[path + "/model/" + stored.names[i]] = std::move(stored.arrays[i]);
+  }
   for (const auto& [name, v] : {std::pair<const char*, const Eigen::VectorXd*>{"center", &center}, {"scale", &scale}}) {
     artifact::Array a;
     a.shape = {v->size()};

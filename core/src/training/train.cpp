@@ -242,18 +242,23 @@ class Trainer {
       put_vector(segment_path + "/mean", fit.mean);
       put_basis(segment_path + "/block0/basis", fit.basis);
       if (fit.breakpoints.size() > 0) put_vector(segment_path + "/breakpoints", fit.breakpoints);
-      truncation += fit.truncation_error;
+      if (fit.truncation.size() > 0) {
+        truncation += fit.truncation.mean();
+        put_vector(segment_path + "/truncation", fit.truncation, Storage::float32);
+      }
       description["segments"].push_back(fit.description);
     }
     description["truncation_error"] = truncation;
     document()["outputs"].push_back(description);
   }
 
-  void put_vector(const std::string& path, const VectorXd& v) {
+  using Storage = artifact::Array::Storage;
+  void put_vector(const std::string& path, const VectorXd& v, Storage storage = Storage::float64) {
     artifact::Array a;
     a.shape = {v.size()};
     a.data = AlignedBuffer(v.size());
-    std::copy(v.data(), v.data() + v.size(), a.data.begin());
+    a.storage = storage;
+    for (int64_t i = 0; i < v.size(); ++i) a.data[i] = storage == Storage::float32 ? static_cast<float>(v[i]) : v[i];
     contents_.arrays[path] = std::move(a);
   }
   void put_basis(const std::string& path, const MatrixXd& m) {

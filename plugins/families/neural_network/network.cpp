@@ -77,12 +77,20 @@ double Loss::operator()(const double* weights, const Batch& batch, double factor
   return sum;
 }
 
-double Loss::block(const double* weights, const Batch& batch, double factor, double* gradient) {
-  const Kernels& k = kernels();
-  const std::int64_t n = batch.n;
-  const std::size_t last = layout_.layers.size() - 1;
+void Loss::errors(const double* weights, const Batch& batch, double* out) {
+  for (std::int64_t start = 0; start < batch.n; start += kBlock) {
+    const std::int64_t n = std::min(kBlock, batch.n - start);
+    const double* u = forward(weights, n, batch.x + start * layout_.n_inputs);
+    for (std::int64_t i = 0, at = start * layout_.n_cols; i < n * layout_.n_cols; ++i, ++at) {
+      out[at] = u[i] - batch.target[at];
+    }
+  }
+}
 
-  const double* in = batch.x;
+const double* Loss::forward(const double* weights, std::int64_t n, const double* x) {
+  const Kernels& k = kernels();
+  const std::size_t last = layout_.layers.size() - 1;
+  const double* in = x;
   std::int64_t in_stride = layout_.n_inputs;
   for (std::size_t l = 0; l <= last; ++l) {
     const Layout::Layer& layer = layout_.layers[l];
@@ -93,10 +101,17 @@ double Loss::block(const double* weights, const Batch& batch, double factor, dou
     in = out;
     in_stride = layer.n_cols;
   }
+  return output_.data();
+}
 
+double Loss::block(const double* weights, const Batch& batch, double factor, double* gradient) {
+  const Kernels& k = kernels();
+  const std::int64_t n = batch.n;
+  const std::size_t last = layout_.layers.size() - 1;
+  const double* values = forward(weights, n, batch.x);
   double sum = 0.0;
   for (std::int64_t i = 0; i < n; ++i) {
-    const double* u = output_.data() + i * layout_.n_cols;
+    const double* u = values + i * layout_.n_cols;
     const double* t = batch.target + i * layout_.n_cols;
     double* d = delta_.data() + i * layout_.n_cols;
     for (std::int64_t j = 0; j < layout_.n_cols; ++j) {

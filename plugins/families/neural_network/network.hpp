@@ -68,8 +68,12 @@ class Loss {
   /// Adds d(factor * sum)/d(weights) to gradient[n_weights] unless that is NULL. Returns the sum
   /// itself.
   double operator()(const double* weights, const Batch& batch, double factor, double* gradient);
+  /// out[n x layout.n_cols] = u - target.
+  void errors(const double* weights, const Batch& batch, double* out);
 
  private:
+  /// u of at most kBlock points, and what the gradient needs.
+  const double* forward(const double* weights, std::int64_t n, const double* x);
   double block(const double* weights, const Batch& batch, double factor, double* gradient);
 
   const Layout& layout_;

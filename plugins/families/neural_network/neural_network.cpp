@@ -5,6 +5,7 @@
 #include <string>
 
 #include "../support/family_support.hpp"
+#include "../support/left_out_variance.hpp"
 #include "network.hpp"
 #include "train.hpp"
 #include "trend.hpp"
@@ -22,6 +23,8 @@ struct zelos_model {
   int trend_order;
   std::int64_t n_terms;
   zelos::nn::Buffer weights;  ///< as in the layout, then the trend, n_terms x n_cols
+  bool predicts_error = false;
+  zelos::family::LeftOutVariance left_out;
 
   const double* trend() const { return weights.data() + layout.n_weights; }
   std::int64_t widest() const { return std::max(zelos::nn::padded(layout.layers.front().n_out), layout.n_cols); }
@@ -95,6 +98,11 @@ zelos_model* open_model(const zelos_state& state) {
   const zelos_array& trend = read(state, "trend", 2, model->n_terms, model->layout.n_outputs);
   double* to = model->weights.data() + model->layout.n_weights;
   copy_rows(trend.data, model->n_terms, model->layout.n_outputs, to, model->layout.n_cols);
+  model->predicts_error = zelos::family::has_array(state, "variance_terms");
+  if (model->predicts_error) {
+    model->left_out =
+        zelos::family::LeftOutVariance(state, model->layout.n_inputs, static_cast<std::int64_t>(tail.shape[1]));
+  }
   return model.release();
 }
 
@@ -108,8 +116,8 @@ struct Workspace {
   }
   static std::size_t bytes(const zelos_model& model) {
     const std::int64_t rows = 1 + model.layout.n_inputs;
-    return sizeof(double) *
-           static_cast<std::size_t>((2 * rows + 1) * model.widest() + zelos::nn::padded(rows * model.n_terms));
+    const std::int64_t own = (2 * rows + 1) * model.widest() + zelos::nn::padded(rows * model.n_terms);
+    return sizeof(double) * static_cast<std::size_t>(std::max(own, model.left_out.workspace()));
   }
   double *a, *b, *slope, *terms;
 };
@@ -191,6 +199,15 @@ zelos_status predict_jacobian(const zelos_model* model, const double* x, double*
   return copy_value(*model, result, y, error);
 }
 
+zelos_status variance(const zelos_model* model, const double* x, double* variance, void* workspace,
+                      zelos_error* error) {
+  if (!model->predicts_error) {
+    return fill_error(error, ZELOS_E_MISSING, "neural_network: too few points were kept out of the training");
+  }
+  model->left_out.evaluate(x, variance, static_cast<double*>(workspace));
+  return ZELOS_OK;
+}
+
 zelos_status train(const zelos_host*, const zelos_training_set* set, const zelos_train_options* options,
                    zelos_save_state save, void* save_data, zelos_error* error) {
   return guard(error, [&] { zelos::nn::train(*set, *options, save, save_data); });
@@ -202,12 +219,14 @@ zelos_status check(const char* params_json, std::int64_t, zelos_error* error) {
 
 const void* get_extension(const char* id) {
   static const zelos_train train_extension = {sizeof(zelos_train), zelos::nn::kDefaultsJson, train, check};
+  static const zelos_uncertainty uncertainty = {sizeof(zelos_uncertainty), variance};
+  if (std::string_view(id) == ZELOS_EXT_UNCERTAINTY) return &uncertainty;
   return std::string_view(id) == ZELOS_EXT_TRAIN ? &train_extension : nullptr;
 }
 
 const zelos_family kFamily = {sizeof(zelos_family),
                               "neural_network",
-                              "1.0.0",
+                              "1.1.0",
                               "multilayer perceptron with a quadratic trend, trained by Adam and L-BFGS",
                               open,
                               close,

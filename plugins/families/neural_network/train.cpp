@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "../support/family_support.hpp"
+#include "../support/left_out_variance.hpp"
 #include "../support/training.hpp"
 #include "random.hpp"
 #include "trend.hpp"
@@ -31,6 +32,7 @@ constexpr std::int64_t kCheckpointEpochs = 50;
 constexpr int kSegmentIterations = 50;  ///< L-BFGS forgets its history after so many: a point to resume from
 constexpr int kSegmentPatience = 5;     ///< segments without a better validation loss before L-BFGS ends
 constexpr std::int64_t kMaxChunks = 16;
+constexpr std::int64_t kFewestKeptOut = 20;  ///< that say how large the error is
 constexpr const char* kCheckpointKind = "neural_network checkpoint";
 
 double number(const nlohmann::json& params, const char* key, double low, double high) {
@@ -244,6 +246,11 @@ class Trainer {
       state.add(names.emplace_back("bias_" + std::to_string(l)).c_str(), biases[l]);
     }
     state.add("trend", problem_.trend);
+    family::LeftOutVariance::Fit left_out;
+    if (problem_.validation.n >= kFewestKeptOut) {
+      left_out = kept_out_errors();
+      left_out.add_to(state);
+    }
     state.settings({{"n_layers", params_.n_layers},
                     {"activation", activation_name(params_.activation)},
                     {"trend_order", problem_.trend_order},
@@ -255,6 +262,18 @@ class Trainer {
 
  private:
   double rmse(double loss) const { return problem_.unit * std::sqrt(loss); }
+
+  family::LeftOutVariance::Fit kept_out_errors() const {
+    const Part &training = problem_.training, &kept_out = problem_.validation;
+    RowMatrix x(training.n + kept_out.n, layout_.n_inputs);
+    std::copy(training.x.begin(), training.x.end(), x.data());
+    std::copy(kept_out.x.begin(), kept_out.x.end(), x.data() + training.x.size());
+    RowMatrix errors = RowMatrix::Zero(x.rows(), layout_.n_cols);
+    Loss loss(layout_, problem_.importance);
+    loss.errors(now_.best.data(), kept_out.batch(), errors.data() + training.n * layout_.n_cols);
+    return family::LeftOutVariance::fit(x, errors.leftCols(layout_.n_outputs) * problem_.column_scale.asDiagonal(),
+                                        training.n);
+  }
 
   static void hand_over(zelos_save_state save, void* data, const zelos_state& state) {
     zelos_error error{};

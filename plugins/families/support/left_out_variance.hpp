@@ -8,7 +8,8 @@
 // grows towards the edge of the points; at point i, left out, it is l_i / (1 - l_i). c_o and
 // 0 <= g_o <= 8 maximise the likelihood of the leave-one-out errors e_oi ~ N(0, var_oi), so that
 // mean_i e_oi^2 / var_oi = 1. The variance is that of a run of the real code at a new point, the
-// code's own noise included; it needs no memory of the points.
+// code's own noise included; it needs no memory of the points. e_oi / sqrt(var_oi) is stored as well: what the core
+// calibrates its quantiles with.
 //
 // Conditioning a Gaussian process on a subset of its points instead is never too small, but for CMB
 // spectra (640 points, 96 in the subset) 5 to 20 times too large, and where it is large the errors
@@ -57,21 +58,26 @@ inline zelos_status no_variance(const char* family, zelos_error* error) {
 class LeftOutVariance {
  public:
   /// What is stored: `leverage_factor` (p, p), lower triangle, l(x) / L = |leverage_factor h(x)|^2;
-  /// `variance_terms` (m, 2): c and g of each output.
+  /// `variance_terms` (m, 2): c and g of each output; `left_out_errors` (n, m): e_oi / sqrt(var_oi), in steps of 1/32.
   struct Fit {
-    RowMatrix leverage_factor, variance_terms;
+    RowMatrix leverage_factor, variance_terms, left_out_errors;
 
     void add_to(StateBuilder& builder) const {
       builder.add("leverage_factor", leverage_factor);
       builder.add("variance_terms", variance_terms);
+      builder.add(ZELOS_LEFT_OUT_ERRORS, left_out_errors);
     }
   };
 
-  /// x (n, d) and the leave-one-out errors (n, m) there.
-  static Fit fit(const RowMatrix& x, const Eigen::MatrixXd& errors) {
+  /// x (n, d) and the errors (n, m) there of predictions that did not know the point: leave-one-out errors, or with
+  /// `first` > 0 those of the points from there on, which were kept out, among all.
+  static Fit fit(const RowMatrix& x, const Eigen::MatrixXd& all_errors, Eigen::Index first = 0) {
     Fit out;
-    const Eigen::ArrayXd leverage = left_out_leverage(x, &out.leverage_factor);
+    const Eigen::Index n = x.rows() - first;
+    const Eigen::ArrayXd leverage = left_out_leverage(x, &out.leverage_factor).tail(n);
+    const Eigen::MatrixXd errors = all_errors.bottomRows(n);
     out.variance_terms.resize(errors.cols(), 2);
+    out.left_out_errors = RowMatrix::Zero(n, errors.cols());
     for (Eigen::Index o = 0; o < errors.cols(); ++o) {
       const Eigen::ArrayXd square = errors.col(o).array().square();
       constexpr int kSteps = 64, kStepsPerUnit = 8;
@@ -85,6 +91,11 @@ class LeftOutVariance {
         best = value;
         out.variance_terms.row(o) << c, g;
       }
+      const double c = out.variance_terms(o, 0), g = out.variance_terms(o, 1);
+      if (!(c > 0.0)) continue;
+      constexpr double kPerUnit = 32.0;
+      const Eigen::ArrayXd standard = errors.col(o).array() / (c * leverage.pow(g)).sqrt();
+      out.left_out_errors.col(o) = (standard * kPerUnit).round().matrix() / kPerUnit;
     }
     return out;
   }

@@ -28,7 +28,7 @@ _NEUTRAL = {
     "nrun": 0.0, "nrunrun": 0.0, "r": 0.0, "nt": None, "Alens": 1.0, "YHe": None, "zrei": None,
     "meffsterile": 0.0, "num_massive_neutrinos": 1, "neutrino_hierarchy": "degenerate",
     "standard_neutrino_neff": 3.044, "TCMB": 2.7255, "deltazrei": None, "pivot_scalar": 0.05,
-    "WantTensors": False, "dark_energy_model": "fluid", "cs2": 1.0,
+    "WantTensors": False, "DoLensing": True, "dark_energy_model": "fluid", "cs2": 1.0,
     "bbn_predictor": None, "theta_H0_range": (10, 100),
 }  # fmt: skip
 _SETTINGS = frozenset(
@@ -41,7 +41,6 @@ _SETTINGS = frozenset(
             "WantTransfer",
             "WantScalars",
             "Want_CMB",
-            "DoLensing",
             "redshifts",
             "kmax",
         ),
@@ -111,6 +110,13 @@ def set_params(**arguments: Any) -> Params:
     return Params(physics, settings)
 
 
+def _check_halofit(params: Params, emulator: zelos.Emulator) -> None:
+    trained = emulator.info.get("provenance", {}).get("config", {}).get("halofit_version")
+    given = params.settings.get("halofit_version", trained)
+    if trained and given != trained and {given, trained} != {"mead", "mead2016"}:
+        raise ArgumentError(f"halofit_version = {given!r} is not emulated: expected {trained!r}")
+
+
 class PowerInterpolator:
     """P(z, kh) as CAMB's PKInterpolator: cubic in log k and z of log P. Outside its range ArgumentError."""
 
@@ -145,6 +151,7 @@ class Results:
     def __init__(self, params: Params) -> None:
         self.Params = params
         self._emulator = emulator = _emulator()
+        _check_halofit(params, emulator)
         before = emulator.statistics["fallback"]
         self._values = emulator.evaluate(params.physics)
         self.source = "camb" if emulator.statistics["fallback"] > before else "emulator"

@@ -14,6 +14,8 @@ QUIET_SECONDS = 30.0
 
 def describe(verdict: Any) -> str:
     """Short name of the reason why a point is outside: what the counts are kept by."""
+    if verdict.reason == "error_bound":
+        return "predicted error above the tolerance"
     if not verdict.parameter:
         return str(verdict.reason).replace("_", " ")
     if verdict.reason == "box":

@@ -43,6 +43,19 @@ class _Asked(NamedTuple):
     route: Route
     plan: products.Plan
     query: Any
+    error_model: Any = None
+    """The core's, of the spectra that are asked for; None without a tolerance."""
+
+    def evaluate(
+        self, values: np.ndarray, tolerance: float | None
+    ) -> tuple[np.ndarray, list[tuple[int, Any]]]:
+        """As `Route.evaluate`, of one point; a predicted error above the tolerance is outside."""
+        answer, outside = self.route.evaluate(self.query, values)
+        if self.error_model is not None and not outside:
+            (verdict,) = self.error_model.verdict(self.route.table(values), tolerance)
+            if not verdict:
+                outside = [(0, verdict)]
+        return answer, outside
 
     @property
     def canonical(self) -> list[str]:
@@ -64,6 +77,7 @@ class Zelos(BoltzmannBase):
     mix: str | None
     fallback: Any
     outside: str
+    tolerance: float | None
     fallback_version: str
     cache: str | None
     speed: float
@@ -128,6 +142,10 @@ class Zelos(BoltzmannBase):
     def _check_options(self) -> None:
         if self.mix not in (None, "any"):
             raise LoggedError(self.log, "'mix' is null or 'any', not %r.", self.mix)
+        if self.tolerance is not None and not (
+            isinstance(self.tolerance, (int, float)) and 0 < self.tolerance < np.inf
+        ):
+            raise LoggedError(self.log, "'tolerance' is null or a delta chi^2 > 0, not %r.", self.tolerance)
         if self.outside not in OUTSIDE:
             raise LoggedError(self.log, "'outside' is one of %s, not %r.", ", ".join(OUTSIDE), self.outside)
         if self.fallback_version not in ("exact", "any"):
@@ -241,6 +259,11 @@ class Zelos(BoltzmannBase):
         selection = self._select(names)
         self._asked = [self._ask(route) for route in selection.routes]
         self._leader = next(asked for asked in self._asked if asked.route is selection.leader)
+        if self.tolerance is not None and all(asked.error_model is None for asked in self._asked):
+            raise LoggedError(
+                self.log,
+                "'tolerance' is of the delta chi^2 of spectra, and this run asks the emulator for none.",
+            )
         wanted = list({**self._must_provide, **dict.fromkeys(self.output_params)})
         missing = [key for key in wanted if not any(key in asked.plan.answers for asked in self._asked)]
         self._emulated = {key for key in wanted if key not in missing}
@@ -299,7 +322,34 @@ class Zelos(BoltzmannBase):
         except Exception as error:
             raise LoggedError(self.log, "Emulator %s: %s", core.name, error) from error
         plan.bind(query.blocks)
-        return _Asked(route, plan, query)
+        return _Asked(route, plan, query, self._error_model(route, plan))
+
+    def _error_model(self, route: Route, plan: products.Plan) -> Any:
+        """Of what the likelihoods are given: delta chi^2 is known for spectra alone."""
+        if self.tolerance is None:
+            return None
+        core = route.member.core
+        spectra = sorted({name for name, _ in plan.requests if name.startswith("Cl.")})
+        if not spectra:
+            return None
+        none = np.empty(0)
+        model = core.query(list(route.names), [(name, []) for name in spectra]).error_model(none, none, none)
+        center = [[0.5 * (p.min + p.max) for p in core.parameters]]
+        own = core.query([p.name for p in core.parameters], [(name, []) for name in spectra])
+        if not np.isfinite(own.predicted_error(np.array(center))[0]).all():
+            raise LoggedError(
+                self.log,
+                "'tolerance': emulator %s predicts no error of %s.",
+                core.name,
+                ", ".join(spectra),
+            )
+        if not model.n_left_out:
+            self.log.info(
+                "The errors that emulator %s predicts are not calibrated: their 95 %% quantile rests on the "
+                "variances of its training alone.",
+                core.name,
+            )
+        return model
 
     def _check_missing(self, missing: list[Any]) -> None:
         names = " + ".join(asked.route.member.name for asked in self._asked)
@@ -373,7 +423,7 @@ class Zelos(BoltzmannBase):
             if answered and not waiting & asked.plan.answers:
                 continue
             try:
-                answer, outside = asked.route.evaluate(asked.query, values)
+                answer, outside = asked.evaluate(values, self.tolerance)
             except Exception as error:
                 raise LoggedError(
                     # Cobaya would take most exceptions for a point of zero likelihood.
@@ -427,7 +477,7 @@ class Zelos(BoltzmannBase):
 
     def _physics(self, values: np.ndarray) -> dict[str, float]:
         """What the code is told of a point."""
-        route, _, query = self._leader
+        route, _, query, _ = self._leader
         told = dict(query.physics(route.table(values), everything=True)[0])
         return {**told, **{name: float(values[0, column]) for column, name in self._unknown(route)}}
 
@@ -456,7 +506,7 @@ class Zelos(BoltzmannBase):
         self.log.debug("To the fallback: %s", verdict)
         succeeded = True
         try:
-            route, plan, query = self._leader
+            route, plan, query, _ = self._leader
             answer, canonical = self._real.at(query, route.table(values)[0], verdict)
             known = {**dict(zip(self._leader.canonical, canonical, strict=True)), **params}
             derived = plan.derived(answer, known)

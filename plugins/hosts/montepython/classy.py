@@ -70,6 +70,8 @@ _IGNORED = frozenset(
         *("delta_l_max", "nonlinear_min_k_max", "k_per_decade_for_pk", "sBBN file", "T_cmb"),
     }
 )
+#: Words that have to be these.
+_ONLY = {"modes": "s", "ic": "ad"}
 _LIMITS = frozenset({"l_max_scalars", "P_k_max_1/Mpc", "P_k_max_h/Mpc", "z_max_pk", "z_pk"})
 _NEUTRINOS = frozenset({"N_ur", "N_ncdm", "m_ncdm", "T_ncdm", "deg_ncdm"})
 
@@ -212,8 +214,8 @@ class Class:
                 raise CosmoSevereError(f"T_cmb = {value} is not emulated: expected {T_CMB}")
             elif name == "k_pivot" and float(value) != 0.05:
                 raise CosmoSevereError(f"k_pivot = {value} is not emulated: expected 0.05")
-            elif name == "modes" and str(value).strip() != "s":
-                raise CosmoSevereError(f"modes = {value} is not emulated: expected s")
+            elif name in _ONLY and str(value).strip() != _ONLY[name]:
+                raise CosmoSevereError(f"{name} = {value} is not emulated: expected {_ONLY[name]}")
             elif name not in _IGNORED | _LIMITS | _NEUTRINOS | {"zelos_emulator", "zelos_fallback"}:
                 raise CosmoSevereError(f"parameter '{name}' is not emulated")
         if self._pars.keys() & _NEUTRINOS:

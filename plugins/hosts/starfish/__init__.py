@@ -16,6 +16,7 @@ from .grid import Grid, GridFile, read_grid
 from .instrument import Instrument
 from .model import SpectrumModel
 from .outside import Code, Interpolation
+from .residuals import find_residual_peaks, local_kernels
 from .runs import read_runs
 from .selection import Choice, choose_components, choose_options
 from .spectrum import Order, Spectrum
@@ -38,6 +39,8 @@ __all__ = [
     "Validation",
     "choose_components",
     "choose_options",
+    "find_residual_peaks",
+    "local_kernels",
     "read_grid",
     "read_runs",
 ]

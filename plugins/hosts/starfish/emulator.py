@@ -43,7 +43,8 @@ class Emulator:
                         True: each weight has a nugget of its own.
     kernel:             "squared_exponential" or "matern52".
     mean_degree:        degree of a polynomial mean of each weight, integrated out; -1: none.
-    scales:             of parameters that do not enter the kernel and the mean as they are: {"T": "reciprocal"}
+    scales:             of parameters that do not enter the kernel and the mean as they are: {"T":
+                        "reciprocal"}
                         or "logarithm". Length scales are of what they make.
     log_flux:           flux_mean, eigenspectra and the residual are of the logarithm of the flux.
     neighbours:         a prediction is conditioned on that many grid points, the nearest; 0: on all. For
@@ -124,7 +125,9 @@ class Emulator:
             self.nuggets = nuggets
         self.variances = np.full(self.ncomps, 1e4) if variances is None else array(variances)
         self.lengthscales = (
-            np.tile(3 * self._separations(), (self.ncomps, 1)) if lengthscales is None else array(lengthscales)
+            np.tile(3 * self._separations(), (self.ncomps, 1))
+            if lengthscales is None
+            else array(lengthscales)
         )
 
     def _check_shapes(self) -> None:
@@ -148,9 +151,7 @@ class Emulator:
 
     # --- hyperparameters ---
 
-    def set_kind(
-        self, independent: bool, kernel: str, mean_degree: int, scales: Mapping[str, str]
-    ) -> None:
+    def set_kind(self, independent: bool, kernel: str, mean_degree: int, scales: Mapping[str, str]) -> None:
         """What the processes are; the hyperparameters' keys follow. On other scales length scales mean
         something else, so that those of the constructor return and the emulator is untrained."""
         if kernel not in KERNELS:
@@ -163,7 +164,12 @@ class Emulator:
                 )
         scales = {name: scale for name, scale in scales.items() if scale != "linear"}
         moved = scales != self.scales
-        self.independent, self.kernel, self.mean_degree, self.scales = independent, kernel, mean_degree, scales
+        self.independent, self.kernel, self.mean_degree, self.scales = (
+            independent,
+            kernel,
+            mean_degree,
+            scales,
+        )
         noise = [f"log_nugget:{i}" for i in range(self.ncomps)] if independent else ["log_lambda_xi"]
         dims = range(len(self.param_names))
         keys = [
@@ -281,8 +287,8 @@ class Emulator:
     # --- the processes ---
 
     def weight_model(self, rows: Any = None) -> Any:
-        """The processes before they have hyperparameters (zelos/spectrum.hpp: WeightModel), of some grid points
-        or of all."""
+        """The processes before they have hyperparameters (zelos/spectrum.hpp: WeightModel), of some grid
+        points or of all."""
         if rows is None and self._model is not None:
             return self._model
         w_hat = self.w_hat.reshape(self.ncomps, -1).T
@@ -361,9 +367,7 @@ class Emulator:
 
     def log_likelihood_gradient(self) -> tuple[float, Array]:
         """The log likelihood in double precision and its derivatives by the hyperparameters."""
-        value, gradient = self.weight_model().log_likelihood_gradient(
-            self.get_param_vector(), threads(None)
-        )
+        value, gradient = self.weight_model().log_likelihood_gradient(self.get_param_vector(), threads(None))
         return float(value), np.asarray(gradient)
 
     def altered_prior(self, shape: float = 1.0, rate: float = 1e-4) -> tuple[float, float]:
@@ -582,8 +586,8 @@ class Emulator:
         return held_out(self)
 
     def calibrate(self) -> float:
-        """Scales variances and noise by one factor, so that errors of left-out nodes are as large as predicted;
-        means stay as they are. Returns the factor of the standard deviations."""
+        """Scales variances and noise by one factor, so that errors of left-out nodes are as large as
+        predicted; means stay as they are. Returns the factor of the standard deviations."""
         factor = self.held_out().z
         shift = 2 * float(np.log(factor))
         self._put({f"log_variance:{i}": self[f"log_variance:{i}"] + shift for i in range(self.ncomps)})
@@ -655,7 +659,7 @@ class Emulator:
         instrument:     truncates, broadens and resamples the library first.
         svd_solver:     "full" alone; others of scikit-learn are approximations.
         memory:         bytes. A file with more than that is read spectrum by spectrum, in several passes; the
-                        number of components is then an integer. Predictions are conditioned on the nearest 48
+                        number of components is then an integer. Predictions are conditioned on the nearest 40
                         points if there are more than 2000 of them that are no complete grid.
         """
         if svd_solver not in ("full", "auto"):
@@ -688,7 +692,7 @@ class Emulator:
             log_flux=log_flux,
         )
         if len(library.grid_points) > 2000 and not emulator.on_grid:
-            emulator.neighbours = 48
+            emulator.neighbours = 40
         emulator.provenance = {
             "made_by": "zelos.starfish.Emulator.from_grid",
             "zelos": _core.version(),
@@ -754,8 +758,8 @@ class Emulator:
         return plots.training(self)
 
     def plot_errors(self) -> Any:
-        """By component: size of the weight, error with inner nodes left out, predicted error; the last point is
-        what the components leave out."""
+        """By component: size of the weight, error with inner nodes left out, predicted error; the last
+        point is what the components leave out."""
         from . import plots
 
         return plots.errors(self)
@@ -767,8 +771,8 @@ class Emulator:
         return plots.z_scores(self)
 
     def plot_reconstruction(self, params: Any = None, flux: Any = None) -> Any:
-        """A spectrum with its 2 sigma band; with the true flux (of mean 1) the difference as well. Default: the
-        middle of the library."""
+        """A spectrum with its 2 sigma band; with the true flux (of mean 1) the difference as well.
+        Default: the middle of the library."""
         from . import plots
 
         return plots.reconstruction(self, params, flux)

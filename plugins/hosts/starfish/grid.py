@@ -84,8 +84,8 @@ class Grid:
 
 
 class GridFile:
-    """A grid in the layout of Starfish's HDF5Creator, read block by block; truncated to a range of wavelengths,
-    or as an instrument sees it."""
+    """A grid in the layout of Starfish's HDF5Creator, read block by block; truncated to a range of
+    wavelengths, or as an instrument sees it."""
 
     def __init__(
         self,
@@ -170,7 +170,9 @@ def _within(wl: Array, wl_range: tuple[float, float]) -> slice:
 def _check_fluxes(fluxes: Array, points: Array) -> None:
     bad = np.flatnonzero(~np.isfinite(fluxes).all(axis=1) | ~(fluxes.mean(axis=1) > 0))
     if bad.size:
-        raise ArgumentError(f"fluxes: the spectrum of {points[bad[0]]} is not finite or not positive on average")
+        raise ArgumentError(
+            f"fluxes: the spectrum of {points[bad[0]]} is not finite or not positive on average"
+        )
 
 
 def text(value: Any) -> str:

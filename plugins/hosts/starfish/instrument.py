@@ -70,8 +70,8 @@ class Instrument:
         return Grid(wl, grid.grid_points, grid.param_names, apply(grid.fluxes))
 
     def operator(self, wl: Array) -> tuple[Array, Callable[[Array], Array]]:
-        """The instrument's wavelengths, and what makes its spectra (K, N) of spectra (K, P) at `wl`. The profile
-        is applied on pixels at least as fine as those of `wl`."""
+        """The instrument's wavelengths, and what makes its spectra (K, N) of spectra (K, P) at `wl`. The
+        profile is applied on pixels at least as fine as those of `wl`."""
         interpolate = need("scipy.interpolate", "resampling")
         first, last = np.log(self.wl_range)
         if np.exp(first) < wl[0] * (1 - 1e-12) or np.exp(last) > wl[-1] * (1 + 1e-12):

@@ -27,7 +27,7 @@ from . import starfish_compat as compat
 from .emulator import Emulator
 from .fit import maximise
 from .grid import Array
-from .observed import LN_MAGNITUDE, OrderPixels, Source, row_sampler
+from .observed import LN_MAGNITUDE, OrderPixels, Source
 from .outside import Ladder
 from .parameters import ModelParameters
 from .spectrum import Spectrum
@@ -125,11 +125,11 @@ class SpectrumModel(ModelParameters):
         self.starfish_compat = starfish_compat
         self.residuals: deque[Array] = deque(maxlen=max_deque_len)
         self.log = logging.getLogger(type(self).__name__)
-        self.pixels = [OrderPixels(order) for order in spectrum]
+        self._pixels = [OrderPixels(order) for order in spectrum]
         self._source: Source | None = None
-        self._starfish_rows = (
-            row_sampler(self.emulator.wl, self.emulator.bulk_fluxes) if starfish_compat else None
-        )
+        if starfish_compat:
+            e = self.emulator
+            self.starfish_source = Source(e.wl, e.eigenspectra, e.flux_mean, e.flux_std, 0.0)
         self._who = "emulator"
         self._lnprob: float | None = None
         self._log_scale: float | None = self.params.get("log_scale")
@@ -151,6 +151,14 @@ class SpectrumModel(ModelParameters):
     @property
     def rejected(self) -> int:
         return self._ladder.answered["rejected"]
+
+    @property
+    def pixels(self) -> list[OrderPixels]:
+        """Of each order, made anew where an order has been given other arrays."""
+        for i, order in enumerate(self.spectrum):
+            if not self._pixels[i].is_of(order):
+                self._pixels[i] = OrderPixels(order)
+        return self._pixels
 
     @property
     def has_gradient(self) -> bool:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class FactorProcess:
-    """A Gaussian process of the logarithm of the mean flux, with the emulator's kernel and scales and a quadratic
-    mean; trained when it is made."""
+    """A Gaussian process of the logarithm of the mean flux, with the emulator's kernel and scales and a
+    quadratic mean; trained when it is made."""
 
     def __init__(self, emulator: Emulator) -> None:
         factors = emulator.factors
@@ -31,7 +31,13 @@ class FactorProcess:
 
         def model(rows: Any) -> Any:
             return _core.spectrum.WeightModel(
-                emulator.grid_points[rows], logs[rows], np.zeros((0, 0)), emulator.kernel, True, degree, scales
+                emulator.grid_points[rows],
+                logs[rows],
+                np.zeros((0, 0)),
+                emulator.kernel,
+                True,
+                degree,
+                scales,
             )
 
         all_points = model(slice(None))

@@ -17,18 +17,26 @@ LN_MAGNITUDE = 0.4 * np.log(10.0)
 
 
 class OrderPixels:
-    """An order; what needs its pixels alone is computed once."""
+    """An order; what needs its pixels alone is computed once. ArgumentError if wavelengths do not ascend."""
 
     def __init__(self, order: Order) -> None:
+        self._made_of = (order._wave, order._flux, order._sigma, order.mask)
         self.wave: Array = np.ascontiguousarray(order.wave)
         self.flux: Array = np.ascontiguousarray(order.flux)
         self.variance: Array = order.sigma**2
+        if not (np.all(np.diff(self.wave) > 0) and self.wave[0] > 0):
+            raise ArgumentError("the wavelengths of an order are positive and ascend")
         self.log_wave: Array = np.log(self.wave)
         self._extinction: tuple[Array, Array] | None = None
         self._chebyshev: Array = np.zeros((0, len(self.wave)))
         self._weights: Array | None = None
         self._likelihoods: dict[float, Any] = {}
         self._starfish: Any = None
+
+    def is_of(self, order: Order) -> bool:
+        """Whether the order still has the arrays that this was made of."""
+        wave, flux, sigma, mask = self._made_of
+        return order._wave is wave and order._flux is flux and order._sigma is sigma and order.mask is mask
 
     def likelihood(self, correlation_length: float) -> Any:
         """zelos/spectrum.hpp: Pixels, for an error of the model with this correlation length (km/s)."""

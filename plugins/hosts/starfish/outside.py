@@ -183,7 +183,7 @@ class Code:
         if self._error is not None:
             spread = self._error * np.abs(flux)
         else:
-            spread = np.asarray(self._driver.error(params, answer)["flux"])  # type: ignore[attr-defined]
+            spread = np.asarray(self._driver.error(params, answer)["flux"])
         # An error of an atmosphere is an error of its lines.
         return _on(wl, self._wl, flux, spread, flux[np.newaxis] - flux.mean())
 

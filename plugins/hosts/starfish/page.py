@@ -38,7 +38,10 @@ def write_page(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
 
 def _body(emulator: Emulator) -> list[str]:
     parts = ["<h2>What it is</h2>", table(("", ""), _summary(emulator))]
-    parts += ["<h2>Parameters</h2>", table(("parameter", "from", "to", "values", "scale"), _parameters(emulator))]
+    parts += [
+        "<h2>Parameters</h2>",
+        table(("parameter", "from", "to", "values", "scale"), _parameters(emulator)),
+    ]
     if not emulator.trained:
         parts.append("<p class=bad>It is not trained: there are no predictions yet.</p>")
         return [*parts, "<h2>Eigenspectra</h2>", _drawn(_eigenspectra(emulator), "eigenspectra")]
@@ -46,9 +49,9 @@ def _body(emulator: Emulator) -> list[str]:
         found = emulator.held_out()
         parts += [
             "<h2>Error on what was left out</h2>",
-            "<p>Inner nodes of an axis are left out in turn, and predicted from the others: twice the spacing at which "
-            "the emulator is used. Errors of the flux, rms over pixels; what the components leave out is not part "
-            "of them.</p>",
+            "<p>Inner nodes of an axis are left out in turn, and predicted from the others: twice the "
+            "spacing at which the emulator is used. Errors of the flux, rms over pixels; what the components "
+            "leave out is not part of them.</p>",
             table(
                 ("left out", "relative error", "error / predicted"),
                 [("everything", found.error, found.z), *((n, e, z) for n, (e, z) in found.by_axis.items())],
@@ -88,7 +91,10 @@ def _body(emulator: Emulator) -> list[str]:
 def _summary(emulator: Emulator) -> list[tuple[str, Any]]:
     return [
         ("spectra", len(emulator.grid_points)),
-        ("points", "a complete grid" if emulator.on_grid else "scattered" if emulator.scattered else "a grid"),
+        (
+            "points",
+            "a complete grid" if emulator.on_grid else "scattered" if emulator.scattered else "a grid",
+        ),
         ("wavelengths", f"{len(emulator.wl)} from {emulator.wl[0]:g} to {emulator.wl[-1]:g}"),
         ("components", emulator.ncomps),
         ("of", "the logarithm of the flux" if emulator.log_flux else "the flux"),
@@ -101,7 +107,13 @@ def _summary(emulator: Emulator) -> list[tuple[str, Any]]:
 
 def _parameters(emulator: Emulator) -> list[tuple[Any, ...]]:
     return [
-        (name, float(column.min()), float(column.max()), len(np.unique(column)), emulator.scales.get(name, "linear"))
+        (
+            name,
+            float(column.min()),
+            float(column.max()),
+            len(np.unique(column)),
+            emulator.scales.get(name, "linear"),
+        )
         for name, column in zip(emulator.param_names, emulator.grid_points.T, strict=True)
     ]
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import datetime
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -39,7 +41,7 @@ class Params(MutableMapping[str, float]):
         return Params(inner)
 
     def __setitem__(self, key: str, value: float) -> None:
-        self._values[key] = float(value)
+        self._values[key] = _number(value)
 
     def __delitem__(self, key: str) -> None:
         doomed = [k for k in self._values if k == key or k.startswith(key + ":")]
@@ -83,6 +85,11 @@ def _lists(key: str, value: Any) -> Any:
     return [inner[k] for k in sorted(inner, key=int)] if key in ("local_cov", "orders") else inner
 
 
+def _number(value: Any) -> float:
+    """As it was given, for whoever prints it."""
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else float(value)
+
+
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """Nested parameters by their flat names; a list of numbers is a Chebyshev series without its constant."""
     flat: dict[str, float] = {}
@@ -96,9 +103,9 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
                 if isinstance(item, Mapping):
                     flat |= flatten(item, f"{name}:{i}:")
                 else:
-                    flat[f"{name}:{i + first}"] = float(item)
+                    flat[f"{name}:{i + first}"] = _number(item)
         else:
-            flat[name] = float(value)
+            flat[name] = _number(value)
     return flat
 
 
@@ -334,6 +341,8 @@ def _toml(value: Any) -> str:
         return str(int(value))
     if isinstance(value, (float, np.floating)):
         return repr(float(value))
+    if isinstance(value, datetime.date):
+        return value.isoformat()
     if isinstance(value, (list, tuple, np.ndarray)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     quoted = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
@@ -349,7 +358,8 @@ def _write_table(lines: list[str], name: str, table: Mapping[str, Any], brackets
         ):
             nested[key] = value
         else:
-            lines.append(f"{_toml(key)} = {_toml(value)}")
+            name_of = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+            lines.append(f"{name_of} = {_toml(value)}")
     for key, value in nested.items():
         if isinstance(value, Mapping):
             _write_table(lines, f"{name}.{key}", value)

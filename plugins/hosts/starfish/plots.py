@@ -20,12 +20,14 @@ def _pyplot() -> Any:
 
 
 def eigenspectra(emulator: Emulator, largest: int | None = None) -> Any:
-    """Mean, then each component (the first ones, if `largest` is given) times the scatter of the pixels and of its
-    weight."""
+    """Mean, then each component (the first ones, if `largest` is given) times the scatter of the pixels
+    and of its weight."""
     rows = np.vstack(
         [
             emulator.flux_mean,
-            (emulator.eigenspectra * emulator.flux_std * emulator.weights.std(axis=0)[:, np.newaxis])[:largest],
+            (emulator.eigenspectra * emulator.flux_std * emulator.weights.std(axis=0)[:, np.newaxis])[
+                :largest
+            ],
         ]
     )
     figure, axes = _pyplot().subplots(
@@ -146,7 +148,9 @@ def reconstruction(emulator: Emulator, params: Any, truth: Any) -> Any:
     if truth is not None:
         ax.plot(emulator.wl, truth, lw=0.4, color="k", label="library")
         axes[1, 0].plot(emulator.wl, truth - flux, lw=0.4, color="k")
-        axes[1, 0].fill_between(emulator.wl, -2 * sigma, 2 * sigma, color="C0", alpha=0.4, lw=0, label=r"2 $\sigma$")
+        axes[1, 0].fill_between(
+            emulator.wl, -2 * sigma, 2 * sigma, color="C0", alpha=0.4, lw=0, label=r"2 $\sigma$"
+        )
         axes[1, 0].set_ylabel("difference")
         axes[1, 0].legend(fontsize="small")
     ax.legend(fontsize="small")

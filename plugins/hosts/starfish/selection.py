@@ -69,13 +69,11 @@ def choose_options(
     grid: GridLike | str | os.PathLike[str], n_components: int, whiten_pixels: bool = False
 ) -> tuple[Emulator, list[Choice]]:
     """An emulator trained with the options that predict best what is left out and calibrated on that, and all
-    options that were tried, best first: flux or its logarithm; kernel, ratios of the length scales and polynomial mean; then the scale of
-    each parameter whose values are positive, one after the other."""
+    options that were tried, best first: flux or its logarithm; kernel, ratios of the length scales and
+    polynomial mean; then the scale of each parameter whose values are positive, one after the other."""
     library = in_memory(grid)
     made = {
-        log_flux: Emulator.from_grid(
-            library, n_components, whiten_pixels=whiten_pixels, log_flux=log_flux
-        )
+        log_flux: Emulator.from_grid(library, n_components, whiten_pixels=whiten_pixels, log_flux=log_flux)
         for log_flux in (False, True)
         if not log_flux or np.all(library.fluxes > 0)
     }
@@ -92,9 +90,7 @@ def choose_options(
             log.info("%s: %s", options, error)
             return
         variance = (found.error / found.z) ** 2
-        choice = Choice(
-            log_flux, options, found.error, found.z, float(found.z**2 + np.log(variance))
-        )
+        choice = Choice(log_flux, options, found.error, found.z, float(found.z**2 + np.log(variance)))
         log.info("%s", choice)
         tried.append((choice, emulator))
 
@@ -116,7 +112,8 @@ def choose_options(
 
 def _copy(made: Emulator) -> Emulator:
     copy = Emulator(
-        made.grid_points, made.param_names, made.wl, made.weights, made.eigenspectra, made.w_hat, made.flux_mean,
+        made.grid_points, made.param_names, made.wl, made.weights, made.eigenspectra, made.w_hat,
+        made.flux_mean,
         made.flux_std, made.factors, residual_variance=made.residual_variance,
         residual_length=made.residual_length, log_flux=made.log_flux, neighbours=made.neighbours,
     )  # fmt: skip

@@ -66,8 +66,6 @@ class Spectrum:
             used = order.wave
             if not used.size:
                 raise ArgumentError(f"order {i}: the mask leaves no pixel")
-            if not (np.all(np.diff(used) > 0) and used[0] > 0):
-                raise ArgumentError(f"order {i}: wavelengths are positive and ascend")
             if not (np.all(np.isfinite(order.flux)) and np.all(np.isfinite(order.sigma))):
                 raise ArgumentError(f"order {i}: a flux or sigma that the mask keeps is not finite")
             if np.any(order.sigma < 0):

@@ -23,9 +23,8 @@ def order_parts(model: SpectrumModel, order: int) -> tuple[float, Array, Any]:
     should stand; extinction, series and broadening on both factors of X; Rv ignored."""
     pixels, emulator = model.pixels[order], model.emulator
     m = emulator.ncomps
-    sampler = model._starfish_rows
-    coefficients = sampler.coefficients(model.params.get("vsini", 0.0))
-    rows = sampler.sample(coefficients, model._value("vz", order, 0.0), pixels.log_wave).T
+    source = model.starfish_source
+    rows = source.sample(model._value("vz", order, 0.0), model.params.get("vsini", 0.0), pixels.log_wave).T
     if "Av" in model.params:
         a, b = pixels.extinction()
         rows = rows * np.exp(-LN_MAGNITUDE * model.params["Av"] * (a + b / 3.1))

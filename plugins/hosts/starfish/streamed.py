@@ -18,7 +18,9 @@ _MORE, _POWERS = 20, 2
 _RESIDUALS = 100
 
 
-def decompose_file(source: GridFile, n_components: float | int | None, whiten: bool, log_flux: bool) -> Components:
+def decompose_file(
+    source: GridFile, n_components: float | int | None, whiten: bool, log_flux: bool
+) -> Components:
     """As `decompose`. What the components leave out is measured on an eighth of the spectra, with components
     made from the others."""
     if not isinstance(n_components, (int, np.integer)) or not 1 <= n_components < len(source.grid_points):
@@ -59,7 +61,9 @@ def decompose_file(source: GridFile, n_components: float | int | None, whiten: b
         values, vectors = np.linalg.eigh(s @ q)  # Q^T Z^T Z Q
         found.append((values[::-1], (q @ vectors[:, ::-1][:, :count]).T))
     (values, eigenspectra), (_, of_others) = found
-    eigenspectra *= np.sign(eigenspectra[np.arange(count), np.argmax(np.abs(eigenspectra), axis=1)])[:, np.newaxis]
+    eigenspectra *= np.sign(eigenspectra[np.arange(count), np.argmax(np.abs(eigenspectra), axis=1)])[
+        :, np.newaxis
+    ]
     weights = np.empty((total, count))
     squares, kept = np.zeros_like(mean), []
     for rows, z in blocks():

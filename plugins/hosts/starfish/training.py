@@ -188,7 +188,8 @@ def spread(points: Array, count: int) -> Any:
 
 
 def first_guess(emulator: Emulator) -> dict[str, float]:
-    """Where the training of a fresh emulator starts: the scatter of the weights, the range of the parameters."""
+    """Where the training of a fresh emulator starts: the scatter of the weights, the range of the
+    parameters."""
     power = np.maximum((emulator.weights**2).mean(axis=0), 1e-300)
     span = emulator.spans
     guess = {f"log_variance:{i}": float(np.log(10 * p)) for i, p in enumerate(power)}

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import ctypes as c
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import zelos
-from zelos import hub
+from zelos import _core, hub
 from zelos.archive import read_artifact
 
 from . import common
@@ -96,6 +97,15 @@ def cases(options: dict[str, Any]) -> common.Cases:
                 common.in_turn(lambda x: check(call(query, x, value, slope, workspace, None, None)), rows),
                 1,
             )
+        elif function == "zelos_error_model_evaluate":
+            model = c.c_void_p()
+            check(library.zelos_error_model_create(query, None, c.byref(model), c.byref(failure)))
+            out = np.empty(2)
+            mean, quantile, call = pointer(out), pointer(out[1:]), library.zelos_error_model_evaluate
+            result[case] = (
+                common.in_turn(lambda x: check(call(model, x, mean, quantile, workspace, None)), rows),
+                1,
+            )
         elif function == "zelos_predicted_error":
             out = np.empty(len(requests))
             errors, call = pointer(out), library.zelos_predicted_error
@@ -122,4 +132,50 @@ def cases(options: dict[str, Any]) -> common.Cases:
     ask("batch", spectra, "zelos_evaluate_batch")
     ask("Jacobian", spectra, "zelos_jacobian")
     ask("predicted error", spectra, "zelos_predicted_error")
+    ask(
+        "error quantile",
+        [request(name, [native]) for name in ("Cl.tt", "Cl.te", "Cl.ee")],
+        "zelos_error_model_evaluate",
+    )
+    result["convex hull"] = _convex_hull(library, kept, check, failure)
     return result
+
+
+def _convex_hull(library: Any, kept: list[Any], check: Any, failure: Failure) -> tuple[Any, int]:
+    """zelos_verdict_at where the inner box does not decide."""
+    names = [f"p{i}" for i in range(6)]
+    ranges = ", ".join(f"{name}: [-1, 1]" for name in names)
+    spec = (
+        f"name: hull\nconfig: {{code: toy}}\nparameters: {{{ranges}}}\n"
+        "outputs: {y: {transforms: [{pca: {rotate: false}}]}}\n"
+        "emulator_fn: {type: polynomial, params: {degree: 1}}\nregion: {hull: convex}\n"
+    )
+    random = np.random.default_rng(1)
+    points = random.uniform(-1, 1, (2000, 6))
+    output = {
+        "name": "y", "unit": "", "axis_names": ["x"], "axis_units": [""], "axes": [[0.0]], "labels": [],
+        "label_units": [], "values": np.ascontiguousarray(points[:, :1]),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hull.h5"
+        _core.train(_core.parse_spec(spec, "hull.yaml"), points, [output], str(path))
+        data = path.read_bytes()
+        opened = zelos.get_emulator(path)
+    emulator, query, workspace = c.c_void_p(), c.c_void_p(), c.c_void_p()
+    check(
+        library.zelos_emulator_open_memory(
+            data, c.c_size_t(len(data)), b"hull", None, c.byref(emulator), c.byref(failure)
+        )
+    )
+    bound = (c.c_char_p * 6)(*(name.encode() for name in names))
+    requests = (Request * 1)(request("y", [np.empty(0)]))
+    check(library.zelos_query_create(emulator, 6, bound, 1, requests, c.byref(query), c.byref(failure)))
+    check(library.zelos_workspace_create(query, c.byref(workspace), c.byref(failure)))
+    asked = random.uniform(-1, 1, (4096, 6))
+    asked = asked[np.abs(asked).max(axis=1) > opened.info["region"]["inner"]]
+    table = np.ascontiguousarray(asked[[bool(verdict) for verdict in opened.verdict(asked)]][:512])
+    kept.extend([table, requests])
+    call = library.zelos_verdict_at
+    return common.in_turn(
+        lambda x: check(call(query, x, workspace, None, None)), [pointer(row) for row in table]
+    ), 1

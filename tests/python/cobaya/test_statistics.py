@@ -25,7 +25,9 @@ def test_reasons_name_the_parameter_and_the_side():
     assert describe(box("H0", -1)) == "H0 below its range"
     assert describe(box("H0", 2)) == "H0 above its range"
     assert describe(HULL) == "hull"
-    assert describe(SimpleNamespace(reason="error_bound", parameter="")) == "error bound"
+    assert (
+        describe(SimpleNamespace(reason="error_bound", parameter="")) == "predicted error above the tolerance"
+    )
     assert describe(SimpleNamespace(reason="fixed_parameter", parameter="mnu")) == "mnu: fixed parameter"
 
 

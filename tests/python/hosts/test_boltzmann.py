@@ -158,6 +158,7 @@ def test_life_of_a_class(artifact: Path) -> None:
         ({"N_ncdm": 3, "m_ncdm": "0.02,0.02,0.02"}, "neutrinos"),
         ({"T_cmb": 2.8}, "T_cmb"),
         ({"modes": "s,t"}, "modes"),
+        ({"ic": "ad,cdi"}, "ic = ad,cdi"),
         ({"non linear": "halofit"}, "mead2016"),
         ({"non linear": "hmcode halofit"}, "mead2016"),
         ({"l_max_scalars": 6000}, "ell = 4400"),
@@ -240,9 +241,13 @@ def test_camb_refuses(artifact: Path) -> None:
         ({"nrun": 0.01}, "nrun"),
         ({"Alnes": 1}, "Alens"),
         ({"num_massive_neutrinos": 3}, "3"),
+        ({"DoLensing": False}, "DoLensing"),
     ):
         with pytest.raises(zelos.ArgumentError, match=message):
             drop_in.set_params(**good, **wrong)
+    drop_in.get_results(drop_in.set_params(**good, halofit_version="mead"))
+    with pytest.raises(zelos.ArgumentError, match="halofit_version = 'takahashi' is not emulated"):
+        drop_in.get_results(drop_in.set_params(**good, halofit_version="takahashi"))
     with pytest.raises(zelos.OutsideRegion, match="mnu"):
         drop_in.get_results(drop_in.set_params(**good, mnu=0.3))
     with pytest.raises(zelos.ArgumentError, match="expected what"):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Starfish's own tests against zelos.starfish: ``python tests/python/starfish/peer_tests.py CHECKOUT``.
 
-CHECKOUT is a working copy of Starfish (https://github.com/Starfish-develop/Starfish) whose package can be imported
-here, with pytest, astropy and scikit-learn. Its tests of emulators, of their kernels and utilities and of grids in
-HDF5 run with ``Starfish.emulator.Emulator`` replaced by ours, on spectra of our own making in the place of the
-PHOENIX files that they would download, and its SpectrumModel and our emulator are put together. Prints what passed;
-ends with 1 if a test failed that is not among EXCEPTIONS.
+CHECKOUT is a working copy of Starfish (https://github.com/Starfish-develop/Starfish) whose package can
+be imported here, with pytest, astropy and scikit-learn. Its tests of emulators, of their kernels and
+utilities and of grids in HDF5 run with ``Starfish.emulator.Emulator`` replaced by ours, on spectra of
+our own making in the place of the PHOENIX files that they would download, and its SpectrumModel and our
+emulator are put together. Prints what passed; ends with 1 if a test failed that is not among EXCEPTIONS.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ FILES = (
 )
 #: Pixels of PHOENIX's wavelength file.
 PIXELS = 1_569_128
-PARAMETERS = [*itertools.product((6000, 6100, 6200), (4.0, 4.5, 5.0), (0.0, -0.5, -1.0), (0.0,)), (6100, 4.5, 0.0, -0.2)]
+PARAMETERS = [
+    *itertools.product((6000, 6100, 6200), (4.0, 4.5, 5.0), (0.0, -0.5, -1.0), (0.0,)),
+    (6100, 4.5, 0.0, -0.2),
+]
 
 PLUGIN = """
 import pytest
@@ -91,9 +94,7 @@ def write_phoenix(folder: Path) -> None:
         file = fits.PrimaryHDU(flux.astype(">f4"))
         for key, value in (("PHXTEFF", t), ("PHXLOGG", g), ("PHXM_H", z), ("PHXALPHA", alpha)):
             file.header[key] = float(value)
-        file.writeto(
-            inner / f"lte{t:05.0f}-{g:.2f}{metal}{element}.PHOENIX-ACES-AGSS-COND-2011-HiRes.fits"
-        )
+        file.writeto(inner / f"lte{t:05.0f}-{g:.2f}{metal}{element}.PHOENIX-ACES-AGSS-COND-2011-HiRes.fits")
 
 
 def run(checkout: Path, scratch: Path, trained: bool) -> dict[str, str]:
@@ -105,7 +106,8 @@ def run(checkout: Path, scratch: Path, trained: bool) -> dict[str, str]:
     (tests / "ours.py").write_text(PLUGIN.format(trained=trained))
     environment = {**os.environ, "PYTHONPATH": f"{tests}:{checkout}:{os.environ.get('PYTHONPATH', '')}"}
     command = [
-        sys.executable, "-m", "pytest", "-p", "ours", "-q", "-rA", "--no-header", "--tb=line", "-p", "no:cacheprovider",
+        sys.executable, "-m", "pytest", "-p", "ours", "-q", "-rA", "--no-header", "--tb=line",
+        "-p", "no:cacheprovider",
         *(["--benchmark-skip"] if "benchmark" in checkout.joinpath("setup.py").read_text() else []), *FILES,
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tests, env=environment, capture_output=True, text=True, check=False)
@@ -120,7 +122,9 @@ def run(checkout: Path, scratch: Path, trained: bool) -> dict[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkout", type=Path, help="a working copy of Starfish")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -130,7 +134,9 @@ def main() -> int:
         for trained in (False, True):
             found = run(options.checkout.resolve(), scratch, trained)
             failed = {test for test, word in found.items() if word in ("FAILED", "ERROR")}
-            meant = {test for test in failed if not trained and test.split("::")[-1].split("[")[0] in EXCEPTIONS}
+            meant = {
+                test for test in failed if not trained and test.split("::")[-1].split("[")[0] in EXCEPTIONS
+            }
             passed = sum(word == "PASSED" for word in found.values())
             print(
                 f"{'trained' if trained else 'as they are'}: {passed} passed, {len(failed - meant)} failed, "

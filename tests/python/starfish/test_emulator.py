@@ -287,7 +287,7 @@ def test_scales(grid: Grid, tmp_path: Path) -> None:
     emulator.train("independent", mean_degree=2, scales={"T": "reciprocal"})
     np.testing.assert_allclose(emulator.get_param_vector(), other.get_param_vector(), atol=1e-4)
     point = np.array(library.TRUTH)
-    mu, cov = emulator(point)
+    mu, _ = emulator(point)
     expected = other([1 / point[0], *point[1:]])
     np.testing.assert_allclose(mu, expected[0], atol=1e-5 * np.abs(mu).max())
     _, _, slope, _ = emulator.process.predict_slopes(point)
@@ -311,7 +311,8 @@ def test_ratios_of_length_scales_are_kept(grid: Grid) -> None:
 
 
 def test_complete_grid_or_not_is_the_same(grid: Grid) -> None:
-    """The dense algebra, which the core uses for Kronecker's against which it is tested, predicts the same."""
+    """The dense algebra, which the core uses for Kronecker's against which it is tested, predicts the
+    same."""
     emulator = Emulator.from_grid(grid, n_components=4)
     emulator.train("independent", mean_degree=2)
     assert emulator.on_grid

@@ -79,8 +79,8 @@ def real_grid() -> Grid:
 
 @pytest.mark.slow
 def test_real_library_with_nodes_left_out() -> None:
-    """MARCS and Turbospectrum: 5750, 6250 and 6750 K are predicted from spectra 500 K apart, four temperatures in
-    all. The options are chosen without them."""
+    """MARCS and Turbospectrum: 5750, 6250 and 6750 K are predicted from spectra 500 K apart, four
+    temperatures in all. The options are chosen without them."""
     from scipy.interpolate import RegularGridInterpolator
 
     grid = real_grid()

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 import zelos
-from zelos.starfish import Emulator, Grid, Spectrum, SpectrumModel
+from zelos.starfish import (
+    Emulator,
+    Grid,
+    Spectrum,
+    SpectrumModel,
+    find_residual_peaks,
+    local_kernels,
+)
 from zelos.starfish.grid import C_KMS
 from zelos.starfish.transforms import extinction_coefficients
 
@@ -273,6 +280,30 @@ def test_freezing_and_saving(trained: Emulator, observed: Spectrum, tmp_path: Pa
     del model["local_cov"]
     assert "local_cov" not in model.params and "global_cov" in model.params
     assert "Log Likelihood" in repr(model)
+
+
+def test_new_data_are_seen(trained: Emulator, observed: Spectrum) -> None:
+    o = observed[0]
+    data = Spectrum(o._wave, o._flux, o._sigma)
+    model = SpectrumModel(trained, data, library.TRUTH, **SIMPLE)
+    before = model.log_likelihood()
+    data[0]._flux = model()[0]
+    assert model.log_likelihood() > before and model.log_likelihood() == model.log_likelihood()
+    data[0].mask = np.arange(len(o)) < 100
+    assert len(model()[0]) == 100
+
+
+def test_peaks_of_the_residual(trained: Emulator, observed: Spectrum) -> None:
+    o = observed[0]
+    flux = o._flux + 0.3 * np.exp(-0.5 * ((o._wave - 5120.0) / 0.1) ** 2)
+    model = SpectrumModel(trained, Spectrum(o._wave, flux, o._sigma), library.TRUTH, log_scale=0.0)
+    (mu,) = find_residual_peaks(model, threshold=6.0)
+    assert mu == pytest.approx(5120.0, abs=0.15)
+    assert find_residual_peaks(model, threshold=6.0, wl_range=(5130.0, 5140.0)) == []
+    bad = model.log_likelihood()
+    model["local_cov"] = local_kernels(model, [mu])
+    assert model.log_likelihood() > bad + 100
+    assert find_residual_peaks(model, threshold=6.0) == []
 
 
 def test_misspelt_parameters(trained: Emulator, observed: Spectrum) -> None:

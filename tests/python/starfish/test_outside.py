@@ -130,16 +130,26 @@ def test_a_grid_of_runs_is_a_code(cool: Emulator, observed: Spectrum, tmp_path: 
     axes = dict(zip(library.NAMES, ([6000.0, 6250.0, 6500.0], [4.0, 4.5], [-0.5, 0.0]), strict=True))
     write_library(tmp_path / "runs.h5", Driver(), axes, {name: a[0] for name, a in axes.items()})  # type: ignore[arg-type]
     driver = open_library(tmp_path / "runs.h5")({}, {"flux": {"wavelength": library.WL}})
-    with pytest.raises(zelos.ArgumentError, match="states no error"):
-        Code(driver)
-    model = SpectrumModel(cool, observed, (6250.0, 4.5, 0.0), outside=[Code(driver, error=0.01)])
+    model = SpectrumModel(cool, observed, (6300.0, 4.5, 0.0), truncation="none", outside=[Code(driver)])
+    _, stated = model.flux_and_std()
     assert np.isfinite(model.log_likelihood()) and model.answered["toy"] == 1
+    assert np.all(stated**2 - observed[0].sigma ** 2 > -1e-15) and stated.max() > 0.011
+    model.outside = [Code(driver, error=0.0)]
+    np.testing.assert_allclose(model.flux_and_std()[1], observed[0].sigma, rtol=1e-9)
     model["logg"] = 3.6
     with pytest.raises(zelos.OutsideRegion, match="is outside the grid"):
         model.log_likelihood()
 
 
+class Silent(Driver):
+    error = None  # type: ignore[assignment]
+
+
 def test_misuse(cool: Emulator, grid: Grid, observed: Spectrum) -> None:
+    with pytest.raises(zelos.ArgumentError, match="states no error"):
+        Code(Silent())
+    with pytest.raises(zelos.ArgumentError, match="expected interpolation, or code"):
+        SpectrumModel(cool, observed, library.TRUTH, outside=[{"library": "x"}])
     for outside in ("ignore", ["reject", Code(Driver())], [Interpolation(grid), Interpolation(grid)]):
         with pytest.raises(zelos.ArgumentError, match="outside"):
             SpectrumModel(cool, observed, library.TRUTH, outside=outside)

@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 #define ZELOS_ABI_MAJOR 1
-#define ZELOS_ABI_MINOR 1
+#define ZELOS_ABI_MINOR 2
 
 typedef struct zelos_emulator zelos_emulator;
 typedef struct zelos_query zelos_query;
@@ -208,6 +208,41 @@ ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_verdict_at(const zelos_query* q
 ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_predicted_error(const zelos_query* query, const double* values,
                                                                  double* errors, zelos_workspace* workspace,
                                                                  zelos_error* error);
+
+/* --- what an error does to a likelihood ----------------------------------------------------------------------------
+ */
+/* Since ABI 1.2. With r = matrix * (emulator - real code), delta chi^2 = r^T covariance^-1 r: -2 delta log L where the
+ * data are the real code's answer. Its mean and its 95 % quantile follow from the variances that the families predict;
+ * the quantile is calibrated with the errors at points that were left out of the training, if the artifact has them. */
+
+typedef struct zelos_error_model zelos_error_model;
+
+typedef struct zelos_likelihood {
+  uint32_t struct_size;
+  int64_t n_data;           /**< rows of matrix and covariance; without a matrix: zelos_query_size */
+  const double* covariance; /**< [n_data * n_data], positive definite. NULL: an ideal experiment, that is, the sigma
+                               that the outputs were whitened with: of spectra cosmic variance; of TT, TE and EE, if all
+                               are asked for, jointly. On all points of the outputs then, whatever the query's axes */
+  const double* matrix;     /**< [n_data * zelos_query_size]: the data are matrix * answer. NULL: they are the answer */
+  const double* reference;  /**< [n_parameters]: where the answer is linearised. NULL: the middle of the box */
+} zelos_likelihood;
+
+/** Takes up to a second; the arrays may be freed afterwards. likelihood may be NULL: the ideal experiment.
+ *  ZELOS_E_ARGUMENT: sizes that do not fit, a covariance that is not positive definite, a reference without an answer.
+ */
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_error_model_create(const zelos_query* query,
+                                                                    const zelos_likelihood* likelihood,
+                                                                    zelos_error_model** model, zelos_error* error);
+ZELOS_EXPORT void zelos_error_model_destroy(zelos_error_model* model);
+/** mean and quantile (each may be NULL) of delta chi^2 at a point, which may be outside the region; NaN where a family
+ *  predicts no error. The workspace is one of the query. ZELOS_E_OUTSIDE: a value is not finite, or has no solution. */
+ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_error_model_evaluate(const zelos_error_model* model,
+                                                                      const double* values, double* mean,
+                                                                      double* quantile, zelos_workspace* workspace,
+                                                                      zelos_error* error);
+/** What the calibration multiplies the quantile by, and how many points that were left out it rests on (0: none, and
+ *  the factor is 1). Each may be NULL. */
+ZELOS_EXPORT void zelos_error_model_calibration(const zelos_error_model* model, double* factor, int64_t* n_left_out);
 
 /* --- the real code in the emulator's place ----------------------------------------------------------------------- */
 /* Since ABI 1.1. A host whose point is outside runs the real code. What it tells it so that it computes the physics

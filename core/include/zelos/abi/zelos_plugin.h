@@ -102,6 +102,12 @@ typedef struct zelos_uncertainty {
                            zelos_error* error);
 } zelos_uncertainty;
 
+/* A trained state may hold an array of this name, (n, n_outputs): errors of predictions at points that were left out of
+ * the training, each divided by the square root of the variance that the model gives there; row i of every state is of
+ * the same point. zelos calibrates quantiles of the predicted error with them; `open` may ignore it. Without it they are
+ * those of normal errors. */
+#define ZELOS_LEFT_OUT_ERRORS "left_out_errors"
+
 /* --- capability: training -------------------------------------------------------------------------------------- */
 #define ZELOS_EXT_TRAIN "zelos.train/1"
 

@@ -8,6 +8,7 @@
 #include "bindings.hpp"
 #include "bound_query.hpp"
 #include "zelos/emulator.hpp"
+#include "zelos/error_model.hpp"
 
 namespace py = pybind11;
 
@@ -153,6 +154,49 @@ py::tuple per_point(BoundQuery& self, const Array& values, Method method, int64_
   return py::make_tuple(std::move(out), std::move(result));
 }
 
+// An error model with the query that it was made for, which outlives it.
+struct BoundErrorModel {
+  ErrorModel model;
+  BoundQuery* query;
+
+  py::tuple evaluate(const Array& values) const {
+    const int64_t n = point_rows(*query, values), d = query->query().n_parameters();
+    Array out({n, int64_t{2}});
+    double* target = out.mutable_data();
+    std::fill_n(target, 2 * n, kNaN);
+    const double* source = values.data();
+    std::vector<Verdict> verdicts;
+    {
+      py::gil_scoped_release release;
+      BoundQuery::Lease lease(*query);
+      for (int64_t i = 0; i < n; ++i) {
+        ErrorEstimate estimate{kNaN, kNaN};
+        verdicts.push_back(model.evaluate(source + i * d, &estimate, lease.get()));
+        target[2 * i] = estimate.mean;
+        target[2 * i + 1] = estimate.quantile;
+      }
+    }
+    return py::make_tuple(std::move(out), std::move(verdicts));
+  }
+
+  std::vector<Verdict> judge(const Array& values, double tolerance) const {
+    const int64_t n = point_rows(*query, values), d = query->query().n_parameters();
+    const double* source = values.data();
+    std::vector<Verdict> verdicts;
+    py::gil_scoped_release release;
+    BoundQuery::Lease lease(*query);
+    for (int64_t i = 0; i < n; ++i) verdicts.push_back(model.verdict(source + i * d, tolerance, lease.get()));
+    return verdicts;
+  }
+};
+
+BoundErrorModel error_model(BoundQuery& self, const Array& covariance, const Array& matrix, const Array& reference) {
+  const auto copy = [](const Array& a) { return std::vector<double>(a.data(), a.data() + a.size()); };
+  const Likelihood likelihood{copy(covariance), copy(matrix), copy(reference)};
+  py::gil_scoped_release release;
+  return {ErrorModel(self.query(), likelihood), &self};
+}
+
 // One dict for each point: what the real code is told under the emulator's names; everything: also what its settings
 // say.
 py::list physics(BoundQuery& self, const Array& values, bool everything) {
@@ -275,6 +319,8 @@ void bind_emulator(py::module_& module) {
             return per_point(self, values, &Query::predicted_error, static_cast<int64_t>(self.query().blocks().size()));
           },
           py::arg("values"))
+      .def("error_model", &error_model, py::arg("covariance"), py::arg("matrix"), py::arg("reference"),
+           py::keep_alive<0, 1>())
       .def_property_readonly("physics_names",
                              [](const BoundQuery& self) {
                                std::vector<std::string> names;
@@ -295,6 +341,12 @@ void bind_emulator(py::module_& module) {
             return per_point(self, values, &Query::canonical, n_canonical);
           },
           py::arg("values"), py::arg("n_canonical"));
+
+  py::class_<BoundErrorModel>(module, "ErrorModel")
+      .def("evaluate", &BoundErrorModel::evaluate, py::arg("values"))
+      .def("verdict", &BoundErrorModel::judge, py::arg("values"), py::arg("tolerance"))
+      .def_property_readonly("calibration", [](const BoundErrorModel& self) { return self.model.calibration(); })
+      .def_property_readonly("n_left_out", [](const BoundErrorModel& self) { return self.model.n_left_out(); });
 
   py::class_<Emulator>(module, "Emulator")
       .def_property_readonly("name", &Emulator::name)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._core import Spec as Spec
     from ._core import Verdict as Verdict
     from .emulator import Emulator as Emulator
+    from .error_model import ErrorModel as ErrorModel
     from .errors import (
         ArgumentError,
         Cancelled,
@@ -47,19 +48,21 @@ _ERRORS = (
 _HOME = {
     **dict.fromkeys(_ERRORS, "errors"),
     "Emulator": "emulator",
+    "ErrorModel": "error_model",
     "get_emulator": "hub",
     "list_emulators": "hub",
     "Spec": "_core",
     "Verdict": "_core",
     "Zelos": "cobaya",
 }
-_MODULES = ("atlas", "build", "cobaya", "emulator", "errors", "fallback", "hub")
+_MODULES = ("atlas", "build", "cobaya", "emulator", "error_model", "errors", "fallback", "hub")
 
 __all__ = [
     "ArgumentError",
     "Cancelled",
     "Emulator",
     "Error",
+    "ErrorModel",
     "FallbackError",
     "FileError",
     "FormatError",

@@ -667,6 +667,9 @@ class Atlas(Emulator):
     def _predicted(self, params: Params, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         raise ArgumentError("an atlas predicts no errors: ask the one of `emulators` that answers")
 
+    def error_model(self, *_: Any, **__: Any) -> Any:
+        raise ArgumentError("an atlas predicts no errors: ask the one of `emulators` that answers")
+
     def jacobian(
         self,
         params: Params,

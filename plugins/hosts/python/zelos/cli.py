@@ -140,6 +140,11 @@ def _accuracy(accuracy: dict[str, Any]) -> None:
                 row(f"{name}, {words}", entry[kind])
     for name, entry in (accuracy.get("derived") or {}).items():
         row(f"{name}, relative", entry)
+    if accuracy.get("error_quantile"):
+        print("  predicted errors: share of held-out runs below their 95 % quantile (95 % confidence)")
+    for name, entry in (accuracy.get("error_quantile") or {}).items():
+        numbers = f"{100 * entry['covered']:5.1f} % ({100 * entry['low']:.1f} to {100 * entry['high']:.1f} %)"
+        print(f"  {name:34s} {numbers}{'' if entry['left_out'] else ', not calibrated'}")
 
 
 def _tree(value: Any, indent: int) -> None:

@@ -18,6 +18,7 @@ from . import _core
 from .errors import ArgumentError, OutsideRegion, ParameterError, did_you_mean
 
 if TYPE_CHECKING:
+    from .error_model import ErrorModel
     from .real_code import RealCode
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -87,6 +88,7 @@ class Emulator:
         self._bound: dict[Any, _Bound] = {}
         self._lock = threading.Lock()
         self._info: dict[str, Any] | None = None
+        self._error_models: dict[str, ErrorModel] = {}
         self._fallback: RealCode | None = None
         self.statistics: dict[str, Any] = {"emulated": 0, "fallback": 0, "fallback_seconds": 0.0, "left": {}}
         self.last_source = ""
@@ -250,17 +252,53 @@ class Emulator:
         verdicts = self._bind(names, None, None).query.verdict(points)
         return verdicts if batch else verdicts[0]
 
-    def error(self, params: Params, outputs: Sequence[str] | None = None) -> dict[str, Any]:
+    def error(
+        self, params: Params, outputs: Sequence[str] | None = None, quantile: bool = False
+    ) -> dict[str, Any]:
         """Predicted error of each output. Of spectra: the expected delta chi^2 of the ideal full-sky
         experiment that they were whitened with. Of all else: the root mean square of the relative error over
         the output's values, on the scale that the held-out runs gave. NaN where the family predicts none, or
-        where no runs were held out. Answers outside the region too."""
-        predicted = self._predicted(params, outputs)
+        where no runs were held out. Answers outside the region too.
+
+        quantile: in place of what is expected, what 95 % of the errors do not exceed. See `error_model` for
+        several outputs together, and for your own likelihood."""
+        if quantile:
+            chosen = list(self._outputs) if outputs is None else [self._output(name) for name in outputs]
+            predicted = {name: self._ideal_error_model(name)(params).quantile for name in chosen}
+        else:
+            predicted = self._predicted(params, outputs)
         held_out = self.info.get("accuracy", {}).get("predicted_error", {})
         for name in predicted:
             if not self._in_delta_chi2(name):
                 predicted[name] = held_out.get(name, math.nan) * predicted[name] ** 0.5
         return predicted
+
+    def error_model(
+        self,
+        outputs: Sequence[str] | None = None,
+        axes: Mapping[str, Any] | None = None,
+        covariance: Any = None,
+        matrix: Any = None,
+        reference: Params | None = None,
+    ) -> ErrorModel:
+        """What the errors of these outputs together do to a likelihood: ``model(params)`` gives the mean and
+        the 95 % quantile of delta chi^2.
+
+        covariance: of the data, n x n. Without one, an ideal experiment: the sigma that the outputs were
+        whitened with, of spectra cosmic variance; TT, TE and EE, if all are asked for, jointly; on all
+        points of the outputs. matrix, n x values: the data are matrix times the values of the outputs
+        (flattened, one after the other), for example the windows of a binned likelihood; without one they
+        are these values. reference: the point at which the outputs are linearised, on which the result
+        hardly depends; the middle of the box. Takes up to a second to make."""
+        from .error_model import ErrorModel
+
+        return ErrorModel(self, outputs, axes, covariance, matrix, reference)
+
+    def _ideal_error_model(self, output: str) -> ErrorModel:
+        model = self._error_models.get(output)
+        if model is None:
+            model = self._error_models[output] = self.error_model([output])
+        return model
 
     def _predicted(self, params: Params, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """The expected sum over the values of an output of (error / sigma)^2, sigma that of its whitening."""

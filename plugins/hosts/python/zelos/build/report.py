@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..pages import image, number, page, table
+from ..pages import image, page, table
 from .validate import Accuracy
 
 _CURVES = (("p50", "median", "C0"), ("p68", "68 %", "C2"), ("p95", "95 %", "C1"), ("p99", "99 %", "C3"))
-_AXIS_LABELS = {"ell": r"$\ell$", "k": r"$k$ [1/Mpc]", "z": r"$z$"}
+_AXIS_LABELS = {"ell": r"$\ell$", "k": r"$k$ [1/Mpc]", "z": r"$z$", "wavelength": "wavelength [Å]"}
 #: Ticks of axes of multipoles, which are drawn in sqrt(ell): the lowest ones must not vanish.
 _ELL_TICKS = (2, 10, 30, 100, 200, 500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000, 8000, 10000)
 
@@ -134,7 +134,32 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
     if summary["derived"]:
         rows = [(name, *numbers(entry)) for name, entry in summary["derived"].items()]
         text += "<h3>Derived parameters, relative</h3>" + table(head, rows)
-    return text
+    return text + _predicted_table(summary.get("error_quantile", {}))
+
+
+def _predicted_table(entries: Mapping[str, Any]) -> str:
+    if not entries:
+        return ""
+    rows = [
+        (
+            name,
+            f"{100 * entry['covered']:.1f} %",
+            f"{100 * entry['low']:.1f} to {100 * entry['high']:.1f} %",
+            "" if entry["ratio"] is None else entry["ratio"],
+            entry["n"],
+            entry["left_out"] or "not calibrated",
+        )
+        for name, entry in entries.items()
+    ]
+    head = (
+        "",
+        "below the 95 % quantile",
+        "95 % confidence",
+        "median error / expected",
+        "runs",
+        "calibrated with",
+    )
+    return "<h3>Predicted errors against the held-out runs</h3>" + table(head, rows)
 
 
 def _provenance(record: Mapping[str, Any]) -> str:

@@ -78,6 +78,16 @@ def wishart_single(truth: Array, model: Array, ell: Array) -> Array:
     return result
 
 
+def quadratic(truth: tuple[Array, Array, Array], model: tuple[Array, Array, Array], ell: Array) -> Array:
+    """`wishart` to the second order in the error, per multipole: (2 ell + 1) / 2 tr[(C^-1 dC)^2]."""
+    (a, b, c), (x, y, z) = truth, model
+    det = a * c - b * b
+    one, two = (c * (x - a) - b * (y - b)) / det, (a * (z - c) - b * (y - b)) / det
+    cross = (c * (y - b) - b * (z - c)) * (a * (y - b) - b * (x - a)) / det**2
+    result: Array = (2 * ell + 1) / 2 * (one**2 + two**2 + 2 * cross)
+    return result
+
+
 def measure(plan: Plan, emulator: Emulator, points: Array, arrays: dict[str, Array]) -> Accuracy:
     """Compares the emulator with runs at `points`; those outside its region are counted, not compared."""
     inside = (
@@ -91,11 +101,13 @@ def measure(plan: Plan, emulator: Emulator, points: Array, arrays: dict[str, Arr
     if not len(points):
         return accuracy
     predicted: dict[str, Array] = {}
+    pairs: dict[str, tuple[Array, Array]] = {}
     squares: dict[str, float] = {}
     for output in plan.outputs:
         truth = arrays[output.canonical][inside]
         model = _predict(emulator, points, output.name)
         predicted[output.canonical] = model
+        pairs[output.name] = truth, model
         entry: dict[str, Any] = {}
         profiles: dict[str, dict[str, dict[str, list[float]]]] = {}
         if output.canonical not in _CROSSES:
@@ -116,11 +128,14 @@ def measure(plan: Plan, emulator: Emulator, points: Array, arrays: dict[str, Arr
         accuracy.profiles[output.name] = profiles
     if plan.derived:
         truth = chosen_derived(plan, arrays["derived"])[inside]
-        error = _relative(_predict(emulator, points, "derived"), truth)
+        model = _predict(emulator, points, "derived")
+        pairs["derived"] = truth, model
+        error = _relative(model, truth)
         squares["derived"] = float(np.mean(error**2))
         summary["derived"] = {name: percentiles(error[:, i]) for i, (name, _) in enumerate(plan.derived)}
     summary["delta_chi2"] = _delta_chi2(plan, arrays, predicted, inside, accuracy.figures)
     summary["predicted_error"] = _predicted_error(emulator, points, squares)
+    summary["error_quantile"] = error_quantile(emulator, points, pairs)
     summary["max_relative_error"] = max(
         [entry["relative"]["max"] for entry in summary["outputs"].values() if "relative" in entry],
         default=None,
@@ -137,6 +152,95 @@ def _predicted_error(emulator: Emulator, points: Array, squares: dict[str, float
         if not emulator._in_delta_chi2(name) and np.isfinite(mean) and mean > 0 and np.isfinite(found):
             scales[name] = float(np.sqrt(found / mean))
     return scales
+
+
+def error_quantile(
+    emulator: Emulator, points: Array, pairs: dict[str, tuple[Array, Array]]
+) -> dict[str, dict[str, Any]]:
+    """Output, or "TT+TE+EE" -> how the predicted error does: `covered`, the share of the held-out runs
+    whose error is below the 95 % quantile predicted for it; `low` and `high`, between which the true
+    share lies with 95 % confidence; `ratio`, the median of error / expected error; `calibration`, the
+    factor of the quantile, and `left_out`, how many points it rests on. For outputs whose errors in units
+    of their whitening can be told from their values.
+
+    pairs: output -> values of the code, and of the emulator."""
+    whitened = {name: _whitened(emulator, name, pairs) for name in pairs}
+    errors = {name: np.sum(found**2, axis=1) for name, found in whitened.items() if found is not None}
+    spectra = ("Cl.tt", "Cl.te", "Cl.ee")
+    if all(name in errors for name in spectra):
+        damping = [_damping(emulator, name) for name in spectra]
+        if all(other is not None and np.array_equal(other, damping[0]) for other in damping):
+            truth, model = ((pairs["Cl.tt"][i], pairs["Cl.te"][i], pairs["Cl.ee"][i]) for i in (0, 1))
+            each = quadratic(truth, model, emulator.axes("Cl.tt")["ell"])
+            errors["TT+TE+EE"] = np.sum(each / damping[0] ** 2, axis=1)
+    result = {}
+    for name, error in errors.items():
+        together = emulator.error_model(spectra if name == "TT+TE+EE" else [name])
+        mean, quantile = together(points)
+        if np.isfinite(quantile).all():
+            result[name] = {
+                **_share(error, mean, quantile),
+                "calibration": together.calibration,
+                "left_out": together.n_left_out,
+            }
+    return result
+
+
+def _share(error: Array, mean: Array, quantile: Array) -> dict[str, Any]:
+    n, covered = len(error), int(np.sum(error <= quantile))
+    # Wilson's interval.
+    share, z = covered / n, 1.96
+    middle, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low, high = ((middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
+    ratio = float(np.median(error / mean)) if np.all(mean > 0) else None
+    return {"n": n, "covered": share, "low": float(low), "high": float(high), "ratio": ratio}
+
+
+def _damping(emulator: Emulator, name: str) -> Array | None:
+    """By what the whitening of a spectrum raises cosmic variance; None: it is whitened by something else."""
+    description = next(o for o in emulator.info["outputs"] if o["name"] == name)
+    ell = emulator.axes(name).get("ell")
+    damping = []
+    for segment in description["segments"]:
+        whiten = segment["whiten"]
+        if ell is None or "cosmic_variance" not in str(whiten):
+            return None
+        here = ell[segment["first"] : segment["first"] + segment["size"]]
+        last = whiten["cosmic_variance"] if isinstance(whiten, dict) else np.inf
+        damping.append(1 + (here / last) ** 8)
+    return np.concatenate(damping)
+
+
+def _whitened(emulator: Emulator, name: str, pairs: dict[str, tuple[Array, Array]]) -> Array | None:
+    """error / sigma (points, values), sigma that of the whitening; None if the values do not tell it."""
+    description = next(o for o in emulator.info["outputs"] if o["name"] == name)
+    transforms = {t["type"]: t for t in description["point_transforms"]}
+    whitening = [segment["whiten"] for segment in description["segments"]]
+    relative = whitening[0].get("relative") if isinstance(whitening[0], dict) else None
+    x, y = pairs[name]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if "correlation" in transforms:
+            both = [pairs.get(other) for other in transforms["correlation"]["other"]]
+            if any(pair is None or pair[0].shape != x.shape for pair in both):
+                return None
+            (a, b), (c, d) = both  # type: ignore[misc]
+            error = y / np.sqrt(b * d) - x / np.sqrt(a * c)
+        elif "log" in transforms and not {"ratio", "arcsinh"} & set(transforms):
+            error = np.log(y / x)
+        elif not transforms and relative is not None and len(whitening) == 1:
+            error = (y - x) / (relative * np.abs(x).mean(axis=0))
+        else:
+            return None
+    error = error.reshape(len(x), -1)
+    if not np.isfinite(error).all():
+        return None
+    if not transforms:
+        return np.asarray(error)
+    damping = _damping(emulator, name)
+    if damping is not None:
+        return np.asarray(error / (damping * np.sqrt(2 / (2 * emulator.axes(name)["ell"] + 1))))
+    sigma = whitening[0].get("sigma") if isinstance(whitening[0], dict) else None
+    return None if sigma is None or any(w != whitening[0] for w in whitening) else np.asarray(error / sigma)
 
 
 def _predict(emulator: Emulator, points: Array, name: str) -> Array:
