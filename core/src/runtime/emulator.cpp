@@ -47,17 +47,9 @@ const nlohmann::json& Emulator::info() const { return impl_->info; }
 
 // Probes: at a few points, a few values of every output are stored twice, as the real code gave them and as the
 // emulator did when it was packed. The second comparison catches a library that computes something else than it used
-<<<<<<< HEAD
 // to, the first a file whose arrays are not what their names and units say. The sums of a Gaussian process cancel, so
 // that another instruction set, which rounds elsewhere, moves an answer by up to some 1e-9.
 constexpr double kRounding = 1e-7;
-=======
-// to, the first a file whose arrays are not what their names and units say.
-//
-// A Gaussian process sums weights far larger than its answer, so that the order of a sum, which differs between
-// instruction sets, moves it: by up to 1.1e-9 between AVX2 and AVX-512 for the emulators that ship.
-constexpr double kSameAnswer = 1e-7;
->>>>>>> 76cb16c (Artifact format 2: equal arrays share storage, long ones are shuffled, so that wheels are smaller; zelos migrate. Probes allow for other instruction sets: CAMB_w0wa did not open without AVX-512. The Gaussian process's weights are rounded where they say nothing)
 
 void verify_probes(const Emulator& emulator, const std::string& file) {
   const Emulator::Impl& model = emulator.impl();
@@ -106,11 +98,7 @@ void verify_probes(const Emulator& emulator, const std::string& file) {
           throw Error(ZELOS_E_FORMAT, file + ": output " + requests[r].output + " fails its probe (" + what +
                                           "): expected " + to_text(expected) + ", found " + to_text(out[j]));
         };
-<<<<<<< HEAD
         if (!(std::abs(out[j] - stored) <= kRounding * unit)) fail("stored answer", stored);
-=======
-        if (!(std::abs(out[j] - stored) <= kSameAnswer * unit)) fail("stored answer", stored);
->>>>>>> 76cb16c (Artifact format 2: equal arrays share storage, long ones are shuffled, so that wheels are smaller; zelos migrate. Probes allow for other instruction sets: CAMB_w0wa did not open without AVX-512. The Gaussian process's weights are rounded where they say nothing)
         if (!(std::abs(out[j] - real) <= tolerances[r] * unit)) fail("the real code's answer", real);
       }
     }
