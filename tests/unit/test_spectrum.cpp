@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "failure.hpp"
@@ -217,11 +219,11 @@ TEST_CASE("likelihood of the weights: blocks, the whole matrix, and gradients") 
   VectorXd theta(10);
   theta << 2.0, 0.3, 0.1, -0.4, -0.2, 0.4, 0.1, 0.0, 0.5, -0.3;
   VectorXd gradient;
-  const double blocks = weight_log_likelihood(data, theta, &gradient);
+  const double blocks = WeightModel(data).log_likelihood(theta, &gradient);
   SECTION("equal") {
     data.gram = MatrixXd::Identity(3, 3);
     VectorXd whole;
-    CHECK(weight_log_likelihood(data, theta, &whole) == Approx(blocks).epsilon(1e-13));
+    CHECK(WeightModel(data).log_likelihood(theta, &whole) == Approx(blocks).epsilon(1e-13));
     CHECK((whole - gradient).cwiseAbs().maxCoeff() <= 1e-11 * gradient.cwiseAbs().maxCoeff());
   }
   SECTION("gradients") {
@@ -236,15 +238,16 @@ TEST_CASE("likelihood of the weights: blocks, the whole matrix, and gradients") 
       theta.resize(12);
       theta << -2.0, -1.0, -1.5, 0.3, 0.1, -0.4, -0.2, 0.4, 0.1, 0.0, 0.5, -0.3;
     }
-    weight_log_likelihood(data, theta, &gradient);
+    const WeightModel model(data);
+    model.log_likelihood(theta, &gradient);
     for (Index i = 0; i < theta.size(); ++i) {
       VectorXd up = theta, down = theta;
       up[i] += 1e-5;
       down[i] -= 1e-5;
-      const double difference = (weight_log_likelihood(data, up) - weight_log_likelihood(data, down)) / 2e-5;
+      const double difference = (model.log_likelihood(up) - model.log_likelihood(down)) / 2e-5;
       CHECK(gradient[i] == Approx(difference).epsilon(1e-6).margin(1e-7));
     }
-    const WeightProcess process(data, theta);
+    const WeightProcess process(model, theta);
     const VectorXd point = random.normals(2);
     const auto p = process.predict(point, true);
     for (Index d = 0; d < 2; ++d) {
@@ -260,14 +263,119 @@ TEST_CASE("likelihood of the weights: blocks, the whole matrix, and gradients") 
   }
 }
 
+TEST_CASE("a complete grid: the same numbers by Kronecker algebra") {
+  Random random;
+  WeightData data;
+  const VectorXd first = VectorXd::LinSpaced(5, 4.0, 6.0), third = VectorXd::LinSpaced(4, -1.0, 1.0);
+  const Eigen::Vector3d second(1.0, 1.5, 3.0);
+  data.points.resize(60, 3);
+  std::vector<Index> order(60);
+  std::iota(order.begin(), order.end(), Index{0});
+  std::shuffle(order.begin(), order.end(), std::mt19937(3));
+  for (Index k = 0; k < 60; ++k) {
+    data.points.row(order[static_cast<std::size_t>(k)]) << first[k / 12], second[k / 4 % 3], third[k % 4];
+  }
+  data.weights = random.normals(60, 2);
+  data.own_noise = GENERATE(false, true);
+  data.mean_degree = GENERATE(-1, 0, 3);
+  if (GENERATE(false, true)) data.scales = {Scale::reciprocal, Scale::logarithm, Scale::linear};
+  const WeightModel grid(data);
+  data.grid_algebra = false;
+  const WeightModel dense(data);
+  REQUIRE(grid.on_grid());
+  REQUIRE_FALSE(dense.on_grid());
+  VectorXd theta = VectorXd::Zero(grid.hyperparameter_count());
+  for (Index i = 0; i < theta.size(); ++i) theta[i] = 0.3 * std::sin(static_cast<double>(7 * i));
+  if (!data.scales.empty()) {
+    for (Index i = 0; i < 2; ++i) theta[theta.size() - 6 + 3 * i] -= 3.0;
+  }
+  VectorXd by_grid, by_cholesky;
+  const double value = dense.log_likelihood(theta, &by_cholesky);
+  CHECK(grid.log_likelihood(theta, &by_grid) == Approx(value).epsilon(1e-12));
+  CHECK((by_grid - by_cholesky).cwiseAbs().maxCoeff() <= 1e-11 * by_cholesky.cwiseAbs().maxCoeff());
+
+  const WeightProcess fast(grid, theta), slow(dense, theta);
+  RowMatrix points(2, 3);
+  points << 4.7, 1.2, 0.3, 5.1, 2.0, -0.9;
+  const auto p = fast.predict(points.row(0), true), q = slow.predict(points.row(0), true);
+  CHECK((p.mean - q.mean).cwiseAbs().maxCoeff() <= 1e-11);
+  CHECK((p.covariance - q.covariance).cwiseAbs().maxCoeff() <= 1e-11);
+  CHECK((p.mean_slope - q.mean_slope).cwiseAbs().maxCoeff() <= 1e-10);
+  for (std::size_t d = 0; d < 3; ++d) {
+    CHECK((p.covariance_slope[d] - q.covariance_slope[d]).cwiseAbs().maxCoeff() <= 1e-10);
+    VectorXd up = points.row(0), down = points.row(0);
+    up[static_cast<Index>(d)] += 1e-5;
+    down[static_cast<Index>(d)] -= 1e-5;
+    const VectorXd difference = (fast.predict(up).mean - fast.predict(down).mean) / 2e-5;
+    CHECK((p.mean_slope.col(static_cast<Index>(d)) - difference).cwiseAbs().maxCoeff() <= 1e-7);
+  }
+  VectorXd mean, other_mean;
+  MatrixXd covariance, other;
+  fast.predict_jointly(points, mean, covariance);
+  slow.predict_jointly(points, other_mean, other);
+  CHECK((mean - other_mean).cwiseAbs().maxCoeff() <= 1e-11);
+  CHECK((covariance - other).cwiseAbs().maxCoeff() <= 1e-11);
+  RowMatrix errors, variances, other_errors, other_variances;
+  fast.left_out({}, errors, variances);
+  slow.left_out({}, other_errors, other_variances);
+  CHECK((errors - other_errors).cwiseAbs().maxCoeff() <= 1e-10);
+  CHECK((variances - other_variances).cwiseAbs().maxCoeff() <= 1e-10);
+}
+
+TEST_CASE("a grid keeps its digits where the noise is small") {
+  WeightData data;
+  data.points.resize(30, 2);
+  for (Index k = 0; k < 30; ++k) data.points.row(k) << static_cast<double>(k / 5), static_cast<double>(k % 5);
+  data.weights = (data.points.rowwise().sum().array() * 0.3).sin();
+  VectorXd theta(4);
+  theta << std::log(GENERATE(1e6, 1e8)), std::log(10.0), std::log(2.0), std::log(3.0);
+  const WeightModel grid(data);
+  data.grid_algebra = false;
+  VectorXd unused;
+  const double extended = WeightModel(data).log_likelihood(theta);
+  CHECK(grid.log_likelihood(theta) == Approx(extended).epsilon(1e-12));
+  CHECK(grid.log_likelihood(theta, &unused) == Approx(extended).epsilon(1e-7));
+}
+
+TEST_CASE("predictions from neighbours") {
+  Random random;
+  WeightData data;
+  data.points = random.normals(80, 2);
+  data.weights = (data.points.array().sin().matrix() * MatrixXd::Random(2, 2)).array();
+  data.mean_degree = GENERATE(-1, 2);
+  data.kernel = Kernel::matern52;
+  VectorXd theta(7);
+  theta << std::log(1e6), 0.0, 0.2, 0.5, 0.7, 0.4, 0.6;
+  const WeightModel model(data);
+  const WeightProcess all(model, theta), most(model, theta, 79), some(model, theta, 25);
+  const VectorXd point = VectorXd::Constant(2, 0.2);
+  const auto exact = all.predict(point, true), near = some.predict(point, true);
+  // Fewer points say less: the variance grows, and the mean stays within it.
+  for (Index i = 0; i < 2; ++i) {
+    CHECK(near.covariance(i, i) >= exact.covariance(i, i));
+    CHECK(std::abs(near.mean[i] - exact.mean[i]) <= 4.0 * std::sqrt(near.covariance(i, i)));
+  }
+  CHECK((most.predict(point).mean - exact.mean).cwiseAbs().maxCoeff() <= 1e-4);
+  VectorXd up = point, down = point;
+  up[0] += 1e-5;
+  down[0] -= 1e-5;
+  const VectorXd slope = (some.predict(up).mean - some.predict(down).mean) / 2e-5;
+  CHECK((near.mean_slope.col(0) - slope).cwiseAbs().maxCoeff() <= 1e-6);
+  RowMatrix errors, variances, few_errors, few_variances;
+  all.left_out({3, 70}, errors, variances);
+  WeightProcess(model, theta, 78).left_out({3, 70}, few_errors, few_variances);
+  CHECK((errors - few_errors).cwiseAbs().maxCoeff() <= 1e-2 * errors.cwiseAbs().maxCoeff() + 1e-4);
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] { all.left_out({80}, errors, variances); }).find("79") != std::string::npos);
+}
+
 TEST_CASE("spectral numerics refuse what they can't answer") {
   WeightData data;
   data.points = RowMatrix::Random(5, 2);
   data.weights = RowMatrix::Random(4, 1);
-  CHECK(failure(ZELOS_E_ARGUMENT, [&] { weight_log_likelihood(data, VectorXd::Zero(4)); }).find("5 grid points") !=
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] { WeightModel(data).log_likelihood(VectorXd::Zero(4)); }).find("5 grid points") !=
         std::string::npos);
   data.weights = RowMatrix::Random(5, 1);
-  CHECK(failure(ZELOS_E_ARGUMENT, [&] { weight_log_likelihood(data, VectorXd::Zero(3)); }).find("expected 4") !=
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] { WeightModel(data).log_likelihood(VectorXd::Zero(3)); }).find("expected 4") !=
         std::string::npos);
   const VectorXd wave = VectorXd::LinSpaced(3, 5000.0, 5001.0), ones = VectorXd::Ones(3);
   PixelCovariance covariance;

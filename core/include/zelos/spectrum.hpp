@@ -40,37 +40,32 @@ struct GammaPrior {
   double rate = 0.0;
 };
 
+/// How a parameter enters the kernels and the mean. All but `linear` need positive values.
+enum class Scale { linear, logarithm, reciprocal };
+
 /// What the processes are conditioned on.
 struct WeightData {
-  RowMatrix points;      ///< (M, D): grid points
-  RowMatrix weights;     ///< (M, m): w_hat = (Phi^T Phi)^-1 Phi^T F, one column for each eigenspectrum
-  Eigen::MatrixXd gram;  ///< (m, m): inner products of the eigenspectra; empty: the identity
+  RowMatrix points;           ///< (M, D): grid points
+  RowMatrix weights;          ///< (M, m): w_hat = (Phi^T Phi)^-1 Phi^T F, one column for each eigenspectrum
+  Eigen::MatrixXd gram;       ///< (m, m): inner products of the eigenspectra; empty: the identity
+  std::vector<Scale> scales;  ///< of each parameter; empty: all linear. Length scales are of what it makes.
   Kernel kernel = Kernel::squared_exponential;
   /// Each component has a nugget of its own (independent processes) instead of the shared 1 / lambda_xi.
   bool own_noise = false;
-  /// Polynomial mean of each process in the points scaled to [-1, 1], of this total degree; -1: none. Its
+  /// Polynomial mean of each process in the points scaled to [-1, 1], of this total degree (at most 3); -1: none. Its
   /// coefficients have a flat prior and are integrated out.
   int mean_degree = -1;
+  /// Kronecker algebra where the points are a complete grid, in any order, and the kernel a product over the axes
+  /// (squared_exponential): the same numbers for M (n_1 + .. + n_D) operations instead of M^3. false: never.
+  bool grid_algebra = true;
 };
-
-/// Hyperparameters are natural logarithms in one vector:
-///   shared noise   (log lambda_xi, log v_1 .. log v_m, log l_11 .. log l_1D, .. log l_mD)
-///   own noise      (log n_1 .. log n_m, log v_1 .. log v_m, log l_11 .. log l_mD)
-/// with variances v, length scales l and nuggets n.
-ZELOS_API Eigen::Index hyperparameter_count(const WeightData& data);
-
-/// log L = -1/2 (log|V| + w^T V^-1 w) without 2 pi, V = (Phi^T Phi)^-1 / lambda_xi + blockdiag(v_i k_i): eq. A23.
-/// With a polynomial mean, the restricted likelihood. With Phi^T Phi = 1 (no `gram`) V falls apart into m blocks, which
-/// is exact; otherwise V of size m M is factorised whole (a polynomial mean is then an error).
-/// `gradient`, if not null, is resized to the hyperparameters. In the blocks without gradient, where 1 / lambda_xi is
-/// so small against v that double precision would lose digits, the sums are done in extended precision.
-ZELOS_API double weight_log_likelihood(const WeightData& data, const Eigen::VectorXd& hyperparameters,
-                                       Eigen::VectorXd* gradient = nullptr, int n_threads = 1);
 
 struct WeightTraining {
   Eigen::VectorXd start;                  ///< hyperparameters of the first start
   std::vector<GammaPrior> length_priors;  ///< one for each dimension of the points, or none
   GammaPrior noise_prior;                 ///< of lambda_xi, or of each 1 / nugget
+  /// The length scales of a component keep the ratios that they have at the start.
+  bool keep_ratios = false;
   int n_starts = 3;
   int max_iterations = 1000;  ///< of each start
   double tolerance = 1e-3;    ///< of the largest component of the gradient of log posterior
@@ -92,14 +87,45 @@ struct WeightOptimum {
   std::vector<double> start_values;  ///< best log posterior of each start
 };
 
-/// The hyperparameters of the largest posterior density, by L-BFGS-B with exact gradients. The same input gives the
-/// same output, whatever n_threads.
-ZELOS_API WeightOptimum train_weights(const WeightData& data, const WeightTraining& training);
+struct WeightProblem;
+
+/// Gaussian processes of the weights before they have hyperparameters, which are natural logarithms in one vector:
+///   shared noise   (log lambda_xi, log v_1 .. log v_m, log l_11 .. log l_1D, .. log l_mD)
+///   own noise      (log n_1 .. log n_m, log v_1 .. log v_m, log l_11 .. log l_mD)
+/// with variances v, length scales l and nuggets n.
+class ZELOS_API WeightModel {
+ public:
+  explicit WeightModel(WeightData data);
+
+  Eigen::Index hyperparameter_count() const noexcept;
+  /// The points are a complete grid and `grid_algebra` applies.
+  bool on_grid() const noexcept;
+
+  /// log L = -1/2 (log|V| + w^T V^-1 w) without 2 pi, V = (Phi^T Phi)^-1 / lambda_xi + blockdiag(v_i k_i): eq. A23.
+  /// With a polynomial mean, the restricted likelihood. With Phi^T Phi = 1 (no `gram`) V falls apart into m blocks,
+  /// which is exact; otherwise V of size m M is factorised whole (a polynomial mean is then an error).
+  /// `gradient`, if not null, is resized to the hyperparameters. Where 1 / lambda_xi is so small against v that double
+  /// precision would lose digits, the sums are done in extended precision: always on a grid, else without a gradient
+  /// and up to 1000 points.
+  double log_likelihood(const Eigen::VectorXd& hyperparameters, Eigen::VectorXd* gradient = nullptr,
+                        int n_threads = 1) const;
+
+  /// The hyperparameters of the largest posterior density, by L-BFGS-B with exact gradients. The same input gives the
+  /// same output, whatever n_threads.
+  WeightOptimum train(const WeightTraining& training) const;
+
+ private:
+  friend class WeightProcess;
+  std::shared_ptr<const WeightProblem> problem_;
+};
 
 /// The conditioned processes.
 class ZELOS_API WeightProcess {
  public:
-  WeightProcess(WeightData data, const Eigen::VectorXd& hyperparameters, int n_threads = 1);
+  /// `neighbours` > 0: a prediction is conditioned on that many grid points, the nearest ones in length scales, which
+  /// takes neighbours^3 operations instead of M^2 and no memory. Without a `gram` only; not used on a grid.
+  WeightProcess(const WeightModel& model, const Eigen::VectorXd& hyperparameters, int neighbours = 0,
+                int n_threads = 1);
   ~WeightProcess();
   WeightProcess(WeightProcess&&) noexcept;
   WeightProcess(const WeightProcess&) = delete;
@@ -115,19 +141,20 @@ class ZELOS_API WeightProcess {
     RowMatrix mean_slope;                           ///< (m, D), if asked for
     std::vector<Eigen::MatrixXd> covariance_slope;  ///< D of (m, m), if asked for
   };
-  /// eqs. A27-A28, without the noise.
+  /// eqs. A27-A28, without the noise. Slopes are those of the neighbours that are nearest now.
   Prediction predict(const Eigen::VectorXd& point, bool slopes = false) const;
 
-  /// Predictions of K points together: mean (m K), covariance (m K, m K), component-major as Starfish has it.
+  /// Predictions of K points together: mean (m K), covariance (m K, m K), component-major as Starfish has it. With
+  /// neighbours: conditioned on those of all points together.
   void predict_jointly(const RowMatrix& points, Eigen::VectorXd& mean, Eigen::MatrixXd& covariance) const;
 
-  /// What each grid point's weight would be predicted to be without that point: errors (M, m) and their predicted
-  /// variances. Without a `gram` only.
-  void left_out(RowMatrix& errors, RowMatrix& variances) const;
+  /// What the weights of the chosen grid points (all, if none are given) would be predicted to be without that point:
+  /// errors (K, m) and their predicted variances, noise included. Without a `gram` only.
+  void left_out(const std::vector<Eigen::Index>& chosen, RowMatrix& errors, RowMatrix& variances) const;
 
  private:
-  struct Model;
-  std::unique_ptr<Model> model_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 // --- rotation, Doppler shift and resampling: one linear operator on the rows of a model ---

@@ -34,14 +34,26 @@ NEUTRINO_MASS_FAC = 94.06410581217612
 #: Section's names -> zelos's, where they are one to one.
 _PARAMETERS = {
     **{name: name for name in ("ombh2", "omch2", "tau", "mnu", "nnu", "w", "wa", "nrun", "nrunrun", "r")},
-    **{"n_s": "ns", "omega_k": "omk", "n_run": "nrun", "r_t": "r", "a_lens": "Alens", "a_l": "Alens"},
-    **{"tcmb": "TCMB", "cs2_de": "cs2", "sterile_neutrino": "sterile", "massive_nu": "num_massive_neutrinos"},
+    "n_s": "ns",
+    "omega_k": "omk",
+    "n_run": "nrun",
+    "r_t": "r",
+    "a_lens": "Alens",
+    "a_l": "Alens",
+    "tcmb": "TCMB",
+    "cs2_de": "cs2",
+    "sterile_neutrino": "sterile",
+    "massive_nu": "num_massive_neutrinos",
     "num_massive_neutrinos": "num_massive_neutrinos",
 }
 #: Physics that an emulator does not know is absent at these values.
 _NEUTRAL = {
     **dict.fromkeys(("nrun", "n_run", "nrunrun", "r", "r_t", "omega_k", "wa", "sterile_neutrino"), 0.0),
-    **{"w": -1.0, "a_lens": 1.0, "a_l": 1.0, "cs2_de": 1.0, "tcmb": 2.7255},
+    "w": -1.0,
+    "a_lens": 1.0,
+    "a_l": 1.0,
+    "cs2_de": 1.0,
+    "tcmb": 2.7255,
 }
 #: CAMB's derived parameters.
 _DERIVED = (

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""python -m zelos.montepython FOLDER: makes the folder that MontePython takes for one of CLASS. It looks for CLASS's
-sources, and imports `classy`, without which neither CLASS nor its sources are needed."""
+"""python -m zelos.montepython FOLDER: makes the folder that MontePython takes for one of CLASS.
+
+MontePython looks for CLASS's sources there, and imports `classy`; CLASS itself is not needed."""
 
 import sys
 from pathlib import Path

@@ -11,25 +11,34 @@ Numerics are in the C++ core (zelos/spectrum.hpp); numpy is all that evaluation 
 need h5py, `train` of a model scipy, plots matplotlib: ``pip install 'zelos[starfish]'``.
 """
 
-from .emulator import Emulator, Training
-from .grid import Grid, read_grid
+from .emulator import Emulator
+from .grid import Grid, GridFile, read_grid
+from .instrument import Instrument
 from .model import SpectrumModel
 from .outside import Code, Interpolation
-from .pca import choose_components
 from .residuals import find_residual_peaks, local_kernels
 from .runs import read_runs
+from .selection import Choice, choose_components, choose_options
 from .spectrum import Order, Spectrum
+from .training import Training
+from .validation import HeldOut, Validation
 
 __all__ = [
+    "Choice",
     "Code",
     "Emulator",
     "Grid",
+    "GridFile",
+    "HeldOut",
+    "Instrument",
     "Interpolation",
     "Order",
     "Spectrum",
     "SpectrumModel",
     "Training",
+    "Validation",
     "choose_components",
+    "choose_options",
     "find_residual_peaks",
     "local_kernels",
     "read_grid",

@@ -3,54 +3,29 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _core
-from ..errors import ArgumentError, FileError, FormatError, OutsideRegion
-from .grid import C_KMS, Array, GridLike, Region, in_memory, text
-from .optional import need
+from ..errors import ArgumentError, OutsideRegion
+from . import files, training
+from .grid import C_KMS, Array, GridFile, GridLike, in_memory, text
+from .instrument import Instrument
+from .normalisation import FactorProcess
 from .pca import decompose
+from .region import Region
+from .streamed import decompose_file
+from .training import Progress, Settings, Training, threads
+from .validation import HeldOut, Validation, held_out, validate
 
 log = logging.getLogger(__name__)
 
 KERNELS = ("squared_exponential", "matern52")
-#: scipy's methods, which scripts written for Starfish may name.
-_SCIPY_METHODS = {"nelder-mead", "powell", "cg", "bfgs", "l-bfgs-b", "tnc", "cobyla", "slsqp", "trust-constr"}
-_ZELOS_MAGIC = b"ZELOS\r\n\x1a"
-_DOCUMENT_VERSION = 1
-
-Progress = Callable[[int, float], bool | None]
-
-
-@dataclass
-class Training:
-    """How the hyperparameters came about.
-
-    converged:      the largest component of the gradient is at most the tolerance, or rounding leaves
-                    no more to gain.
-    gradient_norm:  that component, of the log posterior by the logarithms of the hyperparameters.
-    start_values:   log posterior that each start reached, if it ended.
-    history:        (evaluations, log posterior) as it rose.
-    """
-
-    converged: bool
-    gradient_norm: float
-    log_posterior: float
-    evaluations: int
-    seconds: float
-    start_values: list[float]
-    settings: dict[str, Any]
-    history: list[tuple[int, float]] = field(default_factory=list)
+SCALES = ("linear", "logarithm", "reciprocal")
 
 
 class Emulator:
@@ -68,7 +43,12 @@ class Emulator:
                         True: each weight has a nugget of its own.
     kernel:             "squared_exponential" or "matern52".
     mean_degree:        degree of a polynomial mean of each weight, integrated out; -1: none.
+    scales:             of parameters that do not enter the kernel and the mean as they are: {"T":
+                        "reciprocal"}
+                        or "logarithm". Length scales are of what they make.
     log_flux:           flux_mean, eigenspectra and the residual are of the logarithm of the flux.
+    neighbours:         a prediction is conditioned on that many grid points, the nearest; 0: on all. For
+                        libraries of thousands of points; not used on a complete grid.
 
     Hyperparameters are `hyperparams`, natural logarithms: log_lambda_xi (or log_nugget:i), log_variance:i,
     log_lengthscale:i:j. An emulator is not thread-safe while it is changed.
@@ -95,7 +75,9 @@ class Emulator:
         nuggets: Any = None,
         kernel: str = "squared_exponential",
         mean_degree: int = -1,
+        scales: Mapping[str, str] | None = None,
         log_flux: bool = False,
+        neighbours: int = 0,
     ) -> None:
         def array(value: Any) -> Array:
             return np.array(value, dtype=np.float64)
@@ -126,22 +108,26 @@ class Emulator:
         # Of the full range: truncation leaves the weights, and what they were made from, as they are.
         gram = self.eigenspectra @ self.eigenspectra.T
         orthonormal = np.abs(gram - np.eye(self.ncomps)).max() < 1e-9
-        self._gram = np.zeros((0, 0)) if orthonormal else gram
-        self._factor_process: Any = None
-        self._data: Any = None
+        self.gram = np.zeros((0, 0)) if orthonormal else gram
+        self.neighbours = neighbours
+        self._factors: FactorProcess | None = None
+        self._model: Any = None
         self._process: Any = None
         self.training: Training | None = None
         self.provenance: dict[str, Any] = {}
         self._trained = False
         self.hyperparams: dict[str, float] = {}
-        self._set_kind(nuggets is not None, kernel, mean_degree)
+        self.scales: dict[str, str] = {}
+        self.set_kind(nuggets is not None, kernel, mean_degree, scales or {})
         if nuggets is None:
             self.lambda_xi = lambda_xi
         else:
             self.nuggets = nuggets
         self.variances = np.full(self.ncomps, 1e4) if variances is None else array(variances)
         self.lengthscales = (
-            np.tile(3 * self._grid_sep, (self.ncomps, 1)) if lengthscales is None else array(lengthscales)
+            np.tile(3 * self._separations(), (self.ncomps, 1))
+            if lengthscales is None
+            else array(lengthscales)
         )
 
     def _check_shapes(self) -> None:
@@ -165,11 +151,25 @@ class Emulator:
 
     # --- hyperparameters ---
 
-    def _set_kind(self, independent: bool, kernel: str, mean_degree: int) -> None:
-        """What the processes are; the hyperparameters' keys follow."""
+    def set_kind(self, independent: bool, kernel: str, mean_degree: int, scales: Mapping[str, str]) -> None:
+        """What the processes are; the hyperparameters' keys follow. On other scales length scales mean
+        something else, so that those of the constructor return and the emulator is untrained."""
         if kernel not in KERNELS:
             raise ArgumentError(f"kernel: expected {' or '.join(KERNELS)}, found '{kernel}'")
-        self.independent, self.kernel, self.mean_degree = independent, kernel, mean_degree
+        for name, scale in scales.items():
+            if name not in self.param_names or scale not in SCALES:
+                raise ArgumentError(
+                    f"scales: expected {', '.join(SCALES)} for some of {', '.join(self.param_names)}, found "
+                    f"'{scale}' for '{name}'"
+                )
+        scales = {name: scale for name, scale in scales.items() if scale != "linear"}
+        moved = scales != self.scales
+        self.independent, self.kernel, self.mean_degree, self.scales = (
+            independent,
+            kernel,
+            mean_degree,
+            scales,
+        )
         noise = [f"log_nugget:{i}" for i in range(self.ncomps)] if independent else ["log_lambda_xi"]
         dims = range(len(self.param_names))
         keys = [
@@ -182,8 +182,19 @@ class Emulator:
             start = -old["log_lambda_xi"] if "log_lambda_xi" in old else 0.0
             default = {key: start for key in noise if key.startswith("log_nugget")}
             self.hyperparams = {key: old.get(key, default.get(key, 0.0)) for key in keys}
-        self._data = None
+        self._model = None
         self._process = None
+        if moved:
+            self.lengthscales = np.tile(3 * self._separations(), (self.ncomps, 1))
+            self._trained = False
+
+    @property
+    def trained(self) -> bool:
+        return self._trained
+
+    @trained.setter
+    def trained(self, value: bool) -> None:
+        self._trained = value
 
     @property
     def lambda_xi(self) -> float:
@@ -267,56 +278,76 @@ class Emulator:
 
     def save_hyperparameters(self, filename: str | os.PathLike[str]) -> None:
         """As JSON, with what they belong to."""
-        content = {
-            "kernel": self.kernel,
-            "mean_degree": self.mean_degree,
-            "independent": self.independent,
-            "trained": self._trained,
-            "hyperparameters": self.hyperparams,
-        }
-        Path(filename).write_text(json.dumps(content, indent=1) + "\n")
+        files.save_hyperparameters(self, filename)
 
     def load_hyperparameters(self, filename: str | os.PathLike[str]) -> None:
         """What `save_hyperparameters` wrote, for the same library and number of components."""
-        try:
-            content = json.loads(Path(filename).read_text())
-            values = {str(k): float(v) for k, v in content["hyperparameters"].items()}
-            kind = bool(content["independent"]), str(content["kernel"]), int(content["mean_degree"])
-            trained = bool(content["trained"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"{filename}: not hyperparameters of an emulator: {error}") from error
-        before = self.independent, self.kernel, self.mean_degree
-        self._set_kind(*kind)
-        if set(values) != set(self.hyperparams):
-            self._set_kind(*before)
-            raise ArgumentError(
-                f"{filename}: hyperparameters of another emulator: expected {len(self.hyperparams)} for "
-                f"{self.ncomps} components of {len(self.param_names)} parameters, found {len(values)}"
-            )
-        self._put({key: values[key] for key in self.hyperparams})
-        self._trained = trained
+        files.load_hyperparameters(self, filename)
 
     # --- the processes ---
 
-    def _weight_data(self) -> Any:
-        if self._data is None:
-            w_hat = self.w_hat.reshape(self.ncomps, -1).T
-            self._data = _core.spectrum.WeightData(
-                self.grid_points, w_hat, self._gram, self.kernel, self.independent, self.mean_degree
-            )
-        return self._data
+    def weight_model(self, rows: Any = None) -> Any:
+        """The processes before they have hyperparameters (zelos/spectrum.hpp: WeightModel), of some grid
+        points or of all."""
+        if rows is None and self._model is not None:
+            return self._model
+        w_hat = self.w_hat.reshape(self.ncomps, -1).T
+        points = self.grid_points if rows is None else self.grid_points[rows]
+        model = _core.spectrum.WeightModel(
+            points,
+            w_hat if rows is None else w_hat[rows],
+            self.gram,
+            self.kernel,
+            self.independent,
+            self.mean_degree,
+            [self.scales.get(name, "linear") for name in self.param_names],
+        )
+        if rows is None:
+            self._model = model
+        return model
+
+    @property
+    def on_grid(self) -> bool:
+        """The library is a complete grid and the kernel a product, so that all is exact at little cost."""
+        return bool(self.weight_model().on_grid)
 
     @property
     def process(self) -> Any:
         """The conditioned processes (zelos/spectrum.hpp: WeightProcess), factorised when first needed."""
         if self._process is None:
-            self._process = _core.spectrum.WeightProcess(self._weight_data(), self.get_param_vector())
+            self._process = _core.spectrum.WeightProcess(
+                self.weight_model(), self.get_param_vector(), self.neighbours, threads(None)
+            )
         return self._process
+
+    def on_scales(self, points: Array) -> Array:
+        """Points (K, D) as they enter the kernel."""
+        u = np.array(points, dtype=np.float64)
+        for d, name in enumerate(self.param_names):
+            scale = self.scales.get(name, "linear")
+            if scale == "logarithm":
+                u[:, d] = np.log(u[:, d])
+            elif scale == "reciprocal":
+                u[:, d] = 1 / u[:, d]
+        return u
+
+    def _separations(self) -> Array:
+        return np.array([_largest_step(column) for column in self.on_scales(self.grid_points).T])
+
+    @property
+    def scattered(self) -> bool:
+        """The library's points are on no grid, not even one with holes."""
+        return self._region.scattered
+
+    @property
+    def spans(self) -> Array:
+        """(D,): the ranges of the parameters, on their scales."""
+        return np.maximum(np.ptp(self.on_scales(self.grid_points), axis=0), self._separations())
 
     @property
     def iPhiPhi(self) -> Array:
         """(mM, mM): inverse of Phi^T Phi. For inspection; nothing is computed with it."""
-        gram = self._gram if self._gram.size else np.eye(self.ncomps)
+        gram = self.gram if self.gram.size else np.eye(self.ncomps)
         return np.asarray(np.kron(np.linalg.inv(gram), np.eye(len(self.grid_points))))
 
     @property
@@ -325,28 +356,18 @@ class Emulator:
         count = len(self.grid_points)
         v11 = self.iPhiPhi * np.repeat(self.nuggets, count)[:, np.newaxis]
         for i, (v, scale) in enumerate(zip(self.variances, self.lengthscales, strict=True)):
-            u = self.grid_points / scale
-            square = ((u[:, np.newaxis] - u[np.newaxis]) ** 2).sum(axis=-1)
-            if self.kernel == "matern52":
-                s = np.sqrt(5 * square)
-                block = v * (1 + s + s**2 / 3) * np.exp(-s)
-            else:
-                block = v * np.exp(-0.5 * square)
+            block = v * correlation(self.kernel, self.on_scales(self.grid_points) / scale)
             v11[i * count : (i + 1) * count, i * count : (i + 1) * count] += block
         return v11
 
     def log_likelihood(self) -> float:
         """Of the hyperparameters, without 2 pi and without priors: eq. A23 of Czekala et al. (2015).
-        In extended precision, several times slower, where the covariance's condition asks for it."""
-        return float(
-            _core.spectrum.weight_log_likelihood(self._weight_data(), self.get_param_vector(), _threads(None))
-        )
+        In extended precision where the covariance's condition asks for it: several times slower."""
+        return float(self.weight_model().log_likelihood(self.get_param_vector(), threads(None)))
 
     def log_likelihood_gradient(self) -> tuple[float, Array]:
         """The log likelihood in double precision and its derivatives by the hyperparameters."""
-        value, gradient = _core.spectrum.weight_log_likelihood_gradient(
-            self._weight_data(), self.get_param_vector(), _threads(None)
-        )
+        value, gradient = self.weight_model().log_likelihood_gradient(self.get_param_vector(), threads(None))
         return float(value), np.asarray(gradient)
 
     def altered_prior(self, shape: float = 1.0, rate: float = 1e-4) -> tuple[float, float]:
@@ -366,6 +387,9 @@ class Emulator:
         *,
         kernel: str | None = None,
         mean_degree: int | None = None,
+        scales: Mapping[str, str] | None = None,
+        keep_ratios: bool = False,
+        points: int | None = None,
         max_iter: int = 1000,
         n_starts: int = 1,
         tolerance: float = 0.5,
@@ -384,7 +408,11 @@ class Emulator:
         method:       "joint": one lambda_xi (Starfish's likelihood); "independent": a nugget for each weight;
                       None: as the emulator is. A method of scipy.optimize, which scripts for Starfish may
                       name, is ignored with a warning.
-        kernel, mean_degree:  as in the constructor; None: as the emulator is.
+        kernel, mean_degree, scales:  as in the constructor; None: as the emulator is.
+        keep_ratios:  a component's length scales keep their ratios: of a fresh emulator, those of the
+                      parameters' ranges. For axes of few nodes, which say little about their length scale.
+        points:       so many of the grid's points, well spread, decide the hyperparameters; the processes are
+                      conditioned on all. None: all of them up to 1200, and of a complete grid.
         max_iter:     iterations of each start (`options={"maxiter": n}` does the same).
         n_starts:     the present hyperparameters, then random ones.
         tolerance:    of the gradient. A component g where the posterior is sigma wide is g sigma^2 away from
@@ -398,136 +426,34 @@ class Emulator:
 
         Training that has not converged warns and says by how much. Ctrl-C stops it and keeps the best so far.
         """
-        if method is not None and method.lower() in _SCIPY_METHODS:
-            warnings.warn(f"method '{method}' is ignored: training is by L-BFGS-B", stacklevel=2)
-            method = None
-        if method not in (None, "joint", "independent"):
-            raise ArgumentError(f"method: expected joint or independent, found '{method}'")
-        max_iter = int((options or {}).get("maxiter", max_iter))
-        self._set_kind(
-            self.independent if method is None else method == "independent",
-            self.kernel if kernel is None else kernel,
-            self.mean_degree if mean_degree is None else mean_degree,
+        settings = Settings(
+            method,
+            kernel,
+            mean_degree,
+            scales,
+            keep_ratios,
+            points,
+            int((options or {}).get("maxiter", max_iter)),
+            n_starts,
+            tolerance,
+            lengthscale_priors,
+            lambda_xi_prior,
+            checkpoint,
+            checkpoint_every,
+            resume,
+            progress,
+            seed,
+            threads,
         )
-        if resume:
-            if checkpoint is None:
-                raise ArgumentError("resume: which checkpoint?")
-            if Path(checkpoint).exists():
-                self.load_hyperparameters(checkpoint)
-        elif not self._trained:
-            self._put(self._first_guess())
-        prior = self.altered_prior() if lambda_xi_prior == "altered" else lambda_xi_prior
-        if isinstance(prior, str):
-            raise ArgumentError(f"lambda_xi_prior: expected (shape, rate) or 'altered', found '{prior}'")
-        if prior is not None and prior[1] > 0:
-            # A start far out in the prior's exponential tail would never come back.
-            mean = prior[0] / prior[1]
-            if self.independent:
-                self.nuggets = np.full(self.ncomps, 1 / mean)
-            else:
-                self.lambda_xi = mean
-        history: list[tuple[int, float]] = []
-        began = time.monotonic()
-        start = self.get_param_vector()
-
-        def report(evaluations: int, value: float, best: Array) -> bool:
-            if np.isfinite(value) and (not history or value > history[-1][1]):
-                history.append((evaluations, value))
-            if checkpoint is not None and evaluations % checkpoint_every == 0 and np.isfinite(value):
-                self._put(dict(zip(self.hyperparams, best.tolist(), strict=True)))
-                self._save_checkpoint(Path(checkpoint))
-            return progress is None or progress(evaluations, value) is not False
-
-        try:
-            optimum = _core.spectrum.train_weights(
-                self._weight_data(),
-                start,
-                [tuple(p) for p in lengthscale_priors or ()],
-                prior,
-                n_starts,
-                max_iter,
-                tolerance,
-                seed,
-                _threads(threads),
-                report,
-            )
-        except KeyboardInterrupt:
-            if checkpoint is not None:
-                self._save_checkpoint(Path(checkpoint))
-            raise
-        self.set_param_vector(optimum["hyperparameters"])
-        self._trained = True
-        self.training = Training(
-            converged=optimum["converged"],
-            gradient_norm=optimum["gradient_norm"],
-            log_posterior=optimum["log_posterior"],
-            evaluations=optimum["evaluations"],
-            seconds=time.monotonic() - began,
-            start_values=[v for v in optimum["start_values"] if np.isfinite(v)],
-            settings={
-                "method": "independent" if self.independent else "joint",
-                "kernel": self.kernel,
-                "mean_degree": self.mean_degree,
-                "max_iter": max_iter,
-                "n_starts": n_starts,
-                "tolerance": tolerance,
-                "seed": seed,
-            },
-            history=history,
-        )
-        if checkpoint is not None:
-            self._save_checkpoint(Path(checkpoint))
-        if not optimum["converged"]:
-            warnings.warn(
-                f"the training has not converged: the largest component of the gradient is "
-                f"{optimum['gradient_norm']:.3g}, the tolerance {tolerance:g}; train again or raise max_iter",
-                stacklevel=2,
-            )
+        self.training = training.train(self, settings)
         self.log.info(self)
         return self.training
-
-    def _first_guess(self) -> dict[str, float]:
-        """Where the training of a fresh emulator starts: the scatter of the weights, the range of the
-        parameters."""
-        power = np.maximum((self.weights**2).mean(axis=0), 1e-300)
-        span = np.maximum(np.ptp(self.grid_points, axis=0), self._grid_sep)
-        guess = {f"log_variance:{i}": float(np.log(10 * p)) for i, p in enumerate(power)}
-        if self.independent:
-            guess |= {f"log_nugget:{i}": float(np.log(1e-6 * p)) for i, p in enumerate(power)}
-        else:
-            guess["log_lambda_xi"] = float(np.log(1e4 / power[0]))
-        for i in range(self.ncomps):
-            guess |= {f"log_lengthscale:{i}:{j}": float(np.log(0.7 * s)) for j, s in enumerate(span)}
-        return guess
 
     def start_from(self, other: Emulator) -> None:
         """Takes the hyperparameters of a trained emulator with the same parameters as the start of the
         training: each component those of the other's component that it overlaps most, on the pixels that both
         have."""
-        if self.param_names != other.param_names:
-            raise ArgumentError(f"expected an emulator of {self.param_names}, found {other.param_names}")
-        _, mine, theirs = np.intersect1d(np.round(self.wl, 6), np.round(other.wl, 6), return_indices=True)
-        if len(mine) < 6:
-            raise ArgumentError("the emulators have fewer than six wavelengths in common")
-        # In flux, since the two scale their pixels differently.
-        a = self.eigenspectra[:, mine] * self.flux_std[mine]
-        b = other.eigenspectra[:, theirs] * other.flux_std[theirs]
-        size = np.linalg.norm(a, axis=1)[:, np.newaxis] * np.linalg.norm(b, axis=1)
-        nearest = np.argmax(np.abs(a @ b.T) / size, axis=1)
-        self._set_kind(other.independent, other.kernel, other.mean_degree)
-        ratio = (self.weights**2).mean(axis=0) / (other.weights**2).mean(axis=0)[nearest]
-        self.variances = other.variances[nearest] * ratio
-        self.lengthscales = other.lengthscales[nearest]
-        if self.independent:
-            self.nuggets = other.nuggets[nearest] * ratio
-        else:
-            self.lambda_xi = other.lambda_xi
-        self._trained = True  # so that `train` starts from here
-
-    def _save_checkpoint(self, path: Path) -> None:
-        temporary = path.with_name(path.name + ".tmp")
-        self.save_hyperparameters(temporary)
-        temporary.replace(path)
+        training.start_from(self, other)
 
     # --- prediction ---
 
@@ -625,38 +551,19 @@ class Emulator:
         """The factor, and the standard deviation of its logarithm."""
         points = np.atleast_2d(np.asarray(params, dtype=np.float64))
         self.require_inside(points)
-        process = self._factors_process()
-        found = [process.predict(point) for point in points]
-        factor = np.exp([mean[0] for mean, _ in found])
-        error = np.sqrt([cov[0, 0] for _, cov in found])
+        factor, error = self._factor_process().predict(points)
         if np.ndim(params) == 1:
             return float(factor[0]), float(error[0])
         return factor, error
 
     def norm_factor_slope(self, point: Array) -> tuple[Array, Array]:
         """Derivatives (D,) of the logarithm of the factor and of its variance."""
-        _, _, slope, variance = self._factors_process().predict_slopes(point)
-        return slope[0], np.array([v[0, 0] for v in variance])
+        return self._factor_process().slopes(point)
 
-    def _factors_process(self) -> Any:
-        if self._factor_process is None:
-            if np.any(self.factors <= 0):
-                raise ArgumentError("factors: the mean flux of a spectrum of the library is not positive")
-            logs = np.log(self.factors)[:, np.newaxis]
-            dims = len(self.param_names)
-            terms = (dims + 1) * (dims + 2) // 2
-            degree = 2 if len(logs) > 2 * terms else 0
-            data = _core.spectrum.WeightData(
-                self.grid_points, logs, np.zeros((0, 0)), "squared_exponential", True, degree
-            )
-            span = np.maximum(np.ptp(self.grid_points, axis=0), self._grid_sep)
-            power = max(float(np.var(logs)), 1e-12)
-            start = np.concatenate([np.log([1e-6 * power, power]), np.log(0.7 * span)])
-            optimum = _core.spectrum.train_weights(
-                data, start, [], None, 2, 300, 0.5, 0, _threads(None), None
-            )
-            self._factor_process = _core.spectrum.WeightProcess(data, optimum["hyperparameters"])
-        return self._factor_process
+    def _factor_process(self) -> FactorProcess:
+        if self._factors is None:
+            self._factors = FactorProcess(self)
+        return self._factors
 
     def get_index(self, params: Any) -> Any:
         """Index of the grid point that is nearest to the parameters (sum of the absolute differences)."""
@@ -664,12 +571,36 @@ class Emulator:
         marks = np.abs(self.grid_points - np.expand_dims(points, 1)).sum(axis=-1)
         return marks.argmin(axis=1).squeeze()
 
-    def left_out_errors(self) -> tuple[Array, Array]:
-        """What each grid point's weights would be predicted to be without that point: errors (M, m) and their
-        predicted standard deviations. On a grid this is the error in a hole of twice the spacing."""
+    def left_out_errors(self, rows: Any = None) -> tuple[Array, Array]:
+        """What each grid point's weights (of `rows`, if given) would be predicted to be without that point:
+        errors (K, m) and their predicted standard deviations. On a grid this is the error in a hole of twice
+        the spacing."""
         self.require_trained()
-        errors, variances = self.process.left_out()
+        chosen = [] if rows is None else [int(row) for row in rows]
+        errors, variances = self.process.left_out(chosen)
         return errors, np.sqrt(variances)
+
+    def held_out(self) -> HeldOut:
+        """Error and scatter over the expected one, when each inner node of an axis is left out in turn (of
+        scattered points: an eighth of them), with the hyperparameters as they are."""
+        return held_out(self)
+
+    def calibrate(self) -> float:
+        """Scales variances and noise by one factor, so that errors of left-out nodes are as large as
+        predicted; means stay as they are. Returns the factor of the standard deviations."""
+        factor = self.held_out().z
+        shift = 2 * float(np.log(factor))
+        self._put({f"log_variance:{i}": self[f"log_variance:{i}"] + shift for i in range(self.ncomps)})
+        if self.independent:
+            self._put({f"log_nugget:{i}": self[f"log_nugget:{i}"] + shift for i in range(self.ncomps)})
+        else:
+            self._put({"log_lambda_xi": self["log_lambda_xi"] - shift})
+        self.provenance["calibration"] = factor
+        return factor
+
+    def validate(self, grid: GridLike | str | os.PathLike[str]) -> Validation:
+        """The emulator against spectra that it was not made from, on its wavelengths."""
+        return validate(self, in_memory(grid))
 
     # --- truncation ---
 
@@ -710,8 +641,10 @@ class Emulator:
         whiten_pixels: bool = True,
         log_flux: bool = False,
         wl_range: tuple[float, float] | None = None,
+        instrument: Instrument | None = None,
         name: str | None = None,
         svd_solver: str = "full",
+        memory: float = 2e9,
     ) -> Emulator:
         """Principal components of a library: a `Grid`, a file in Starfish's layout, or an object with
         `fluxes`, `grid_points`, `param_names` and `wl`.
@@ -723,14 +656,25 @@ class Emulator:
         log_flux:       the logarithms of the spectra are decomposed. Often more accurate; the likelihood then
                         takes the tangent of the exponential, and has no gradient.
         wl_range:       truncates the library first.
+        instrument:     truncates, broadens and resamples the library first.
         svd_solver:     "full" alone; others of scikit-learn are approximations.
+        memory:         bytes. A file with more than that is read spectrum by spectrum, in several passes; the
+                        number of components is then an integer. Predictions are conditioned on the nearest 40
+                        points if there are more than 2000 of them that are no complete grid.
         """
         if svd_solver not in ("full", "auto"):
             raise ArgumentError(f"svd_solver: expected full, found '{svd_solver}'")
-        library = in_memory(grid)
-        if wl_range is not None:
-            library = library.truncate(wl_range)
-        c = decompose(library, n_components, whiten_pixels, log_flux)
+        source = GridFile(grid, wl_range, instrument) if isinstance(grid, (str, os.PathLike)) else None
+        if source is not None and source.bytes > memory:
+            library: Any = source
+            c = decompose_file(source, n_components, whiten_pixels, log_flux)
+        else:
+            library = in_memory(grid if source is None else source)
+            if source is None and wl_range is not None:
+                library = library.truncate(wl_range)
+            if source is None and instrument is not None:
+                library = instrument.observe(library)
+            c = decompose(library, n_components, whiten_pixels, log_flux)
         log.info("%d components explain %.4f %% of the variance", len(c.eigenspectra), 100 * c.explained)
         emulator = cls(
             library.grid_points,
@@ -747,6 +691,8 @@ class Emulator:
             residual_length=c.residual_length,
             log_flux=log_flux,
         )
+        if len(library.grid_points) > 2000 and not emulator.on_grid:
+            emulator.neighbours = 40
         emulator.provenance = {
             "made_by": "zelos.starfish.Emulator.from_grid",
             "zelos": _core.version(),
@@ -754,6 +700,8 @@ class Emulator:
             "n_components": n_components,
             "whiten_pixels": whiten_pixels,
             "log_flux": log_flux,
+            "wl_range": None if wl_range is None else list(wl_range),
+            "instrument": None if instrument is None else instrument.description(),
             "explained_variance": c.explained,
             "source": os.fspath(grid) if isinstance(grid, (str, os.PathLike)) else type(grid).__name__,
         }
@@ -762,141 +710,18 @@ class Emulator:
     def save(self, filename: str | os.PathLike[str]) -> None:
         """One file that vouches for itself: all arrays, hyperparameters, the training, provenance. It is HDF5
         behind a header of 512 bytes; `save_starfish` writes Starfish's layout."""
-        document = {
-            "version": _DOCUMENT_VERSION,
-            "name": self.name,
-            "param_names": self.param_names,
-            "kernel": self.kernel,
-            "mean_degree": self.mean_degree,
-            "independent": self.independent,
-            "trained": self._trained,
-            "hyperparameters": self.hyperparams,
-            "residual_length": self.residual_length,
-            "log_flux": self.log_flux,
-            "training": None if self.training is None else asdict(self.training),
-            "provenance": self.provenance,
-        }
-        arrays = {name: np.atleast_2d(getattr(self, name)) for name in _ARRAYS}
-        if self._gram.size:
-            arrays["gram"] = self._gram
-        _core.spectrum.write_emulator(
-            os.path.expandvars(os.fspath(filename)), json.dumps(document, allow_nan=False), arrays
-        )
+        files.save(self, filename)
 
     @classmethod
     def load(cls, filename: str | os.PathLike[str]) -> Emulator:
         """A file of `save`, or one of Starfish."""
-        path = os.path.expandvars(os.fspath(filename))
-        try:
-            with Path(path).open("rb") as file:
-                head = file.read(len(_ZELOS_MAGIC))
-        except OSError as error:
-            raise FileError(f"{path}: {error.strerror}") from error
-        return cls._load_own(path) if head == _ZELOS_MAGIC else cls._load_starfish(path)
-
-    @classmethod
-    def _load_own(cls, path: str) -> Emulator:
-        text_of, arrays = _core.spectrum.read_emulator(path)
-        document = json.loads(text_of)
-        try:
-            if document["version"] != _DOCUMENT_VERSION:
-                raise FormatError(
-                    f"{path}: expected version {_DOCUMENT_VERSION} of a spectral emulator, found "
-                    f"{document['version']}; a newer zelos reads it"
-                )
-            flat = {name: arrays[name] for name in _ARRAYS}
-            for name in _FLAT:
-                flat[name] = flat[name].ravel()
-            wl = flat.pop("wl")
-            emulator = cls(
-                param_names=document["param_names"],
-                wavelength=wl,
-                name=document["name"],
-                residual_length=document["residual_length"],
-                log_flux=document["log_flux"],
-                **flat,
-            )
-            # As it was made, not as it may have been truncated since.
-            emulator._gram = arrays.get("gram", np.zeros((0, 0)))
-            emulator._set_kind(document["independent"], document["kernel"], document["mean_degree"])
-            values = document["hyperparameters"]
-            emulator._put({key: float(values[key]) for key in emulator.hyperparams})
-            emulator._trained = bool(document["trained"])
-            emulator.provenance = dict(document["provenance"])
-            if document["training"] is not None:
-                emulator.training = Training(**document["training"])
-                emulator.training.history = [(int(n), float(v)) for n, v in emulator.training.history]
-        except (KeyError, TypeError) as error:
-            raise FormatError(f"{path}: a spectral emulator without or with a wrong {error}") from error
-        return emulator
-
-    @classmethod
-    def _load_starfish(cls, path: str) -> Emulator:
-        h5py = need("h5py", "reading Starfish's files")
-        try:
-            with h5py.File(path, "r") as base:
-                hyper = base["hyperparameters"]
-                names = [text(n) for n in base["grid_points"].attrs["names"]]
-                fields: dict[str, Any] = {
-                    name: np.array(base[name][()], dtype=np.float64)
-                    for name in (
-                        "grid_points",
-                        "wavelength",
-                        "weights",
-                        "eigenspectra",
-                        "flux_mean",
-                        "flux_std",
-                        "w_hat",
-                        "factors",
-                    )
-                }
-                emulator = cls(
-                    param_names=names,
-                    lambda_xi=float(hyper["lambda_xi"][()]),
-                    variances=hyper["variances"][()],
-                    lengthscales=hyper["lengthscales"][()],
-                    name=text(base.attrs["name"])
-                    if "name" in base.attrs
-                    else str(Path(path).with_suffix("")),
-                    **fields,
-                )
-                emulator._trained = bool(base.attrs["trained"])
-        except OSError as error:
-            raise FileError(f"{path}: {error}") from error
-        except KeyError as error:
-            raise FormatError(f"{path}: not an emulator in Starfish's layout: {error}") from error
-        emulator.provenance = {"source": Path(path).name, "made_by": "Starfish"}
-        return emulator
+        return files.load(cls, filename)
 
     def save_starfish(self, filename: str | os.PathLike[str]) -> None:
         """Starfish's layout, which Starfish.emulator.Emulator.load reads. It has no room for a residual, a
-        nugget for each weight, another kernel or a polynomial mean: the last three are ArgumentErrors."""
-        if self.log_flux:
-            raise ArgumentError("Starfish's layout has no logarithms of fluxes: from_grid(log_flux=False)")
-        if self.independent or self.kernel != "squared_exponential" or self.mean_degree >= 0:
-            raise ArgumentError(
-                "Starfish's layout holds joint processes with a squared exponential kernel and no mean: "
-                "train(method='joint', kernel='squared_exponential', mean_degree=-1)"
-            )
-        h5py = need("h5py", "writing Starfish's files")
-        path = Path(os.path.expandvars(os.fspath(filename)))
-        temporary = path.with_name(path.name + ".tmp")
-        with h5py.File(temporary, "w") as base:
-            points = base.create_dataset("grid_points", data=self.grid_points, compression=9)
-            points.attrs["names"] = self.param_names
-            waves = base.create_dataset("wavelength", data=self.wl, compression=9)
-            waves.attrs["units"] = "Angstrom"
-            for name in ("weights", "eigenspectra", "flux_mean", "flux_std", "w_hat", "factors"):
-                base.create_dataset(name, data=getattr(self, name), compression=9)
-            base["eigenspectra"].attrs["units"] = "erg/cm^2/s/Angstrom"
-            base.attrs["trained"] = self._trained
-            if self.name is not None:
-                base.attrs["name"] = self.name
-            hyper = base.create_group("hyperparameters")
-            hyper.create_dataset("lambda_xi", data=self.lambda_xi)
-            hyper.create_dataset("variances", data=self.variances, compression=9)
-            hyper.create_dataset("lengthscales", data=self.lengthscales, compression=9)
-        temporary.replace(path)
+        nugget for each weight, another kernel, a polynomial mean or other scales: the last four are
+        ArgumentErrors."""
+        files.save_starfish(self, filename)
 
     def __repr__(self) -> str:
         lines = ["Emulator", "-" * 8]
@@ -932,28 +757,45 @@ class Emulator:
 
         return plots.training(self)
 
+    def plot_errors(self) -> Any:
+        """By component: size of the weight, error with inner nodes left out, predicted error; the last
+        point is what the components leave out."""
+        from . import plots
 
-_ARRAYS = (
-    "grid_points",
-    "wl",
-    "weights",
-    "eigenspectra",
-    "w_hat",
-    "flux_mean",
-    "flux_std",
-    "factors",
-    "residual_variance",
-)
-_FLAT = ("wl", "w_hat", "flux_mean", "flux_std", "factors", "residual_variance")
+        return plots.errors(self)
+
+    def plot_z_scores(self) -> Any:
+        """Errors of weights with inner nodes left out, over their predicted standard deviations."""
+        from . import plots
+
+        return plots.z_scores(self)
+
+    def plot_reconstruction(self, params: Any = None, flux: Any = None) -> Any:
+        """A spectrum with its 2 sigma band; with the true flux (of mean 1) the difference as well.
+        Default: the middle of the library."""
+        from . import plots
+
+        return plots.reconstruction(self, params, flux)
+
+    def write_page(self, filename: str | os.PathLike[str]) -> None:
+        """All plots and figures as one self-contained HTML page."""
+        from .page import write_page
+
+        write_page(self, filename)
+
+
+def correlation(kernel: str, u: Array) -> Array:
+    """(M, M), of points (M, D) in length scales."""
+    square = ((u[:, np.newaxis] - u[np.newaxis]) ** 2).sum(axis=-1)
+    if kernel == "matern52":
+        s = np.sqrt(5 * square)
+        return np.asarray((1 + s + s**2 / 3) * np.exp(-s))
+    return np.asarray(np.exp(-0.5 * square))
 
 
 def _largest_step(column: Array) -> float:
     axis = np.unique(column)
     return float(np.diff(axis).max()) if len(axis) > 1 else 1.0
-
-
-def _threads(given: int | None) -> int:
-    return given if given is not None else len(os.sched_getaffinity(0))
 
 
 def _batch(mu: Array, variances: Array, emulator: Emulator, reinterpret: bool) -> tuple[Array, Array]:

@@ -184,7 +184,7 @@ class SpectrumModel(ModelParameters):
         self._who = "emulator"
         if emulator.log_flux or self._source is None:
             self._source = self._make_source(mean)
-        if emulator._gram.size:
+        if emulator.gram.size:
             root = np.linalg.cholesky(covariance)
         else:
             root = np.sqrt(np.diag(covariance))

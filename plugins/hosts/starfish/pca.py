@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ArgumentError
-from .grid import C_KMS, Array, Grid, GridLike, in_memory
+from .grid import C_KMS, Array, Grid
 
 
 class Components(NamedTuple):
@@ -143,32 +143,3 @@ def decompose(
         correlation_length(rest, grid.wl),
         float(fractions[number - 1]),
     )
-
-
-def choose_components(
-    grid: GridLike | str,
-    error: float,
-    whiten_pixels: bool = True,
-    log_flux: bool = False,
-    largest: int | None = None,
-) -> tuple[int, dict[int, float]]:
-    """The least number of components whose truncation leaves a relative error (rms over pixels and spectra
-    that the components were not made from) of at most `error`; with it the errors of all numbers that were
-    tried. ArgumentError if none suffices."""
-    library = in_memory(grid)
-    z, _, mean, std = normalise(library.fluxes, whiten_pixels, log_flux)
-    level = np.ones_like(mean) if log_flux else mean
-    limit = min(largest or len(z), int(len(z) * 7 / 8) - 1, z.shape[1])
-    numbers = sorted({*range(1, min(limit, 30) + 1), *np.linspace(1, limit, 40).astype(int).tolist()})
-    squares, _ = held_out_residuals(z, numbers)
-    errors = {
-        n: float(np.sqrt(np.mean(s * std**2 / level**2))) for n, s in zip(numbers, squares, strict=True)
-    }
-    good = [n for n, e in errors.items() if e <= error]
-    if not good:
-        best = min(errors, key=lambda n: errors[n])
-        raise ArgumentError(
-            f"no number of components up to {limit} leaves an error of {error:g}: the least is "
-            f"{errors[best]:.2g} with {best}"
-        )
-    return good[0], errors

@@ -19,12 +19,15 @@ def _pyplot() -> Any:
     return need("matplotlib.pyplot", "a plot")
 
 
-def eigenspectra(emulator: Emulator) -> Any:
-    """Mean, then each component times the scatter of the pixels and of its weight."""
+def eigenspectra(emulator: Emulator, largest: int | None = None) -> Any:
+    """Mean, then each component (the first ones, if `largest` is given) times the scatter of the pixels
+    and of its weight."""
     rows = np.vstack(
         [
             emulator.flux_mean,
-            emulator.eigenspectra * emulator.flux_std * emulator.weights.std(axis=0)[:, np.newaxis],
+            (emulator.eigenspectra * emulator.flux_std * emulator.weights.std(axis=0)[:, np.newaxis])[
+                :largest
+            ],
         ]
     )
     figure, axes = _pyplot().subplots(
@@ -72,6 +75,7 @@ def weights(emulator: Emulator, component: int) -> Any:
 
 
 def training(emulator: Emulator) -> Any:
+    """How far each evaluation was from the best log posterior."""
     figure, ax = _pyplot().subplots(figsize=(6, 3.5))
     history = emulator.training.history if emulator.training is not None else []
     if history:
@@ -80,6 +84,77 @@ def training(emulator: Emulator) -> Any:
         ax.semilogy(evaluations[:-1], np.maximum(gap[:-1], 1e-6), "k.-", lw=0.7)
     ax.set_xlabel("evaluations")
     ax.set_ylabel("best log posterior - log posterior")
+    figure.tight_layout()
+    return figure
+
+
+def errors(emulator: Emulator) -> Any:
+    found = emulator.held_out()
+    scale = np.sqrt(np.mean((emulator.eigenspectra * emulator.flux_std) ** 2, axis=1))
+    components = np.arange(emulator.ncomps)
+    figure, ax = _pyplot().subplots(figsize=(8, 3.5))
+    ax.semilogy(components, emulator.weights.std(axis=0) * scale, "k.-", lw=0.7, label="size of the weight")
+    ax.semilogy(
+        components, np.sqrt(np.mean(found.errors**2, axis=0)) * scale, "o-", ms=3, lw=0.7, label="error"
+    )
+    ax.semilogy(
+        components,
+        np.sqrt(np.mean(found.sigmas**2, axis=0)) * scale,
+        "--",
+        lw=1,
+        label="predicted error",
+    )
+    left = float(np.sqrt(np.mean(emulator.residual_variance)))
+    if left > 0:
+        ax.axhline(left, color="0.5", lw=0.8, ls=":", label="left out by the components")
+    ax.set_xlabel("component")
+    ax.set_ylabel("rms in flux" if not emulator.log_flux else "rms in ln(flux)")
+    ax.legend(fontsize="small", ncol=2)
+    figure.tight_layout()
+    return figure
+
+
+def z_scores(emulator: Emulator) -> Any:
+    found = emulator.held_out()
+    z = found.errors / found.sigmas
+    figure, (left, right) = _pyplot().subplots(1, 2, figsize=(10, 3.2), width_ratios=(1, 2))
+    at = np.linspace(-5, 5, 201)
+    left.hist(np.clip(z, -5, 5).ravel(), bins=40, density=True, color="C0", alpha=0.6)
+    left.plot(at, np.exp(-0.5 * at**2) / np.sqrt(2 * np.pi), "k-", lw=0.8)
+    left.set_xlabel("error / predicted error")
+    right.bar(np.arange(emulator.ncomps), np.sqrt(np.mean(z**2, axis=0)), color="C0")
+    right.axhline(1, color="k", lw=0.8)
+    right.set_xlabel("component")
+    right.set_ylabel("rms")
+    figure.tight_layout()
+    return figure
+
+
+def reconstruction(emulator: Emulator, params: Any, truth: Any) -> Any:
+    points = emulator.grid_points
+    point = (
+        points[emulator.get_index((emulator.min_params + emulator.max_params) / 2)]
+        if params is None
+        else np.asarray(params, dtype=np.float64)
+    )
+    flux, sigma = emulator.load_flux(point), np.sqrt(emulator.flux_variance(point))
+    rows = 1 if truth is None else 2
+    figure, axes = _pyplot().subplots(rows, 1, sharex=True, figsize=(9, 2.6 * rows), squeeze=False)
+    ax = axes[0, 0]
+    ax.plot(emulator.wl, flux, lw=0.6, color="C0", label="emulator")
+    ax.fill_between(emulator.wl, flux - 2 * sigma, flux + 2 * sigma, color="C0", alpha=0.4, lw=0)
+    ax.set_ylabel("flux / mean")
+    ax.set_title(", ".join(f"{n} = {x:g}" for n, x in zip(emulator.param_names, point, strict=True)))
+    if truth is not None:
+        ax.plot(emulator.wl, truth, lw=0.4, color="k", label="library")
+        axes[1, 0].plot(emulator.wl, truth - flux, lw=0.4, color="k")
+        axes[1, 0].fill_between(
+            emulator.wl, -2 * sigma, 2 * sigma, color="C0", alpha=0.4, lw=0, label=r"2 $\sigma$"
+        )
+        axes[1, 0].set_ylabel("difference")
+        axes[1, 0].legend(fontsize="small")
+    ax.legend(fontsize="small")
+    axes[-1, 0].set_xlabel(r"$\lambda$ [$\AA$]")
     figure.tight_layout()
     return figure
 

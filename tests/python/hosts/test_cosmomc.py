@@ -66,8 +66,11 @@ def drive(
     lines = (ROOT / "configs/examples/cosmomc/zelos.ini").read_text().splitlines()
     example = dict(line.split(" = ") for line in lines if line and not line.startswith("#"))
     settings = {
-        **{**example, "zelos_emulator": artifact, "zelos_fallback_version": "exact"},
-        **{"file_root": f"root_{mode}", **options},
+        **example,
+        "zelos_emulator": artifact,
+        "zelos_fallback_version": "exact",
+        "file_root": f"root_{mode}",
+        **options,
     }
     ini = program.folder / f"{mode}.ini"
     ini.write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
@@ -281,7 +284,8 @@ def test_emulated_and_late_points_against_camb(falling_back: tuple[Fields, str])
 
 
 def test_the_end_of_a_run_says_who_answered(falling_back: tuple[Fields, str], program: Program) -> None:
-    """Also in a file, which is written while the run goes on: MPI_Abort, by which CosmoMC ends, lets nobody speak."""
+    """Also in a file, which is written while the run goes on: CosmoMC ends by MPI_Abort, which lets nobody
+    speak."""
     _, text = falling_back
     lines = (
         "9 points: 5 emulated, 4 by CAMB (44.4 %)",

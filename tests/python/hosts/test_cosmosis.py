@@ -149,7 +149,10 @@ def test_outside_fails_and_is_counted(config: Any, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("section", "name", "value", "neutral"),
     [
-        *((COSMOLOGY, name, 0.1, 0.0) for name in ("n_run", "nrun", "nrunrun", "r", "r_t", "sterile_neutrino")),
+        *(
+            (COSMOLOGY, name, 0.1, 0.0)
+            for name in ("n_run", "nrun", "nrunrun", "r", "r_t", "sterile_neutrino")
+        ),
         *((COSMOLOGY, name, 1.1, 1.0) for name in ("A_lens", "a_l", "cs2_de")),
         *((COSMOLOGY, name, 3.0, 1.0) for name in ("massive_nu", "num_massive_neutrinos")),
         (COSMOLOGY, "TCMB", 2.8, 2.7255),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import zelos
-from zelos.starfish import Emulator, Grid, choose_components
-from zelos.starfish.grid import Region
+from zelos.starfish import Emulator, Grid, choose_components, choose_options
+from zelos.starfish.region import Region
 
 from . import library
 
@@ -34,7 +34,7 @@ def small(grid: Grid) -> Emulator:
 @pytest.mark.parametrize("kernel", ["squared_exponential", "matern52"])
 @pytest.mark.parametrize("independent", [False, True])
 def test_blocks_equal_the_dense_matrix(small: Emulator, kernel: str, independent: bool) -> None:
-    small._set_kind(independent, kernel, -1)
+    small.set_kind(independent, kernel, -1, {})
     if independent:
         small.nuggets = [1e-3, 2e-3, 5e-3, 1e-2]
     assert small.log_likelihood() == pytest.approx(dense_log_likelihood(small), rel=1e-11)
@@ -46,7 +46,7 @@ def test_eigenspectra_that_are_not_orthonormal(small: Emulator) -> None:
         small.grid_points, small.param_names, small.wl[::2], small.weights, rows, small.w_hat,
         small.flux_mean[::2], small.flux_std[::2], small.factors, 1e3, small.variances, small.lengthscales,
     )  # fmt: skip
-    assert general._gram.size
+    assert general.gram.size
     assert general.log_likelihood() == pytest.approx(dense_log_likelihood(general), rel=1e-11)
     general._trained = True
     point = np.array(library.TRUTH)
@@ -277,6 +277,83 @@ def test_choose_components(grid: Grid) -> None:
         choose_components(grid, 1e-12)
 
 
+def test_scales(grid: Grid, tmp_path: Path) -> None:
+    """The same processes as of a library whose parameter is 5040 / T itself."""
+    points = grid.grid_points.copy()
+    points[:, 0] = 1 / points[:, 0]
+    other = Emulator.from_grid(Grid(grid.wl, points, ["x", "logg", "Z"], grid.fluxes), n_components=4)
+    other.train("independent", mean_degree=2)
+    emulator = Emulator.from_grid(grid, n_components=4)
+    emulator.train("independent", mean_degree=2, scales={"T": "reciprocal"})
+    np.testing.assert_allclose(emulator.get_param_vector(), other.get_param_vector(), atol=1e-4)
+    point = np.array(library.TRUTH)
+    mu, _ = emulator(point)
+    expected = other([1 / point[0], *point[1:]])
+    np.testing.assert_allclose(mu, expected[0], atol=1e-5 * np.abs(mu).max())
+    _, _, slope, _ = emulator.process.predict_slopes(point)
+    step = np.array([0.1, 0, 0])
+    difference = (emulator(point + step)[0] - emulator(point - step)[0]) / 0.2
+    np.testing.assert_allclose(slope[:, 0], difference, rtol=1e-5, atol=1e-8)
+    emulator.save(tmp_path / "e.h5")
+    again = Emulator.load(tmp_path / "e.h5")
+    assert again.scales == {"T": "reciprocal"}
+    np.testing.assert_array_equal(again(point)[0], mu)
+    with pytest.raises(zelos.ArgumentError, match="scales: expected linear"):
+        emulator.train(scales={"T": "theta"})
+
+
+def test_ratios_of_length_scales_are_kept(grid: Grid) -> None:
+    emulator = Emulator.from_grid(grid, n_components=4)
+    emulator.train("independent", kernel="matern52", keep_ratios=True)
+    ratios = emulator.lengthscales / emulator.spans
+    np.testing.assert_allclose(ratios, ratios[:, :1] * np.ones(3), rtol=1e-9)
+    assert len(np.unique(np.round(ratios[:, 0], 6))) == 4
+
+
+def test_complete_grid_or_not_is_the_same(grid: Grid) -> None:
+    """The dense algebra, which the core uses for Kronecker's against which it is tested, predicts the
+    same."""
+    emulator = Emulator.from_grid(grid, n_components=4)
+    emulator.train("independent", mean_degree=2)
+    assert emulator.on_grid
+    whole = emulator.weight_model()
+    dense = zelos._core.spectrum.WeightModel(
+        emulator.grid_points, emulator.weights, np.zeros((0, 0)), "squared_exponential", True, 2, [], False
+    )
+    theta = emulator.get_param_vector()
+    noisy = theta + 9 * np.array([key.startswith("log_nugget") for key in emulator.hyperparams])
+    assert whole.log_likelihood(noisy) == pytest.approx(dense.log_likelihood(noisy), rel=1e-12)
+    # At the optimum the condition is beyond 1e13.
+    assert whole.log_likelihood(theta) == pytest.approx(dense.log_likelihood(theta), rel=1e-9)
+    process = zelos._core.spectrum.WeightProcess(dense, theta)
+    mu, cov = process.predict(np.array(library.TRUTH))
+    np.testing.assert_allclose(emulator(library.TRUTH)[0], mu, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(emulator(library.TRUTH)[1], cov, rtol=1e-4, atol=1e-9)
+
+
+def test_held_out_nodes(trained: Emulator, grid: Grid) -> None:
+    found = trained.held_out()
+    assert set(found.by_axis) == set(library.NAMES)
+    assert found.errors.shape == found.sigmas.shape and 0.3 < found.z < 3
+    # Off the grid the spacing is half of that, and the error less.
+    points = np.array([[5150.0, 3.75, -0.75], [5450.0, 4.25, -0.25], [6350.0, 4.75, 0.25]])
+    truth = Grid(grid.wl, points, library.NAMES, np.array([library.spectrum(p) for p in points]))
+    result = trained.validate(truth)
+    assert result.error < found.error and result.spectra == 3 and result.outside == 0
+    assert result.error < result.error_99
+
+
+def test_choose_options(grid: Grid) -> None:
+    few = grid.select(np.arange(len(grid.grid_points)))
+    emulator, choices = choose_options(few, n_components=6)
+    assert [c.score for c in choices] == sorted(c.score for c in choices)
+    assert emulator.kernel == choices[0].train["kernel"] and emulator.log_flux == choices[0].log_flux
+    assert {c.train["kernel"] for c in choices} == {"squared_exponential", "matern52"}
+    found = emulator.held_out()
+    assert found.error == pytest.approx(choices[0].error)
+    assert found.z == pytest.approx(1.0, rel=1e-6)  # calibrated
+
+
 def test_untrained_is_an_error(small: Emulator) -> None:
     with pytest.raises(ValueError, match="you must train it"):
         small(library.TRUTH)
@@ -350,6 +427,27 @@ def test_plots(trained: Emulator) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    for figure in (trained.plot_eigenspectra(), trained.plot_weights(1), trained.plot_training()):
+    truth = library.spectrum(library.TRUTH)
+    for figure in (
+        trained.plot_eigenspectra(),
+        trained.plot_weights(1),
+        trained.plot_training(),
+        trained.plot_errors(),
+        trained.plot_z_scores(),
+        trained.plot_reconstruction(library.TRUTH, truth / truth.mean()),
+    ):
         assert figure.axes
         plt.close(figure)
+
+
+def test_page_is_one_file(trained: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    from zelos.starfish.cli import main
+
+    trained.save(tmp_path / "library.h5")
+    assert main(["page", str(tmp_path / "library.h5")]) == 0
+    text = (tmp_path / "library.html").read_text()
+    assert text.count("data:image/png;base64,") == 9 and "http" not in text
+    assert "squared exponential" in text and "is not trained" not in text
+    assert main(["page", str(tmp_path / "missing.h5")]) == 1
+    assert "missing.h5" in capsys.readouterr().err

@@ -31,32 +31,49 @@ spectrum::PixelCovariance pixel_covariance(RowMatrix factors, Eigen::VectorXd sp
   return covariance;
 }
 
-spectrum::WeightData weight_data(RowMatrix points, RowMatrix weights, Eigen::MatrixXd gram, const std::string& kernel,
-                                 bool own_noise, int mean_degree) {
+// The value of an enumeration by its name.
+template <class Enumeration>
+Enumeration named(const char* what, const std::string& name,
+                  const std::vector<std::pair<const char*, Enumeration>>& known) {
+  std::string expected;
+  for (const auto& [text, value] : known) {
+    if (name == text) return value;
+    expected += (expected.empty() ? "" : ", ") + std::string(text);
+  }
+  throw Error(ZELOS_E_ARGUMENT, std::string(what) + ": expected one of " + expected + ", found '" + name + "'");
+}
+
+spectrum::WeightModel weight_model(RowMatrix points, RowMatrix weights, Eigen::MatrixXd gram, const std::string& kernel,
+                                   bool own_noise, int mean_degree, const std::vector<std::string>& scales,
+                                   bool grid_algebra) {
+  using spectrum::Kernel;
+  using spectrum::Scale;
   spectrum::WeightData data;
   data.points = std::move(points);
   data.weights = std::move(weights);
   data.gram = std::move(gram);
   data.own_noise = own_noise;
   data.mean_degree = mean_degree;
-  if (kernel == "squared_exponential") {
-    data.kernel = spectrum::Kernel::squared_exponential;
-  } else if (kernel == "matern52") {
-    data.kernel = spectrum::Kernel::matern52;
-  } else {
-    throw Error(ZELOS_E_ARGUMENT, "kernel: expected squared_exponential or matern52, found '" + kernel + "'");
+  data.grid_algebra = grid_algebra;
+  data.kernel = named<Kernel>("kernel", kernel,
+                              {{"squared_exponential", Kernel::squared_exponential}, {"matern52", Kernel::matern52}});
+  for (const auto& name : scales) {
+    data.scales.push_back(
+        named<Scale>("scale", name,
+                     {{"linear", Scale::linear}, {"logarithm", Scale::logarithm}, {"reciprocal", Scale::reciprocal}}));
   }
-  return data;
+  return spectrum::WeightModel(std::move(data));
 }
 
 // Calls Python while the training runs without the GIL; what Python raises ends the training.
-py::dict train(const spectrum::WeightData& data, const Eigen::VectorXd& start, const std::vector<Pair>& length_priors,
-               const std::optional<Pair>& noise_prior, int n_starts, int max_iterations, double tolerance,
-               std::uint64_t seed, int n_threads, const py::object& progress) {
+py::dict train(const spectrum::WeightModel& model, const Eigen::VectorXd& start, const std::vector<Pair>& length_priors,
+               const std::optional<Pair>& noise_prior, bool keep_ratios, int n_starts, int max_iterations,
+               double tolerance, std::uint64_t seed, int n_threads, const py::object& progress) {
   spectrum::WeightTraining training;
   training.start = start;
   for (const auto& [shape, rate] : length_priors) training.length_priors.push_back({shape, rate});
   if (noise_prior) training.noise_prior = {noise_prior->first, noise_prior->second};
+  training.keep_ratios = keep_ratios;
   training.n_starts = n_starts;
   training.max_iterations = max_iterations;
   training.tolerance = tolerance;
@@ -78,7 +95,7 @@ py::dict train(const spectrum::WeightData& data, const Eigen::VectorXd& start, c
   {
     py::gil_scoped_release release;
     try {
-      optimum = spectrum::train_weights(data, training);
+      optimum = model.train(training);
     } catch (...) {
       failed = std::current_exception();
     }
@@ -97,32 +114,35 @@ py::dict train(const spectrum::WeightData& data, const Eigen::VectorXd& start, c
 }
 
 void bind_weights(py::module_& module) {
-  py::class_<spectrum::WeightData>(module, "WeightData")
-      .def(py::init(&weight_data), py::arg("points"), py::arg("weights"), py::arg("gram"), py::arg("kernel"),
-           py::arg("own_noise"), py::arg("mean_degree"))
-      .def_property_readonly("n_hyperparameters", &spectrum::hyperparameter_count);
-  module.def(
-      "weight_log_likelihood",
-      [](const spectrum::WeightData& data, const Eigen::VectorXd& hyperparameters, int n_threads) {
-        return spectrum::weight_log_likelihood(data, hyperparameters, nullptr, n_threads);
-      },
-      Release(), py::arg("data"), py::arg("hyperparameters"), py::arg("n_threads") = 1);
-  module.def(
-      "weight_log_likelihood_gradient",
-      [](const spectrum::WeightData& data, const Eigen::VectorXd& hyperparameters, int n_threads) {
-        Eigen::VectorXd gradient;
-        const double value = spectrum::weight_log_likelihood(data, hyperparameters, &gradient, n_threads);
-        return std::make_pair(value, gradient);
-      },
-      Release(), py::arg("data"), py::arg("hyperparameters"), py::arg("n_threads") = 1);
-  module.def("train_weights", &train, py::arg("data"), py::arg("start"), py::arg("length_priors"),
-             py::arg("noise_prior"), py::arg("n_starts"), py::arg("max_iterations"), py::arg("tolerance"),
-             py::arg("seed"), py::arg("n_threads"), py::arg("progress"));
+  using spectrum::WeightModel;
+  py::class_<WeightModel>(module, "WeightModel")
+      .def(py::init(&weight_model), py::arg("points"), py::arg("weights"), py::arg("gram"), py::arg("kernel"),
+           py::arg("own_noise"), py::arg("mean_degree"), py::arg("scales"), py::arg("grid_algebra") = true)
+      .def_property_readonly("n_hyperparameters", &WeightModel::hyperparameter_count)
+      .def_property_readonly("on_grid", &WeightModel::on_grid)
+      .def(
+          "log_likelihood",
+          [](const WeightModel& model, const Eigen::VectorXd& hyperparameters, int n_threads) {
+            return model.log_likelihood(hyperparameters, nullptr, n_threads);
+          },
+          Release(), py::arg("hyperparameters"), py::arg("n_threads") = 1)
+      .def(
+          "log_likelihood_gradient",
+          [](const WeightModel& model, const Eigen::VectorXd& hyperparameters, int n_threads) {
+            Eigen::VectorXd gradient;
+            const double value = model.log_likelihood(hyperparameters, &gradient, n_threads);
+            return std::make_pair(value, gradient);
+          },
+          Release(), py::arg("hyperparameters"), py::arg("n_threads") = 1)
+      .def("train", &train, py::arg("start"), py::arg("length_priors"), py::arg("noise_prior"), py::arg("keep_ratios"),
+           py::arg("n_starts"), py::arg("max_iterations"), py::arg("tolerance"), py::arg("seed"), py::arg("n_threads"),
+           py::arg("progress"));
   py::class_<spectrum::WeightProcess>(module, "WeightProcess")
-      .def(py::init([](const spectrum::WeightData& data, const Eigen::VectorXd& hyperparameters, int n_threads) {
-             return std::make_unique<spectrum::WeightProcess>(data, hyperparameters, n_threads);
-           }),
-           Release(), py::arg("data"), py::arg("hyperparameters"), py::arg("n_threads") = 1)
+      .def(
+          py::init([](const WeightModel& model, const Eigen::VectorXd& hyperparameters, int neighbours, int n_threads) {
+            return std::make_unique<spectrum::WeightProcess>(model, hyperparameters, neighbours, n_threads);
+          }),
+          Release(), py::arg("model"), py::arg("hyperparameters"), py::arg("neighbours") = 0, py::arg("n_threads") = 1)
       .def(
           "predict",
           [](const spectrum::WeightProcess& process, const Eigen::VectorXd& point) {
@@ -149,12 +169,12 @@ void bind_weights(py::module_& module) {
           Release(), py::arg("points"))
       .def(
           "left_out",
-          [](const spectrum::WeightProcess& process) {
+          [](const spectrum::WeightProcess& process, const std::vector<Eigen::Index>& chosen) {
             RowMatrix errors, variances;
-            process.left_out(errors, variances);
+            process.left_out(chosen, errors, variances);
             return std::make_pair(std::move(errors), std::move(variances));
           },
-          Release());
+          Release(), py::arg("chosen") = std::vector<Eigen::Index>());
 }
 
 void bind_likelihood(py::module_& module) {

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-from collections.abc import Iterable, Mapping
-from string import Template
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ..pages import image, page, table
 from .validate import Accuracy
 
 _CURVES = (("p50", "median", "C0"), ("p68", "68 %", "C2"), ("p95", "95 %", "C1"), ("p99", "99 %", "C3"))
@@ -22,18 +20,6 @@ _ELL_TICKS = (2, 10, 30, 100, 200, 500, 1000, 1500, 2000, 2500, 3000, 4000, 5000
 #: Figures that are shown against each parameter.
 _MAPPED = ("delta_chi2", "delta_chi2_pp")
 _WORST = 5
-
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
-body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:.6em 0 1.4em}
-td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left;
-vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}th{background:#f3f3f3}
-img{max-width:100%}.bad{color:#b00020;font-weight:bold}pre{white-space:pre-wrap;font-size:12px;background:#f7f7f7;
-padding:.8em}summary{cursor:pointer}</style></head><body>
-<h1>$title</h1>$body</body></html>
-""")
-
 
 def build_json(
     plan_name: str,
@@ -83,27 +69,27 @@ def build_html(
         for kind, axes in kinds.items():
             what = "relative error" if kind == "relative" else "error / cosmic variance per multipole"
             for axis, rows in axes.items():
-                parts.append(_image(_profile_plot(name, what, axis, rows), f"{name}: {what} against {axis}"))
+                parts.append(image(_profile_plot(name, what, axis, rows), f"{name}: {what} against {axis}"))
     if accuracy.figures and len(accuracy.parameters):
         parts.append("<h2>How the error is distributed</h2>")
-        parts.append(_image(_histograms(accuracy), "histograms"))
+        parts.append(image(_histograms(accuracy), "histograms"))
         parts.append("<h2>Where the worst points lie</h2>")
         for label in [name for name in accuracy.figures if name in _MAPPED] or [next(iter(accuracy.figures))]:
-            parts.append(_image(_where(label, accuracy, ranges), f"{label} against each parameter"))
+            parts.append(image(_where(label, accuracy, ranges), f"{label} against each parameter"))
     if report["learning_curve"]:
         parts.append("<h2>Learning curve</h2>")
-        parts.append(_image(_learning_plot(report["learning_curve"], accuracy), "learning curve"))
+        parts.append(image(_learning_plot(report["learning_curve"], accuracy), "learning curve"))
     parts += [
         "<h2>Timing</h2>",
-        _table(("what", "value"), report["timing"].items()),
+        table(("what", "value"), report["timing"].items()),
         "<h2>Ranges</h2>",
-        _table(
+        table(
             ("parameter", "from", "to", "unit"), [(n, a, b, units.get(n, "")) for n, (a, b) in ranges.items()]
         ),
         _provenance(report["provenance"]),
         f"<details><summary>Spec</summary><pre>{html.escape(spec_text)}</pre></details>",
     ]
-    return _PAGE.substitute(title=html.escape(f"{report['name']}: accuracy report"), body="\n".join(parts))
+    return page(f"{report['name']}: accuracy report", "\n".join(parts))
 
 
 def _headline(report: Mapping[str, Any]) -> str:
@@ -116,7 +102,7 @@ def _headline(report: Mapping[str, Any]) -> str:
             (name, t["target"], t["reached"], "met" if t["met"] else "MISSED")
             for name, t in report["targets"].items()
         ]
-        text += "<h2>Targets</h2>" + _table(("target", "at most", "reached", ""), rows)
+        text += "<h2>Targets</h2>" + table(("target", "at most", "reached", ""), rows)
     return text
 
 
@@ -132,7 +118,7 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
         rows = [
             (f"{e['spectra']}, ell &le; {e['lmax']}", *numbers(e)) for e in summary["delta_chi2"].values()
         ]
-        text += "<h3>&Delta;&chi;&sup2; of an ideal full-sky experiment</h3>" + _table(
+        text += "<h3>&Delta;&chi;&sup2; of an ideal full-sky experiment</h3>" + table(
             head, rows, raw_first=True
         )
     rows = []
@@ -144,10 +130,10 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
         ):
             if kind in entry:
                 rows.append((f"{name}, {label}", *numbers(entry[kind])))
-    text += "<h3>Errors of the outputs</h3>" + _table(head, rows)
+    text += "<h3>Errors of the outputs</h3>" + table(head, rows)
     if summary["derived"]:
         rows = [(name, *numbers(entry)) for name, entry in summary["derived"].items()]
-        text += "<h3>Derived parameters, relative</h3>" + _table(head, rows)
+        text += "<h3>Derived parameters, relative</h3>" + table(head, rows)
     return text + _predicted_table(summary.get("error_quantile", {}))
 
 
@@ -173,7 +159,7 @@ def _predicted_table(entries: Mapping[str, Any]) -> str:
         "runs",
         "calibrated with",
     )
-    return "<h3>Predicted errors against the held-out runs</h3>" + _table(head, rows)
+    return "<h3>Predicted errors against the held-out runs</h3>" + table(head, rows)
 
 
 def _provenance(record: Mapping[str, Any]) -> str:
@@ -187,26 +173,9 @@ def _provenance(record: Mapping[str, Any]) -> str:
     settings = html.escape(str(record.get("settings", "")))
     return (
         "<h2>Provenance</h2>"
-        + _table(("what", "value"), rows)
+        + table(("what", "value"), rows)
         + f"<details><summary>All settings as the code reports them</summary><pre>{settings}</pre></details>"
     )
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[Any]], raw_first: bool = False) -> str:
-    text = "<table><tr>" + "".join(f"<th>{title}</th>" for title in head) + "</tr>"
-    for row in rows:
-        text += "<tr>"
-        for column, cell in enumerate(row):
-            if isinstance(cell, (int, float)) and not isinstance(cell, bool):
-                text += f"<td class=n>{_number(cell)}</td>"
-            else:
-                text += f"<td>{cell if raw_first and not column else html.escape(str(cell))}</td>"
-        text += "</tr>"
-    return text + "</table>"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _figure(columns: int = 1, rows: int = 1, size: tuple[float, float] = (8.0, 3.2)) -> Any:
@@ -216,13 +185,6 @@ def _figure(columns: int = 1, rows: int = 1, size: tuple[float, float] = (8.0, 3
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
-
-
-def _image(figure: Any, alt: str) -> str:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=96, metadata={"Software": None})
-    data = base64.b64encode(stream.getvalue()).decode()
-    return f'<p><img alt="{html.escape(alt)}" src="data:image/png;base64,{data}"></p>'
 
 
 def _profile_plot(name: str, what: str, axis: str, rows: Mapping[str, list[float]]) -> Any:

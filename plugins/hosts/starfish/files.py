@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files of an emulator: its own, Starfish's, and hyperparameters as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import _core
+from ..errors import ArgumentError, FileError, FormatError
+from .grid import text
+from .optional import need
+from .training import Training
+
+if TYPE_CHECKING:
+    from .emulator import Emulator
+
+_ZELOS_MAGIC = b"ZELOS\r\n\x1a"
+_DOCUMENT_VERSION = 2
+_MATRICES = ("grid_points", "weights", "eigenspectra")
+_VECTORS = ("wl", "w_hat", "flux_mean", "flux_std", "factors", "residual_variance")
+#: In Starfish's files; `wavelength` is our `wl`.
+_STARFISH = ("weights", "eigenspectra", "flux_mean", "flux_std", "w_hat", "factors")
+
+
+def save(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
+    document = {
+        "version": _DOCUMENT_VERSION,
+        "name": emulator.name,
+        "param_names": emulator.param_names,
+        "kernel": emulator.kernel,
+        "mean_degree": emulator.mean_degree,
+        "scales": dict(emulator.scales),
+        "independent": emulator.independent,
+        "neighbours": emulator.neighbours,
+        "trained": emulator.trained,
+        "hyperparameters": emulator.hyperparams,
+        "residual_length": emulator.residual_length,
+        "log_flux": emulator.log_flux,
+        "training": None if emulator.training is None else asdict(emulator.training),
+        "provenance": emulator.provenance,
+    }
+    arrays = {name: np.atleast_2d(getattr(emulator, name)) for name in (*_MATRICES, *_VECTORS)}
+    if emulator.gram.size:
+        arrays["gram"] = emulator.gram
+    _core.spectrum.write_emulator(_path(filename), json.dumps(document, allow_nan=False), arrays)
+
+
+def load(cls: type[Emulator], filename: str | os.PathLike[str]) -> Emulator:
+    path = _path(filename)
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(len(_ZELOS_MAGIC))
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}") from error
+    return _load_own(cls, path) if head == _ZELOS_MAGIC else _load_starfish(cls, path)
+
+
+def _load_own(cls: type[Emulator], path: str) -> Emulator:
+    text_of, arrays = _core.spectrum.read_emulator(path)
+    document = json.loads(text_of)
+    try:
+        if document["version"] not in (1, _DOCUMENT_VERSION):
+            raise FormatError(
+                f"{path}: expected version {_DOCUMENT_VERSION} of a spectral emulator, found "
+                f"{document['version']}; a newer zelos reads it"
+            )
+        fields = {name: arrays[name] for name in _MATRICES} | {n: arrays[n].ravel() for n in _VECTORS}
+        emulator = cls(
+            param_names=document["param_names"],
+            wavelength=fields.pop("wl"),
+            name=document["name"],
+            residual_length=document["residual_length"],
+            log_flux=document["log_flux"],
+            **fields,
+        )
+        # As it was made, not as it may have been truncated since.
+        emulator.gram = arrays.get("gram", np.zeros((0, 0)))
+        scales = document.get("scales", {})  # version 1 had none
+        emulator.set_kind(document["independent"], document["kernel"], document["mean_degree"], scales)
+        emulator.neighbours = int(document.get("neighbours", 0))
+        values = document["hyperparameters"]
+        emulator.set_param_dict({key: float(values[key]) for key in emulator.hyperparams})
+        emulator.trained = bool(document["trained"])
+        emulator.provenance = dict(document["provenance"])
+        if document["training"] is not None:
+            emulator.training = Training(**document["training"])
+            emulator.training.history = [(int(n), float(v)) for n, v in emulator.training.history]
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"{path}: a spectral emulator without or with a wrong {error}") from error
+    return emulator
+
+
+def _load_starfish(cls: type[Emulator], path: str) -> Emulator:
+    h5py = need("h5py", "reading Starfish's files")
+    try:
+        with h5py.File(path, "r") as base:
+            hyper = base["hyperparameters"]
+            arrays = {
+                name: np.array(base[name][()], dtype=np.float64)
+                for name in ("grid_points", "wavelength", *_STARFISH)
+            }
+            emulator = cls(
+                param_names=[text(n) for n in base["grid_points"].attrs["names"]],
+                lambda_xi=float(hyper["lambda_xi"][()]),
+                variances=hyper["variances"][()],
+                lengthscales=hyper["lengthscales"][()],
+                name=text(base.attrs["name"]) if "name" in base.attrs else str(Path(path).with_suffix("")),
+                **arrays,
+            )
+            emulator.trained = bool(base.attrs["trained"])
+    except OSError as error:
+        raise FileError(f"{path}: {error}") from error
+    except KeyError as error:
+        raise FormatError(f"{path}: not an emulator in Starfish's layout: {error}") from error
+    emulator.provenance = {"source": Path(path).name, "made_by": "Starfish"}
+    return emulator
+
+
+def save_starfish(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
+    if emulator.log_flux:
+        raise ArgumentError("Starfish's layout has no logarithms of fluxes: from_grid(log_flux=False)")
+    plain = emulator.kernel == "squared_exponential" and emulator.mean_degree < 0 and not emulator.scales
+    if emulator.independent or not plain:
+        raise ArgumentError(
+            "Starfish's layout holds joint processes with a squared exponential kernel, no mean and linear "
+            "scales: train(method='joint', kernel='squared_exponential', mean_degree=-1, scales={})"
+        )
+    h5py = need("h5py", "writing Starfish's files")
+    path = Path(_path(filename))
+    temporary = path.with_name(path.name + ".tmp")
+    with h5py.File(temporary, "w") as base:
+        points = base.create_dataset("grid_points", data=emulator.grid_points, compression=9)
+        points.attrs["names"] = emulator.param_names
+        waves = base.create_dataset("wavelength", data=emulator.wl, compression=9)
+        waves.attrs["units"] = "Angstrom"
+        for name in _STARFISH:
+            base.create_dataset(name, data=getattr(emulator, name), compression=9)
+        base["eigenspectra"].attrs["units"] = "erg/cm^2/s/Angstrom"
+        base.attrs["trained"] = emulator.trained
+        if emulator.name is not None:
+            base.attrs["name"] = emulator.name
+        hyper = base.create_group("hyperparameters")
+        hyper.create_dataset("lambda_xi", data=emulator.lambda_xi)
+        hyper.create_dataset("variances", data=emulator.variances, compression=9)
+        hyper.create_dataset("lengthscales", data=emulator.lengthscales, compression=9)
+    temporary.replace(path)
+
+
+def save_hyperparameters(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
+    content = {
+        "kernel": emulator.kernel,
+        "mean_degree": emulator.mean_degree,
+        "scales": dict(emulator.scales),
+        "independent": emulator.independent,
+        "trained": emulator.trained,
+        "hyperparameters": emulator.hyperparams,
+    }
+    path = Path(_path(filename))
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def load_hyperparameters(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
+    path = _path(filename)
+    try:
+        content = json.loads(Path(path).read_text())
+        values = {str(k): float(v) for k, v in content["hyperparameters"].items()}
+        kind: tuple[bool, str, int, dict[str, str]] = (
+            bool(content["independent"]),
+            str(content["kernel"]),
+            int(content["mean_degree"]),
+            dict(content.get("scales", {})),
+        )
+        trained = bool(content["trained"])
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: not hyperparameters of an emulator: {error}") from error
+    before = emulator.independent, emulator.kernel, emulator.mean_degree, emulator.scales
+    emulator.set_kind(*kind)
+    if set(values) != set(emulator.hyperparams):
+        emulator.set_kind(*before)
+        raise ArgumentError(
+            f"{path}: hyperparameters of another emulator: expected {len(emulator.hyperparams)} for "
+            f"{emulator.ncomps} components of {len(emulator.param_names)} parameters, found {len(values)}"
+        )
+    emulator.set_param_dict(values)
+    emulator.trained = trained
+
+
+def _path(filename: str | os.PathLike[str]) -> str:
+    return os.path.expandvars(os.fspath(filename))
