@@ -367,6 +367,28 @@ TEST_CASE("gaussian_process: auto groups join outputs of one shape and keep othe
   CHECK(group_count(train(kFamily, x, y, settings).state) == 1);
 }
 
+TEST_CASE("gaussian_process: weights are rounded where y_scale says that nothing is lost",
+          "[family][gaussian_process]") {
+  const RowMatrix x = random_points(150, 3, 21);
+  const RowMatrix y = apply(x, 4, smooth);
+  TrainSettings settings = {R"({"groups": 1})"};
+  const Trained exact = train(kFamily, x, y, settings);
+  const std::vector<double> y_scale(4, 1e-3);
+  settings.y_scale = y_scale.data();
+  const Trained rounded = train(kFamily, x, y, settings);
+  REQUIRE(rounded.status == ZELOS_OK);
+  const double step = std::exp2(std::floor(std::log2(1e-7 / std::sqrt(150.0))));
+  for (const double weight : rounded.state.array("weights").data) CHECK(std::fmod(weight, step) == 0.0);
+  CHECK(rounded.state.array("weights").data != exact.state.array("weights").data);
+  Opened before(kFamily, exact.state), after(kFamily, rounded.state);
+  const RowMatrix fresh = random_points(50, 3, 22);
+  double square = 0;
+  for (Eigen::Index i = 0; i < fresh.rows(); ++i) {
+    square += (after.predict(fresh.row(i).transpose()) - before.predict(fresh.row(i).transpose())).squaredNorm();
+  }
+  CHECK(std::sqrt(square / (50 * 4)) < 5e-5 * 1e-3);
+}
+
 TEST_CASE("gaussian_process: deterministic, and resumed equals uninterrupted", "[family][gaussian_process]") {
   const std::string groups = GENERATE("3", "\"auto\"");
   const RowMatrix x = random_points(120, 3, 11);

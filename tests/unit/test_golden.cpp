@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "artifact/container.hpp"
 #include "toy.hpp"
 
 namespace {
@@ -59,6 +60,20 @@ TEST_CASE("golden artifacts open and answer as they did when they were written",
         }
         CHECK(error <= answer.at("formula_tolerance").get<double>());
       }
+    }
+    const zelos::artifact::Contents stored = zelos::artifact::read(folder / "golden.h5").contents;
+    const toy::TemporaryFolder scratch;
+    const std::string id = zelos::migrate(folder / "golden.h5", scratch / "new.h5");
+    const zelos::artifact::Opened migrated = zelos::artifact::read(scratch / "new.h5");
+    CHECK(migrated.id == id);
+    CHECK(migrated.format_version == zelos::artifact::kFormatVersion);
+    CHECK(migrated.contents.document == stored.document);
+    REQUIRE(migrated.contents.arrays.size() == stored.arrays.size());
+    for (const auto& [path, array] : stored.arrays) {
+      const zelos::artifact::Array& other = migrated.contents.arrays.at(path);
+      CAPTURE(path);
+      CHECK(other.shape == array.shape);
+      CHECK(std::equal(array.data.begin(), array.data.end(), other.data.begin(), other.data.end()));
     }
     // The spec that it was trained from is still understood.
     const zelos::Spec spec = zelos::parse_spec(emulator.info().at("spec").get<std::string>(), "golden.yaml");

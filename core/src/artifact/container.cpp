@@ -13,6 +13,7 @@
 #include <memory>
 #include <new>
 #include <system_error>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -233,6 +234,7 @@ class BodyWriter {
     const hdf5::Handle access = hdf5::memory_access(kIncrement);
     const hdf5::Handle creation = hdf5::property_list(H5P_FILE_CREATE);
     hdf5::check(H5Pset_obj_track_times(creation, false), "turn times off");
+    hdf5::check(H5Pset_istore_k(creation, 1), "choose the size of chunk indices");
     return {H5Fcreate(hdf5::unique_name().c_str(), H5F_ACC_TRUNC, creation, access), H5Fclose, "make a file in memory"};
   }
 
@@ -245,10 +247,17 @@ class BodyWriter {
     folders_.emplace(path, true);
   }
 
-  void write_dataset(const std::string& path, hid_t file_type, hid_t memory_type, hid_t space, const void* values) {
+  /// One chunk with the shuffle filter if `chunk` has its lengths, contiguous if it is empty.
+  void write_dataset(const std::string& path, hid_t file_type, hid_t memory_type, hid_t space, const void* values,
+                     const std::vector<hsize_t>& chunk = {}) {
     const hdf5::Handle creation = hdf5::property_list(H5P_DATASET_CREATE);
     hdf5::check(H5Pset_obj_track_times(creation, false), "turn times off");
-    hdf5::check(H5Pset_layout(creation, H5D_CONTIGUOUS), "choose the layout");
+    if (chunk.empty()) {
+      hdf5::check(H5Pset_layout(creation, H5D_CONTIGUOUS), "choose the layout");
+    } else {
+      hdf5::check(H5Pset_chunk(creation, static_cast<int>(chunk.size()), chunk.data()), "choose the layout");
+      hdf5::check(H5Pset_shuffle(creation), "choose the layout");
+    }
     hdf5::check(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY), "choose the layout");
     hdf5::check(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), "choose the layout");
     const hdf5::Handle dataset(H5Dcreate2(file_, path.c_str(), file_type, space, link_names_, creation, H5P_DEFAULT),
@@ -290,20 +299,32 @@ class BodyWriter {
     }
     check_finite("array " + quoted(path), array.data.data(), count);
 
+    const Sha256Digest digest = sha256(array.data.data(), array.data.size() * sizeof(double));
+    const auto [same, is_new] = written_.try_emplace({array.storage, array.shape, digest}, place);
+    if (!is_new) {
+      hdf5::check(
+          H5Lcreate_hard(file_, same->second.c_str(), file_, place.c_str(), link_names_, H5P_DEFAULT),
+          "link an array");
+      return;
+    }
+
     const std::vector<hsize_t> lengths(array.shape.begin(), array.shape.end());
+    const bool is_double = array.storage == Array::Storage::float64;
+    const std::uint64_t bytes = count * (is_double ? sizeof(double) : sizeof(float));
+    const std::vector<hsize_t> chunk = bytes < kMinShuffledBytes ? std::vector<hsize_t>{} : lengths;
     const hdf5::Handle space(lengths.empty()
                                  ? H5Screate(H5S_SCALAR)
                                  : H5Screate_simple(static_cast<int>(lengths.size()), lengths.data(), nullptr),
                              H5Sclose, "make a dataspace");
-    if (array.storage == Array::Storage::float64) {
-      write_dataset(place, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, space, array.data.data());
+    if (is_double) {
+      write_dataset(place, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, space, array.data.data(), chunk);
       return;
     }
     std::vector<float> rounded(count);
     std::transform(array.data.begin(), array.data.end(), rounded.begin(),
                    [](double value) { return static_cast<float>(value); });
     check_finite("array " + quoted(path) + " as float32", rounded.data(), count);
-    write_dataset(place, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, space, rounded.data());
+    write_dataset(place, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, space, rounded.data(), chunk);
   }
 
   std::vector<std::uint8_t> image() const {
@@ -317,6 +338,8 @@ class BodyWriter {
   hdf5::Handle link_names_;
   hdf5::Handle file_;
   std::map<std::string, bool> folders_;  ///< places in use; true: a folder, false: an array
+  /// Where an array with this storage, shape and digest was written first.
+  std::map<std::tuple<Array::Storage, std::vector<std::int64_t>, Sha256Digest>, std::string> written_;
 };
 
 // --- reading the body ---
@@ -337,7 +360,7 @@ class BodyReader {
 
  private:
   BodyReader(const std::uint8_t* body, std::uint64_t size)
-      : file_(hdf5::open_image(body, static_cast<std::size_t>(size))), bytes_left_(size) {}
+      : file_(hdf5::open_image(body, static_cast<std::size_t>(size))), size_(size), bytes_left_(kMaxSharing * size) {}
 
   static nlohmann::json parse_document(const std::string& text) {
     if (text.find('\0') != std::string::npos) throw Broken("document has a zero byte");
@@ -396,18 +419,36 @@ class BodyReader {
     }
   }
 
-  /// The stored bytes lie in the body and are counted once each, so a small file can't ask for much
-  /// memory.
-  void check_storage(hid_t dataset, const std::string& path, std::uint64_t bytes) {
+  /// One chunk of the dataset's own shape, and the shuffle filter alone.
+  static bool is_shuffled(hid_t creation, const std::vector<hsize_t>& shape) {
+    std::vector<hsize_t> chunk(shape.size());
+    const int rank = static_cast<int>(shape.size());
+    if (rank == 0 || H5Pget_nfilters(creation) != 1 || H5Pget_chunk(creation, rank, chunk.data()) != rank) return false;
+    unsigned flags = 0, config = 0;
+    std::size_t n_values = 0;
+    return chunk == shape &&
+           H5Pget_filter2(creation, 0, &flags, &n_values, nullptr, 0, nullptr, &config) == H5Z_FILTER_SHUFFLE;
+  }
+
+  /// The stored bytes lie in the body, and what several paths share is limited, so a small file can't
+  /// ask for much memory.
+  void check_storage(hid_t dataset, const std::string& path, const std::vector<hsize_t>& shape, std::uint64_t bytes) {
     const hdf5::Handle creation(H5Dget_create_plist(dataset), H5Pclose, "read a dataset's layout");
-    if (H5Pget_layout(creation) != H5D_CONTIGUOUS || H5Pget_external_count(creation) != 0 ||
-        H5Pget_nfilters(creation) != 0) {
-      throw Broken(quoted(path) + " is chunked, compact, filtered, virtual or external; expected contiguous");
+    const H5D_layout_t layout = H5Pget_layout(creation);
+    const bool contiguous = layout == H5D_CONTIGUOUS && H5Pget_nfilters(creation) == 0;
+    if (H5Pget_external_count(creation) != 0 || !(contiguous || (layout == H5D_CHUNKED && is_shuffled(creation, shape)))) {
+      throw Broken(quoted(path) +
+                   " is compact, filtered, virtual, external or in several chunks; expected contiguous, or one chunk "
+                   "with the shuffle filter");
     }
     const hsize_t stored = H5Dget_storage_size(dataset);
-    if (stored != bytes || bytes > bytes_left_) {
+    if (stored != bytes || bytes > size_) {
       throw Broken(quoted(path) + " should have " + std::to_string(bytes) + " bytes, found " + std::to_string(stored) +
-                   " in a body with " + std::to_string(bytes_left_) + " left");
+                   " in a body of " + std::to_string(size_));
+    }
+    if (bytes > bytes_left_) {
+      throw Broken(quoted(path) + ": the arrays together have more than " + std::to_string(kMaxSharing) +
+                   " times the bytes of the body");
     }
     bytes_left_ -= bytes;
   }
@@ -423,7 +464,7 @@ class BodyReader {
     if (size > kMaxDocumentBytes) {
       throw Broken("document is larger than " + std::to_string(kMaxDocumentBytes) + " bytes");
     }
-    check_storage(dataset, kDocument, size);
+    check_storage(dataset, kDocument, {}, size);
     std::string text(size, '\0');
     hdf5::check(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()), "read the document");
     return text;
@@ -452,7 +493,7 @@ class BodyReader {
 
     const std::uint64_t count = count_elements(path, array.shape);
     const bool is_double = array.storage == Array::Storage::float64;
-    check_storage(dataset, path, count * (is_double ? sizeof(double) : sizeof(float)));
+    check_storage(dataset, path, lengths, count * (is_double ? sizeof(double) : sizeof(float)));
     array.data = AlignedBuffer(static_cast<std::size_t>(count));
     if (count == 0) return array;
     if (is_double) {
@@ -468,6 +509,7 @@ class BodyReader {
   }
 
   hdf5::Handle file_;
+  std::uint64_t size_;
   std::uint64_t bytes_left_;
   std::size_t objects_left_ = kMaxObjects;
 };

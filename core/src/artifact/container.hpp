@@ -14,12 +14,19 @@
 ///     56      424   zeros
 ///     480     32    SHA-256 of bytes 0 to 479
 ///
-/// The layout of the header is the same in all format versions. The body of version 1 is an HDF5
-/// file with `/document` (scalar, fixed-length UTF-8 string: a JSON object) and `/arrays/<path>`
-/// (IEEE little-endian float64 or float32, C order, rank 0 to 4, contiguous, finite). Nothing else
-/// is accepted: no other objects, no soft or external links, no filters, no external or virtual
-/// storage. Contiguous storage makes opening a copy, and keeps the bytes independent of a
-/// compression library's version.
+/// The layout of the header is the same in all format versions. The body is an HDF5 file with
+/// `/document` (scalar, fixed-length UTF-8 string: a JSON object) and `/arrays/<path>` (IEEE
+/// little-endian float64 or float32, C order, rank 0 to 4, finite).
+///
+/// Version 1: every array has its own contiguous storage.
+/// Version 2: arrays that are equal share one dataset, with a hard link for each path; arrays of at
+/// least kMinShuffledBytes are one chunk with the shuffle filter, which puts the first bytes of all
+/// values before the second ones: the file keeps its size, but a wheel or .tar.gz that holds it is a
+/// third smaller.
+///
+/// Nothing else is accepted: no other objects, no soft or external links, no other filters or chunks,
+/// no external or virtual storage. Without compression opening stays a copy, and the bytes do not
+/// depend on a compression library's version.
 ///
 /// The digest stops accidents, not authors: HDF5 itself is not safe on a hostile body whose digest
 /// is right. Open strangers' files in a limited process, or compare the id with one from a trusted
@@ -43,7 +50,7 @@
 namespace zelos::artifact {
 
 /// The format version that write() writes; read() accepts 1 to this one.
-constexpr std::uint32_t kFormatVersion = 1;
+constexpr std::uint32_t kFormatVersion = 2;
 
 constexpr std::size_t kHeaderBytes = 512;
 
@@ -54,6 +61,8 @@ constexpr std::uint64_t kMaxDocumentBytes = std::uint64_t{1} << 26;  ///< of the
 constexpr std::size_t kMaxObjects = 65536;                           ///< arrays and folders together
 constexpr std::size_t kMaxPathParts = 8;                             ///< names in an array's path
 constexpr std::size_t kMaxNameBytes = 255;                           ///< of one name in a path
+constexpr std::uint64_t kMinShuffledBytes = std::uint64_t{1} << 14;  ///< as stored
+constexpr std::uint64_t kMaxSharing = 16;                            ///< bytes of all arrays over those of the body
 constexpr int kMaxDocumentDepth = 64;                                ///< nested objects and arrays in JSON
 
 /// A block of numbers. `data` has as many elements as the product of `shape` (1 if `shape` is

@@ -466,6 +466,18 @@ class Training {
                         "fit of group " + std::to_string(task));
         });
     if (!complete) throw Error(ZELOS_E_CANCELLED, "gaussian_process: stopped");
+    round_weights();
+  }
+
+  /// To steps of a power of two that move an answer by some 3e-5 of its y_scale: the bits beyond say nothing, and as
+  /// zeros they take no room in an archive. Without y_scale nothing says what is negligible, and nothing is rounded.
+  void round_weights() {
+    if (set_.y_scale == nullptr) return;
+    for (int64_t row = 0; row < weights_.rows(); ++row) {
+      const double negligible = 1e-4 * set_.y_scale[static_cast<int64_t>(order_[row])];
+      const double step = std::exp2(std::floor(std::log2(negligible / std::sqrt(static_cast<double>(set_.n)))));
+      weights_.row(row) = (weights_.row(row).array() / step).round() * step;
+    }
   }
 
   void hand_over(zelos_save_state save, void* save_data, zelos_error* error) {

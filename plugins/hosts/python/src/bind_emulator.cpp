@@ -235,6 +235,11 @@ Emulator open_path(const std::string& path, bool verify_probes) {
   return Emulator::open(path, options);
 }
 
+std::string migrate_path(const std::string& from, const std::string& to) {
+  py::gil_scoped_release release;
+  return migrate(from, to);
+}
+
 std::unique_ptr<BoundQuery> bind_query(const Emulator& self, const std::vector<std::string>& names,
                                        const std::vector<std::pair<std::string, std::vector<Array>>>& requests) {
   std::vector<Request> list;
@@ -363,6 +368,7 @@ void bind_emulator(py::module_& module) {
   module.def("convert", &convert, py::arg("value"), py::arg("name"), py::arg("other"));
   module.def("open", &open_path, py::arg("path"), py::arg("verify_probes") = true);
   module.def("open_bytes", &open_bytes, py::arg("data"), py::arg("name"), py::arg("verify_probes") = true);
+  module.def("migrate", &migrate_path, py::arg("source"), py::arg("target"));
 }
 
 }  // namespace zelos::python

@@ -27,15 +27,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluate.add_argument("parameters", nargs="+", metavar="NAME=VALUE")
     evaluate.add_argument("--output", action="append", help="output to print (default: derived parameters)")
     evaluate.add_argument("--fallback", help="code that answers outside the region")
+    migrate = commands.add_parser(
+        "migrate", help="write an .h5 in the newest format version: the same numbers, another id"
+    )
+    migrate.add_argument("artifact", help="NAME.h5")
+    migrate.add_argument("-o", "--output", help="where to (default: in its place)")
     commands.add_parser(
         "plugins", help="regression families; drivers of real codes, and whether their codes are installed"
     )
     arguments = parser.parse_args(argv)
     try:
         return int(
-            {"info": _info, "list": _list, "evaluate": _evaluate, "plugins": _plugins}[arguments.command](
-                arguments
-            )
+            {
+                "info": _info,
+                "list": _list,
+                "evaluate": _evaluate,
+                "migrate": _migrate,
+                "plugins": _plugins,
+            }[arguments.command](arguments)
         )
     except BrokenPipeError:
         sys.stderr.close()
@@ -187,6 +196,14 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         np.savetxt(
             sys.stdout, np.column_stack([*(axis.ravel() for axis in grid), values.ravel()]), fmt="%.10g"
         )
+    return 0
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    from . import _core
+
+    target = arguments.output or arguments.artifact
+    print(f"{target}: id {_core.migrate(arguments.artifact, target)}")
     return 0
 
 
