@@ -31,7 +31,6 @@ from tests.python.starfish import library  # noqa: E402
 NAMES = ("T", "logg", "Z", "vz", "log_scale")
 LOW = np.array([5050.0, 3.55, -0.95, -3.0, -0.03])
 HIGH = np.array([6450.0, 4.95, 0.45, 3.0, 0.03])
-NOISE = 5e-3
 MODELS = {"zelos": {}, "Starfish's covariance": {"starfish_compat": True}}
 
 
@@ -45,16 +44,16 @@ def make_emulator(folder: Path) -> Emulator:
     return Emulator.load(path)
 
 
-def observe(index: int) -> tuple[Any, Spectrum]:
+def observe(index: int, noise: float) -> tuple[Any, Spectrum]:
     """Truth and spectrum: the closed form itself, shifted by moving its wavelengths."""
     random = np.random.default_rng([7, index])
     truth = random.uniform(LOW, HIGH)
     rest = library.spectrum(truth[:3])
     factor = np.sqrt((299792.458 + truth[3]) / (299792.458 - truth[3]))
     wave = library.WL * factor  # where the star's pixels are seen
-    flux = np.exp(truth[4]) * rest / rest.mean() + NOISE * random.normal(size=len(wave))
+    flux = np.exp(truth[4]) * rest / rest.mean() + noise * random.normal(size=len(wave))
     inside = slice(40, -40)
-    return truth, Spectrum(wave[inside], flux[inside], np.full(len(wave[inside]), NOISE))
+    return truth, Spectrum(wave[inside], flux[inside], np.full(len(wave[inside]), noise))
 
 
 def draws(model: SpectrumModel, start: Any, count: int, random: Any) -> tuple[Any, Any]:
@@ -129,50 +128,49 @@ def walk(model: SpectrumModel, start: Any, random: Any) -> tuple[Any, Any]:
     return chain, np.full(len(chain), 1 / len(chain))
 
 
-def one(task: tuple[str, int, int]) -> dict[str, dict[str, Any]]:
-    """What became of one spectrum, by model."""
-    folder, index, size = task
+def one(task: tuple[str, str, int, int, float]) -> dict[str, Any]:
+    """What became of one spectrum with one model."""
+    folder, name, index, size, noise = task
     emulator = Emulator.load(Path(folder) / "emulator.h5")
-    truth, data = observe(index)
-    found = {}
-    for name, options in MODELS.items():
-        began = time.process_time()
-        parameters = {"vz": 0.0, "log_scale": 0.0, **options}
-        model = SpectrumModel(emulator, data, truth[:3], outside="reject", **parameters)
-        random = np.random.default_rng([8, index])
-        if model.starfish_compat:
-            points, weights = walk(model, truth, random)
-        else:
-            points, weights = draws(model, truth, size, random)
-        mean = weights @ points
-        found[name] = {
-            "truth": truth.tolist(),
-            "rank": (weights @ (points < truth)).tolist(),
-            "mean": mean.tolist(),
-            "sigma": np.sqrt(weights @ (points - mean) ** 2).tolist(),
-            "effective": float(1 / np.sum(weights**2)),
-            "seconds": time.process_time() - began,
-        }
-    return found
+    truth, data = observe(index, noise)
+    began = time.process_time()
+    parameters = {"vz": 0.0, "log_scale": 0.0, **MODELS[name]}
+    model = SpectrumModel(emulator, data, truth[:3], outside="reject", **parameters)
+    random = np.random.default_rng([8, index])
+    if model.starfish_compat:
+        points, weights = walk(model, truth, random)
+    else:
+        points, weights = draws(model, truth, size, random)
+    mean = weights @ points
+    return {
+        "truth": truth.tolist(),
+        "rank": (weights @ (points < truth)).tolist(),
+        "mean": mean.tolist(),
+        "sigma": np.sqrt(weights @ (points - mean) ** 2).tolist(),
+        "effective": float(1 / np.sum(weights**2)),
+        "seconds": time.process_time() - began,
+    }
 
 
-def run(folder: Path, count: int, size: int, processes: int) -> dict[str, list[dict[str, Any]]]:
+def run(
+    folder: Path, counts: dict[str, int], size: int, processes: int, noise: float
+) -> dict[str, list[dict[str, Any]]]:
     make_emulator(folder)
     path = folder / "ranks.json"
     done: dict[str, list[dict[str, Any]]] = (
         json.loads(path.read_text()) if path.exists() else {name: [] for name in MODELS}
     )
-    first = len(done["zelos"])
     with multiprocessing.Pool(processes) as pool:
-        for found in pool.imap(one, [(str(folder), index, size) for index in range(first, count)]):
-            for name, case in found.items():
+        for name, count in counts.items():
+            tasks = [(str(folder), name, index, size, noise) for index in range(len(done[name]), count)]
+            for case in pool.imap(one, tasks):
                 done[name].append(case)
-            if len(done["zelos"]) % 5 == 0:
-                temporary = path.with_suffix(".tmp")
-                temporary.write_text(json.dumps(done))
-                temporary.replace(path)
-                print(len(done["zelos"]), flush=True)
-    return {name: cases[:count] for name, cases in done.items()}
+                if len(done[name]) % 5 == 0 or len(done[name]) == count:
+                    temporary = path.with_suffix(".tmp")
+                    temporary.write_text(json.dumps(done))
+                    temporary.replace(path)
+                    print(name, len(done[name]), flush=True)
+    return {name: done[name][:count] for name, count in counts.items()}
 
 
 def table(done: dict[str, list[dict[str, Any]]]) -> str:
@@ -181,7 +179,7 @@ def table(done: dict[str, list[dict[str, Any]]]) -> str:
         ranks, sigma = (np.array([case[key] for case in cases]) for key in ("rank", "sigma"))
         truth, mean = (np.array([case[key] for case in cases]) for key in ("truth", "mean"))
         p = [stats.kstest(column, "uniform").pvalue for column in ranks.T]
-        lines.append(f"| {name}: KS p | " + " | ".join(f"{x:.2g}" for x in p) + " |")
+        lines.append(f"| {name}, {len(cases)} spectra: KS p | " + " | ".join(f"{x:.2g}" for x in p) + " |")
         inside = np.mean(np.abs(ranks - 0.5) < 0.3413, axis=0)
         lines.append(
             "| truth within the central 68 % | " + " | ".join(f"{100 * x:.0f} %" for x in inside) + " |"
@@ -192,7 +190,9 @@ def table(done: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def figures(done: dict[str, list[dict[str, Any]]], folder: Path, images: Path, size: int) -> None:
+def figures(
+    done: dict[str, list[dict[str, Any]]], folder: Path, images: Path, size: int, noise: float
+) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -213,7 +213,7 @@ def figures(done: dict[str, list[dict[str, Any]]], folder: Path, images: Path, s
     figure.savefig(images / "starfish_ranks.png", dpi=110)
 
     index = 0
-    truth, data = observe(index)
+    truth, data = observe(index, noise)
     emulator = make_emulator(folder)
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.9))
     for name, options in MODELS.items():
@@ -257,19 +257,22 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--compat-count", type=int, default=200, help="of fits with Starfish's covariance")
+    parser.add_argument("--noise", type=float, default=0.02, help="of a pixel, relative to the mean flux")
     parser.add_argument("--size", type=int, default=300)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, default=Path("ranks"))
     parser.add_argument("--images", type=Path, default=ROOT / "docs/images")
     options = parser.parse_args()
     options.folder.mkdir(exist_ok=True)
-    done = run(options.folder, options.count, options.size, options.processes)
+    counts = dict(zip(MODELS, (options.count, options.compat_count), strict=True))
+    done = run(options.folder, counts, options.size, options.processes, options.noise)
     print(table(done))
     effective = [case["effective"] for case in done["zelos"]]
     print(f"effective draws: {np.median(effective):.0f}, least {np.min(effective):.0f}")
     seconds = {name: round(sum(case["seconds"] for case in cases)) for name, cases in done.items()}
     print(f"processor time: {seconds}")
-    figures(done, options.folder, options.images, options.size)
+    figures(done, options.folder, options.images, options.size, options.noise)
 
 
 if __name__ == "__main__":

@@ -166,6 +166,11 @@ class ZELOS_API RowSampler {
  public:
   /// rows (R, P), P >= 6; the wavelength of column p is exp(log_first + p log_step).
   RowSampler(double log_first, double log_step, const RowMatrix& rows);
+  ~RowSampler();
+  RowSampler(RowSampler&&) noexcept;
+  RowSampler(const RowSampler&) = delete;
+  RowSampler& operator=(const RowSampler&) = delete;
+  RowSampler& operator=(RowSampler&&) = delete;
 
   Eigen::Index rows() const noexcept { return n_rows_; }
 
@@ -182,7 +187,8 @@ class ZELOS_API RowSampler {
  private:
   double log_first_, log_step_;
   Eigen::Index n_rows_, n_columns_, length_, stride_;
-  Eigen::MatrixXcd transforms_;  // (length / 2 + 1, R): of the rows, over that of the B-spline
+  struct Spectra;  // Fourier transforms of the rows, over that of the B-spline
+  std::unique_ptr<Spectra> spectra_;
 };
 
 // --- likelihood: the covariance of the pixels is semiseparable, plus blocks, plus low rank ---

@@ -2,9 +2,11 @@
 // Rotation, Doppler shift and resampling as one linear operator.
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <string>
 #include <unsupported/Eigen/FFT>
 
+#include "spectrum/batch_fft.hpp"
 #include "zelos/simd/vector_math.hpp"
 #include "zelos/spectrum.hpp"
 
@@ -129,7 +131,63 @@ ZELOS_ALWAYS_INLINE void combine(const double* coefficients, int64_t stride, con
   }
 }
 
+// A thread's memory for transforms: fresh pages would cost as much as these.
+double* transform_memory(std::size_t size) {
+  thread_local std::vector<double> memory;
+  if (memory.size() < size) memory.resize(size);
+  return memory.data();
+}
+
+// Rows are transformed in pairs a + i b, four pairs at a time: `spectra` has for each eight rows and each frequency the
+// real parts of a, the imaginary ones, and those of b. The result's columns are those of a, then those of b.
+using Pairs = simd::Pack4;
+constexpr Index kPairs = simd::lanes<Pairs>;
+
+ZELOS_ALWAYS_INLINE void to_rows(const BatchFft& fft, const double* spectra, const double* by, double* x, Index stride,
+                                 double* out) {
+  const Index n = fft.length, half = n / 2;
+  double* y = x + 2 * kPairs * n;
+  for (Index first = 0; first < stride; first += 2 * kPairs) {
+    for (Index k = 0; k <= half; ++k, spectra += 4 * kPairs) {
+      const double f = by[k];
+      const Pairs ar = f * simd::load<Pairs>(spectra), ai = f * simd::load<Pairs>(spectra + kPairs);
+      const Pairs br = f * simd::load<Pairs>(spectra + 2 * kPairs), bi = f * simd::load<Pairs>(spectra + 3 * kPairs);
+      simd::store(x + 2 * kPairs * k, ar - bi);
+      simd::store(x + 2 * kPairs * k + kPairs, ai + br);
+      if (k == 0 || k == half) continue;
+      double* mirror = x + 2 * kPairs * (n - k);  // of the conjugates
+      simd::store(mirror, ar + bi);
+      simd::store(mirror + kPairs, br - ai);
+    }
+    const double* rows = fft.inverse<Pairs>(x, y);
+    // The B-spline of coefficient k is centred on k; two before the first and three behind the last are reached.
+    for (Index i = 0; i < n + 6; ++i) {
+      const Index column = i < 2 ? i + n - 2 : (i < n + 2 ? i - 2 : i - n - 2);
+      double* to = out + i * stride + first;
+      simd::store(to, simd::load<Pairs>(rows + 2 * kPairs * column));
+      simd::store(to + kPairs, simd::load<Pairs>(rows + 2 * kPairs * column + kPairs));
+    }
+  }
+}
+
+ZELOS_TARGET_AVX2 void to_rows_avx2(const BatchFft& fft, const double* spectra, const double* by, double* x,
+                                    Index stride, double* out) {
+  to_rows(fft, spectra, by, x, stride, out);
+}
+
+void to_rows_base(const BatchFft& fft, const double* spectra, const double* by, double* x, Index stride, double* out) {
+  to_rows(fft, spectra, by, x, stride, out);
+}
+
 }  // namespace
+
+struct RowSampler::Spectra {
+  BatchFft fft;
+  std::vector<double> rows;
+};
+
+RowSampler::~RowSampler() = default;
+RowSampler::RowSampler(RowSampler&&) noexcept = default;
 
 RowSampler::RowSampler(double log_first, double log_step, const RowMatrix& rows)
     : log_first_(log_first), log_step_(log_step), n_rows_(rows.rows()), n_columns_(rows.cols()) {
@@ -139,7 +197,9 @@ RowSampler::RowSampler(double log_first, double log_step, const RowMatrix& rows)
   // Behind the last wavelength each row goes smoothly to its first value, so that it is periodic.
   length_ = fast_length(n_columns_ + std::max<Index>(64, n_columns_ / 16));
   stride_ = (n_rows_ + simd::kLanes - 1) / simd::kLanes * simd::kLanes;
-  transforms_.resize(length_ / 2 + 1, n_rows_);
+  spectra_ = std::make_unique<Spectra>();
+  spectra_->fft = BatchFft(length_);
+  spectra_->rows.assign(static_cast<std::size_t>(2 * stride_ * (length_ / 2 + 1)), 0.0);
   Eigen::FFT<double> fft;
   fft.SetFlag(Eigen::FFT<double>::HalfSpectrum);
   VectorXd padded(length_);
@@ -155,7 +215,12 @@ RowSampler::RowSampler(double log_first, double log_step, const RowMatrix& rows)
     fft.fwd(transform, padded);
     for (Index i = 0; i <= length_ / 2; ++i) {
       const double w = 2.0 * kPi * static_cast<double>(i) / static_cast<double>(length_);
-      transforms_(i, r) = transform[i] * (120.0 / (66.0 + 52.0 * std::cos(w) + 2.0 * std::cos(2.0 * w)));
+      const auto value = transform[i] * (120.0 / (66.0 + 52.0 * std::cos(w) + 2.0 * std::cos(2.0 * w)));
+      const Index block = r / (2 * kPairs), within = r % (2 * kPairs);
+      double* to = spectra_->rows.data() + (block * (length_ / 2 + 1) + i) * 4 * kPairs + within % kPairs +
+                   within / kPairs * 2 * kPairs;
+      to[0] = value.real();
+      to[kPairs] = value.imag();
     }
   }
 }
@@ -175,21 +240,13 @@ RowMatrix RowSampler::coefficients(double vsini, RowMatrix* slope) const {
       change[i] = by_u * scale;
     }
   }
-  Eigen::FFT<double> fft;
-  fft.SetFlag(Eigen::FFT<double>::HalfSpectrum);
   const auto back = [&](const VectorXd& by) {
-    RowMatrix result = RowMatrix::Zero(length_ + 6, stride_);
-    Eigen::VectorXcd transform(half);
-    VectorXd row(length_);
-    for (Index r = 0; r < n_rows_; ++r) {
-      transform = transforms_.col(r).cwiseProduct(by);
-      fft.inv(row, transform, length_);
-      // The B-spline of coefficient k is centred on k; two before the first and three behind the last are reached.
-      for (Index i = 0; i < length_; ++i) result(i + 2, r) = row[i];
-      result(0, r) = row[length_ - 2];
-      result(1, r) = row[length_ - 1];
-      for (Index i = 0; i < 4; ++i) result(length_ + 2 + i, r) = row[i];
-    }
+    RowMatrix result(length_ + 6, stride_);
+    const auto& fft = spectra_->fft;
+    double* memory = transform_memory(static_cast<std::size_t>(4 * kPairs * fft.length));
+    const VectorXd scaled = by / static_cast<double>(fft.length);
+    (simd::isa() == simd::Isa::kBase ? to_rows_base : to_rows_avx2)(fft, spectra_->rows.data(), scaled.data(), memory,
+                                                                    stride_, result.data());
     return result;
   };
   if (slope != nullptr) *slope = back(change);

@@ -32,6 +32,7 @@ EXCEPTIONS = {
     "test_load_flux_norm": "an untrained emulator is an error",
     "test_load_many_fluxes_norm": "an untrained emulator is an error",
     "test_warns_before_trained": "an untrained emulator is an error",
+    "test_no_par_truncation": "its ragged array is refused by NumPy 1.24; nothing of ours runs",
 }
 FILES = (
     "tests/test_emulator/test_emulator.py",
@@ -131,6 +132,7 @@ def main() -> int:
         scratch = Path(name)
         write_phoenix(scratch / "phoenix")
         bad = 0
+        # The second time emulators are trained when they are made: what calls them passes then.
         for trained in (False, True):
             found = run(options.checkout.resolve(), scratch, trained)
             failed = {test for test, word in found.items() if word in ("FAILED", "ERROR")}
