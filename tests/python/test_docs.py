@@ -25,7 +25,7 @@ import zelos
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = ("build", "python", "cobaya", "atlas", "c", "starfish")
+PAGES = ("build", "python", "cobaya", "atlas", "learn", "c", "starfish")
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?")
 PROGRESS = re.compile(r"^ +\d+ %: .*\n", re.M)  # as many as there is time for
@@ -138,7 +138,7 @@ def first(place: tuple[Path, dict[str, str]]) -> list[tuple[Block, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_tutorial(name: str, place: tuple[Path, dict[str, str]], first: list[tuple[Block, str]]) -> None:
-    if name == "cobaya":
+    if name in ("cobaya", "learn"):
         pytest.importorskip("cobaya")
     if name == "c" and not (shutil.which("cc") and shutil.which("pkg-config")):
         pytest.skip("needs a C compiler and pkg-config")

@@ -177,3 +177,39 @@ def test_cells_with_holes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(inside(emulator, asked), expected)
     with pytest.raises(zelos.ArgumentError, match="grid"):
         emulator_of(random.uniform(*BOX, (30, 2)), "{hull: cells}", tmp_path / "b.h5")
+
+
+def test_a_box_that_the_convex_hull_holds(tmp_path: Path) -> None:
+    """The hull is that of the points and of the corners of the box."""
+    generator = np.random.default_rng(8)
+    points = generator.uniform([0.5, -0.2, -0.2], [0.9, 0.2, 0.2], (40, 3))
+    names = names_of(points)
+    held = ", ".join(f"{name}: [-0.5, 0.5]" for name in names)
+    emulator = emulator_of(points, f"{{hull: convex, box: {{{held}}}}}", tmp_path / "held.h5")
+    corners = np.array(list(itertools.product([-0.5, 0.5], repeat=3)))
+    asked = generator.uniform(-1, 1, (400, 3))
+    expected = [in_hull_by_linear_programme(np.vstack([points, corners]), x) for x in asked]
+    np.testing.assert_array_equal(inside(emulator, asked), expected)
+    assert inside(emulator, 0.999 * corners).all() and 20 < sum(expected) < 380
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ("{hull: ellipsoid, box: {A: [1, 2], n: [0.9, 1.0]}}", "hull: convex only"),
+        ("{hull: convex, box: {A: [1, 2]}}", "region.box"),
+        ("{hull: convex, box: {A: [0, 2], n: [0.9, 1.0]}}", r"within the range .*, \[1.0, 2.0\]"),
+        ("{hull: convex, box: {A: [1, 2], B: [0, 1]}}", "'B'|unknown"),
+    ],
+)
+def test_a_box_that_no_hull_can_hold(region: str, message: str) -> None:
+    text = f"""
+name: held
+config: {{code: toy}}
+parameters: {{A: [1, 2], n: [0.9, 1.0]}}
+outputs: {{Cl.tt: {{ell: [2, 40]}}}}
+emulator_fn: {{type: polynomial}}
+region: {region}
+"""
+    with pytest.raises(zelos.SpecError, match=message):
+        _core.parse_spec(text, "held.yaml")

@@ -25,6 +25,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "zelos/error.hpp"
@@ -111,6 +112,9 @@ struct RegionSpec {
   std::string hull = "box";  ///< "box", "ellipsoid", "convex" or "cells"; when read: TrainingSpec::hull by default
   double margin = 0;         ///< widening of the hull as a fraction of its size, [0, 1]
   std::optional<double> tolerance;  ///< largest predicted error, > 0; none = not asked
+  /// hull "convex" only: parameter -> {lo, hi} of a box that the hull holds, all parameters or none. Its corners count
+  /// as training points of the hull; what lies between them was found good when an emulator of the box was tested.
+  std::map<std::string, std::pair<double, double>> box;
 };
 
 struct Spec {

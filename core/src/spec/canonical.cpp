@@ -77,7 +77,9 @@ json to_json(const TrainingSpec& training) {
 }
 
 json to_json(const RegionSpec& region) {
-  return {{"hull", region.hull}, {"margin", region.margin}, {"tolerance", or_null(region.tolerance)}};
+  json all{{"hull", region.hull}, {"margin", region.margin}, {"tolerance", or_null(region.tolerance)}};
+  for (const auto& [name, ends] : region.box) all["box"][name] = {ends.first, ends.second};
+  return all;
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ class Reader {
     spec.emulator_fn = emulator_fn(required(root, "", "emulator_fn"), "emulator_fn");
     if (Node* node = root.find("training")) spec.training = training(*node);
     spec.region.hull = spec.training.hull;
-    if (Node* node = root.find("region")) spec.region = region(*node, spec.training.hull);
+    if (Node* node = root.find("region")) spec.region = region(*node, spec);
     if (Node* node = root.find("accuracy")) spec.accuracy = accuracy(*node);
     return spec;
   }
@@ -598,8 +598,9 @@ class Reader {
   }
 
   /// By default the region is where the design lies; it may be narrower, but not wider.
-  RegionSpec region(Node& node, const std::string& design_hull) const {
-    static const Names kKeys = {"hull", "margin", "tolerance"};
+  RegionSpec region(Node& node, const Spec& spec) const {
+    static const Names kKeys = {"hull", "margin", "tolerance", "box"};
+    const std::string& design_hull = spec.training.hull;
     optional_map(node, "region");
     check_keys(node, "region", kKeys);
     RegionSpec region;
@@ -619,7 +620,38 @@ class Reader {
     if (const Node* tolerance = node.find("tolerance")) {
       region.tolerance = positive(*tolerance, "region.tolerance");
     }
+    if (Node* box = node.find("box")) {
+      if (region.hull != "convex") {
+        sources_.fail(box->at, "region.box", "expected with hull: convex only, found " + region.hull);
+      }
+      region.box = held_box(*box, spec.parameters);
+    }
     return region;
+  }
+
+  std::map<std::string, std::pair<double, double>> held_box(Node& node,
+                                                            const std::vector<ParameterSpec>& parameters) const {
+    constexpr std::size_t kMost = 10;  // 2^10 corners
+    need_map(node, "region.box");
+    Names known;
+    for (const ParameterSpec& parameter : parameters) known.push_back(parameter.name);
+    check_keys(node, "region.box", known);
+    if (parameters.size() > kMost) {
+      sources_.fail(node.at, "region.box", "expected at most 10 parameters, found " + std::to_string(known.size()));
+    }
+    std::map<std::string, std::pair<double, double>> box;
+    for (const ParameterSpec& parameter : parameters) {
+      const std::string path = child_path("region.box", parameter.name);
+      const Node& ends = required(node, "region.box", parameter.name);
+      const auto [lo, hi] = range(ends, path);
+      if (!(parameter.lo <= lo && lo < hi && hi <= parameter.hi)) {
+        sources_.fail(ends.at, path,
+                      "expected lo < hi within the range of the parameter, [" + number_text(parameter.lo) + ", " +
+                          number_text(parameter.hi) + "], found [" + number_text(lo) + ", " + number_text(hi) + "]");
+      }
+      box[parameter.name] = {lo, hi};
+    }
+    return box;
   }
 
   std::map<std::string, double> accuracy(Node& node) const {

@@ -286,9 +286,22 @@ class Trainer {
                                   {"min", limit.lo},
                                   {"max", limit.hi}});
     }
-    const auto hull = Hull::fit(spec_.region.hull, MatrixXd(x), lower, upper, spec_.region.margin);
+    const auto hull = Hull::fit(spec_.region.hull, with_corners(x), lower, upper, spec_.region.margin);
     if (hull != nullptr) hull->store(&region, &contents_.arrays);
     document()["region"] = region;
+  }
+
+  /// The training points, and the corners of the box that the region is to hold.
+  MatrixXd with_corners(const Eigen::Ref<const MatrixXd>& points) const {
+    if (spec_.region.box.empty()) return points;
+    const int64_t d = points.cols(), n = points.rows();
+    MatrixXd all(n + (int64_t{1} << d), d);
+    all.topRows(n) = points;
+    for (int64_t j = 0; j < d; ++j) {
+      const auto& [lo, hi] = spec_.region.box.at(spec_.parameters[static_cast<size_t>(j)].name);
+      for (int64_t corner = 0; corner < int64_t{1} << d; ++corner) all(n + corner, j) = (corner >> j & 1) ? hi : lo;
+    }
+    return all;
   }
 
   const Spec& spec_;

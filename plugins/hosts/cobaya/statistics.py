@@ -44,6 +44,7 @@ class Statistics:
         self.seconds_emulated = self.seconds_fallback = self.seconds_supplement = 0.0
         self.reasons: Counter[str] = Counter()
         self.emulators: Counter[str] = Counter(dict.fromkeys(emulators, 0))
+        self.versions: list[tuple[int, str]] = []
         self.first_emulated = self.last_outside = 0
 
     def now(self) -> float:
@@ -60,6 +61,11 @@ class Statistics:
         self.first_emulated = self.first_emulated or self.points
         self.seconds_emulated += seconds
         self.seconds_supplement += supplement
+
+    def add_version(self, name: str, version: str) -> None:
+        """A version of an emulator that the run has learnt answers from the next point on."""
+        self.emulators.setdefault(name, 0)
+        self.versions.append((self.points + 1, version))
 
     def add_fallback(self, verdict: Any, seconds: float, succeeded: bool) -> None:
         """A point answered by the real code, or one at which that failed."""
@@ -126,6 +132,7 @@ class Statistics:
             "fallback_failed": self.failed,
             "rejected": self.rejected,
             "reasons": dict(self.reasons),
+            "versions": [list(entry) for entry in self.versions],
             "seconds_emulated": self.seconds_emulated,
             "seconds_fallback": self.seconds_fallback,
             "seconds_supplement": self.seconds_supplement,
@@ -145,6 +152,9 @@ class Statistics:
         if self.reasons:
             when = f"; the first emulated point is number {self.first_emulated}" if self.emulated else ""
             lines.append(f"why outside: {self._reasons()}{when}, the last outside number {self.last_outside}")
+        if self.versions:
+            learnt = ", ".join(f"{version} from point {number} on" for number, version in self.versions)
+            lines.append(f"learnt: version {learnt}")
         if self.failed:
             lines.append(f"the fallback failed at {self.failed} points (zero likelihood there)")
         times = f"time: emulator {_duration(self.seconds_emulated)}"

@@ -18,6 +18,7 @@ from ..atlas import Member, Route, Selection, check, not_installed, select
 from ..hub import ATLAS_PREFIX, Listed, members
 from . import products
 from .fallback import CODES, Fallback, FallbackError, FallbackModel, differing_settings
+from .learning import Learnt, identity_of_spec
 from .statistics import Statistics
 
 OUTSIDE = ("fallback", "reject", "error")
@@ -80,6 +81,7 @@ class Zelos(BoltzmannBase):
     tolerance: float | None
     fallback_version: str
     cache: str | None
+    learn: Any
     speed: float
     version: Any
     emulator_id: str | None
@@ -94,6 +96,9 @@ class Zelos(BoltzmannBase):
         log = get_logger(cls.__name__)
         if given.get("atlas") and given.get("emulator") and given["emulator"] != defaults["emulator"]:
             raise LoggedError(log, "Give 'emulator' or 'atlas', not both: %r, %r.", reference, given["atlas"])
+        if identity := identity_of_spec(given.get("learn"), log):
+            defaults["emulator_id"] = identity
+            return defaults
         artifacts, _ = _open_all(reference, given.get("atlas"), log)
         defaults["emulator_id"] = "+".join(artifact.id for artifact in artifacts)
         return defaults
@@ -103,10 +108,14 @@ class Zelos(BoltzmannBase):
     def initialize(self) -> None:
         super().initialize()
         self._check_options()
+        self._learnt = Learnt(self.learn, self.cache, self.emulator, self.log) if self.learn else None
+        if self._learnt:
+            self.cache = self._learnt.cache
+            self.emulator = self._learnt.begin() if self._learnt.spec else self.emulator
         artifacts, absent = _open_all(self.emulator, self.atlas, self.log)
         for note in not_installed(absent):
             self.log.info("%s", note)
-        identity = "+".join(artifact.id for artifact in artifacts)
+        identity = identity_of_spec(self.learn, self.log) or "+".join(artifact.id for artifact in artifacts)
         if self.emulator_id and self.emulator_id != identity:
             raise LoggedError(
                 self.log,
@@ -163,6 +172,10 @@ class Zelos(BoltzmannBase):
                 self.log,
                 "'outside: fallback' needs a fallback (such as 'fallback: camb'). Without one, choose "
                 "'outside: reject' (zero likelihood) or 'outside: error' (stop).",
+            )
+        if self.learn and self.outside != "fallback":
+            raise LoggedError(
+                self.log, "'learn' learns from what a fallback computes: 'outside' is %r.", self.outside
             )
         if self.cache and self.outside != "fallback":
             raise LoggedError(
@@ -287,7 +300,8 @@ class Zelos(BoltzmannBase):
             if isinstance(constant.get(p), (int, float))
         }
         try:
-            selection = select(self._members, names, constants, self.mix == "any")
+            learnt = [self._learnt.member] if self._learnt and self._learnt.member else []
+            selection = select([*self._members, *learnt], names, constants, self.mix == "any")
         except Exception as error:
             raise LoggedError(self.log, "Emulator %s: %s", self._members[0].name, error) from error
         for note in selection.notes:
@@ -296,6 +310,8 @@ class Zelos(BoltzmannBase):
                 self.log.info("%s", note)
         if selection.leader.member.core is not self._artifact:
             self._take(selection.leader.member)
+        if self._learnt and not self._learnt.spec:
+            self._learnt.begin_beside(self._artifact)
         if self._real and selection.leader.unknown:
             _, name, neutral = selection.leader.unknown[0]
             if constants.get(name) != neutral:
@@ -415,10 +431,14 @@ class Zelos(BoltzmannBase):
     def calculate(self, state: dict[Any, Any], want_derived: bool = True, **params: float) -> bool:
         if not self._prepared:
             self._prepare()
+        if self._learnt and self._learnt.look():
+            self._prepare()
+            self.statistics.add_version(self._learnt.member.name, self._learnt.member.core.version)
         start = self.statistics.now()
         values = np.array([[params[name] for name in self._inputs]], float)
         answered: list[tuple[_Asked, np.ndarray]] = []
         waiting, verdict = set(self._emulated), None
+        learnt = self._learnt.member if self._learnt else None
         for asked in self._asked:
             if answered and not waiting & asked.plan.answers:
                 continue
@@ -434,7 +454,8 @@ class Zelos(BoltzmannBase):
                     error,
                 ) from error
             if outside:
-                verdict = outside[0][1] if verdict is None or asked is self._leader else verdict
+                speaks = asked is self._leader or asked.route.member is learnt
+                verdict = outside[0][1] if verdict is None or speaks else verdict
                 continue
             answered.append((asked, answer))
             waiting -= asked.plan.answers
@@ -526,7 +547,9 @@ class Zelos(BoltzmannBase):
             plan.fill(state, answer)
             self._store_derived(state, derived, want_derived)
         self.statistics.add_fallback(verdict, self.statistics.now() - start, succeeded)
-        if warning := self.statistics.warning():
+        if self._learnt:
+            self._learnt.answered()
+        elif warning := self.statistics.warning():
             self.log.warning("%s", warning)
         return succeeded
 
@@ -607,6 +630,8 @@ class Zelos(BoltzmannBase):
         if self.statistics.points:
             for line in self.statistics.report().splitlines():
                 self.log.info("%s", line)
+        if self._learnt:
+            self._learnt.close()
         for model in (self._full, self._supplement):
             if model:
                 model.close()

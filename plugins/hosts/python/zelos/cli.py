@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command ``zelos``: what is in an emulator, and what there is."""
+"""The command ``zelos``: what is in an emulator, what there is, and what comes of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import Error
+from .errors import Error, MissingError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,17 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser(
         "plugins", help="regression families; drivers of real codes, and whether their codes are installed"
     )
+    extend = commands.add_parser(
+        "extend", help="a new version, from what the real code answered where the emulator could not"
+    )
+    _add_extend(extend)
     arguments = parser.parse_args(argv)
+    run = {
+        "info": _info,
+        "list": _list,
+        "evaluate": _evaluate,
+        "extend": _extend,
+        "migrate": _migrate,
+        "plugins": _plugins,
+    }
     try:
-        return int(
-            {
-                "info": _info,
-                "list": _list,
-                "evaluate": _evaluate,
-                "migrate": _migrate,
-                "plugins": _plugins,
-            }[arguments.command](arguments)
-        )
+        return int(run[arguments.command](arguments))
     except BrokenPipeError:
         sys.stderr.close()
         return 0
@@ -218,6 +222,36 @@ def _plugins(_: argparse.Namespace) -> int:
         except ImportError as error:
             print(f"{name}: the code is not installed ({error})")
     return 0
+
+
+def _add_extend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("emulator", metavar="ARTIFACT", help="hub:NAME, NAME.h5 or NAME.tar.gz")
+    parser.add_argument(
+        "--from", dest="caches", metavar="CACHE", action="append", required=True,
+        help="folder of a run's fallback answers (may be given several times)",
+    )  # fmt: skip
+    runs = parser.add_mutually_exclusive_group()
+    runs.add_argument(
+        "--runs", metavar="FOLDER",
+        help="training runs of ARTIFACT: NAME.build of its build (found if it is beside ARTIFACT)",
+    )  # fmt: skip
+    runs.add_argument("--rerun", action="store_true", help="make the training runs of ARTIFACT again")
+    runs.add_argument("--alone", action="store_true", help="train on the answers alone")
+    parser.add_argument("-o", "--out", metavar="DIR", default=".", help="where the archive is written")
+    parser.add_argument("--work", metavar="DIR", help="intermediate files (default: OUT/NAME.extend)")
+    parser.add_argument("-j", "--jobs", metavar="N", type=int, default=1, help="processes, threads")
+    parser.add_argument("--version", help="of the new emulator (default: the next one)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+
+
+def _extend(arguments: argparse.Namespace) -> int:
+    try:
+        import scipy  # noqa: F401
+    except ImportError:
+        raise MissingError("zelos extend needs scipy and matplotlib: pip install 'zelos[build]'") from None
+    from .build.extend import command
+
+    return command(arguments)
 
 
 if __name__ == "__main__":

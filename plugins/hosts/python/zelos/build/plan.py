@@ -196,13 +196,20 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
     except OSError as error:
         raise FileError(f"{path}: can't read the spec: {error.strerror}") from None
     if overrides:
-        # The text goes into the artifact and the archive: it says there that it is not the whole truth.
-        written = text.decode("utf-8", "surrogateescape")
-        written += "" if written.endswith("\n") or not written else "\n"
-        written += "".join(f"# --set {' '.join(override.split())}\n" for override in overrides)
-        spec = _core.parse_spec(written, path, list(overrides))
-    else:
-        spec = _core.read_spec(path)
+        return plan_of(overridden(text.decode("utf-8", "surrogateescape"), path, overrides))
+    return plan_of(_core.read_spec(path))
+
+
+def overridden(text: str, path: str, overrides: Sequence[str]) -> _core.Spec:
+    """A spec with overrides. Its text, which goes into artifact and archive, says that it is not the whole
+    truth."""
+    text += "" if text.endswith("\n") or not text else "\n"
+    text += "".join(f"# --set {' '.join(override.split())}\n" for override in overrides)
+    return _core.parse_spec(text, path, list(overrides))
+
+
+def plan_of(spec: _core.Spec) -> Plan:
+    """Checks a spec against its driver. Raises SpecError, MissingError."""
     data = json.loads(spec.json())
     code = data["config"]["code"]
     try:

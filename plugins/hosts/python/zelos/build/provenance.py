@@ -113,6 +113,54 @@ def collect(
     return record
 
 
+def extended(
+    plan: Plan,
+    record: dict[str, Any],
+    training_set: str,
+    validation: int,
+    left_out: dict[str, int],
+    run_seconds: float,
+    counts: dict[str, int],
+    parent: dict[str, str] | None,
+) -> dict[str, Any]:
+    """The provenance of an emulator that learnt from answers of the code in a run.
+
+    record:  that of an emulator of the same code and settings.
+    counts:  runs of that emulator's design and answers that it was trained on.
+    parent:  name, version and id of the emulator that it continues; None: none.
+    """
+    import scipy
+
+    kept = {
+        key: value
+        for key, value in record.items()
+        if key not in ("design", "training_set", "cost", "parent", "version_mismatch")
+    }
+    new: dict[str, Any] = {
+        **kept,
+        "spec_sha256": hashlib.sha256(plan.spec.text.encode("utf-8", "surrogateescape")).hexdigest(),
+        "overrides": list(plan.spec.overrides),
+        "design": {"kind": "answers of runs", **counts},
+        "training_set": {
+            "n": sum(counts.values()),
+            "validation": validation,
+            "sha256": training_set,
+            "failed": [],
+            "left_out": left_out,
+        },
+        "zelos": _core.version(),
+        "zelos_commit": _core.commit(),
+        "libraries": {"numpy": np.__version__, "scipy": scipy.__version__},
+        "host": host(),
+        "date": today(),
+    }
+    if parent is not None:
+        new["parent"] = parent
+    if run_seconds and not reproducible():
+        new["cost"] = {"run_seconds": round(run_seconds, 1)}
+    return new
+
+
 def _container(reference: str) -> dict[str, Any] | None:
     if not reference:
         return None

@@ -161,14 +161,10 @@ class Build:
     def train(self) -> None:
         plan = self.plan
         with self.console.step("Training model") as step:
-            self._points, self._arrays, chosen, seconds = load_set(
-                plan.design("training"), plan.wanted("training"), self.store, shapes(plan)
-            )
+            self._points, self._arrays, failed, seconds = self._set("training")
             training_set = set_hash(self._points, self._arrays)
             self._folder = self.work / "train" / plan.train_key(self._build_of_the_code, training_set)
-            self.provenance = provenance.collect(
-                plan, self._driver, training_set, chosen.failed, seconds, self._mismatch
-            )
+            self.provenance = self._provenance(training_set, failed, seconds)
             self._bare = self._folder / f"{plan.name}.h5"
             if not self._is_artifact(self._bare):
                 checkpoints = self._folder / "checkpoints"
@@ -177,6 +173,18 @@ class Build:
             self.provenance = json.loads(_core.open(str(self._bare)).info_json()).get(
                 "provenance", self.provenance
             )
+
+    def _set(self, role: str) -> tuple[Array, dict[str, Array], list[dict[str, Any]], float]:
+        """Parameters, output -> array, records of the runs that failed, seconds of code. role: "training" or
+        "validation"."""
+        plan = self.plan
+        points, arrays, chosen, seconds = load_set(
+            plan.design(role), plan.wanted(role), self.store, shapes(plan)
+        )
+        return points, arrays, chosen.failed, seconds
+
+    def _provenance(self, training_set: str, failed: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+        return provenance.collect(self.plan, self._driver, training_set, failed, seconds, self._mismatch)
 
     @staticmethod
     def _is_artifact(path: Path) -> bool:
@@ -209,9 +217,7 @@ class Build:
         plan = self.plan
         self.targets: dict[str, dict[str, Any]] = {}
         with self.console.step("Evaluating accuracy"):
-            points, arrays, _, _ = load_set(
-                plan.design("validation"), plan.wanted("validation"), self.store, shapes(plan)
-            )
+            points, arrays, _, _ = self._set("validation")
             self._held_out = (points, arrays)
             self.accuracy = validate.measure(plan, open_emulator(self._bare), points, arrays)
             summary = self.accuracy.summary
@@ -305,8 +311,12 @@ class Build:
 
     # --- export
 
+    @property
+    def archive(self) -> Path:
+        return self.options.out / f"{self.plan.name}.tar.gz"
+
     def export(self) -> Path:
-        archive = self.options.out / f"{self.plan.name}.tar.gz"
+        archive = self.archive
         self.options.out.mkdir(parents=True, exist_ok=True)
         members = {
             f"{self.plan.name}.h5": self.artifact.read_bytes(),
@@ -338,8 +348,7 @@ class Build:
             self.report()
         self._summary()
         if last >= 4:
-            archive = self.options.out / f"{self.plan.name}.tar.gz"
-            self.console.say(f"Exporting emulator to {archive}")
+            self.console.say(f"Exporting emulator to {self.archive}")
             self.export()
         return 2 if self.target_missed else 0
 
@@ -352,7 +361,7 @@ class Build:
         say(f"Trained emulator for {spec} in {time.monotonic() - self._begin:.0f}s")
         failed = self.provenance["training_set"]["failed"]
         say(
-            f"{self.plan.wanted('training')} training runs of {self.plan.code} {self._driver.version}"
+            f"{len(self._points)} training runs of {self.plan.code} {self.provenance['code_version']}"
             + (f", {len(failed)} failed and replaced" if failed else "")
             + f"; {summary['held_out']} held out, {summary['inside']} of them inside the region"
         )

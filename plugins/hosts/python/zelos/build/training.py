@@ -19,17 +19,26 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 def core_outputs(plan: Plan, arrays: dict[str, Array]) -> list[dict[str, Any]]:
     """The outputs in the form of `_core.train`."""
     values = {output.name: arrays[output.canonical] for output in plan.outputs}
+    entries = plan.described_outputs()
     if "derived" in arrays:
-        values["derived"] = _all_derived(plan, arrays["derived"])
-    return [{**entry, "values": values[entry["name"]]} for entry in plan.described_outputs()]
+        entries[-1], values["derived"] = _known_derived(plan, entries[-1], arrays["derived"])
+    return [{**entry, "values": values[entry["name"]]} for entry in entries]
 
 
-def _all_derived(plan: Plan, values: Array) -> Array:
-    """Columns of `Plan.derived_labels`."""
+def _known_derived(plan: Plan, entry: dict[str, Any], values: Array) -> tuple[dict[str, Any], Array]:
+    """Columns of `Plan.derived_labels`, but for those that are NaN in all runs: a cache of answers holds what
+    the emulator has, and not all that its code gives."""
     known = list(plan.driver_class.derived)
     synonyms = dict(plan.derived)
-    columns = [known.index(synonyms.get(label, label)) for label in plan.derived_labels]
-    return np.ascontiguousarray(values[:, columns])
+    columns = values[:, [known.index(synonyms.get(label, label)) for label in plan.derived_labels]]
+    kept = [i for i in range(columns.shape[1]) if not np.isnan(columns[:, i]).all()]
+    entry = {
+        **entry,
+        "axes": [[float(i) for i in range(len(kept))]],
+        "labels": [entry["labels"][i] for i in kept],
+        "label_units": [entry["label_units"][i] for i in kept],
+    }
+    return entry, np.ascontiguousarray(columns[:, kept])
 
 
 def chosen_derived(plan: Plan, values: Array) -> Array:
