@@ -27,7 +27,8 @@ def camb_model(info: dict[str, Any], artifact: str) -> Any:
     from zelos.cobaya.products import training_grid
 
     emulator = zelos.get_emulator(artifact)
-    settings = dict(emulator.info["provenance"]["config"])
+    config = emulator.info["provenance"]["config"]
+    settings = {name: value for name, value in config.items() if name not in info["params"]}
     keys = ("likelihood", "params", "packages_path")
     model = get_model(
         {"theory": {"camb": {"extra_args": settings}}, **{k: info[k] for k in keys if k in info}}
