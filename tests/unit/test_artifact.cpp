@@ -124,7 +124,8 @@ void put(std::string& bytes, std::size_t at, std::uint64_t value, int size) {
 }
 
 /// The header as the format's description has it, written here a second time.
-std::string sign(const std::string& body, std::uint32_t version = 1, std::uint32_t length = 512) {
+std::string sign(const std::string& body, std::uint32_t version = zelos::artifact::kFormatVersion,
+                 std::uint32_t length = 512) {
   std::string header(512, '\0');
   header.replace(0, 8, "ZELOS\r\n\x1a");
   put(header, 8, version, 4);

@@ -302,9 +302,8 @@ class BodyWriter {
     const Sha256Digest digest = sha256(array.data.data(), array.data.size() * sizeof(double));
     const auto [same, is_new] = written_.try_emplace({array.storage, array.shape, digest}, place);
     if (!is_new) {
-      hdf5::check(
-          H5Lcreate_hard(file_, same->second.c_str(), file_, place.c_str(), link_names_, H5P_DEFAULT),
-          "link an array");
+      hdf5::check(H5Lcreate_hard(file_, same->second.c_str(), file_, place.c_str(), link_names_, H5P_DEFAULT),
+                  "link an array");
       return;
     }
 
@@ -436,7 +435,8 @@ class BodyReader {
     const hdf5::Handle creation(H5Dget_create_plist(dataset), H5Pclose, "read a dataset's layout");
     const H5D_layout_t layout = H5Pget_layout(creation);
     const bool contiguous = layout == H5D_CONTIGUOUS && H5Pget_nfilters(creation) == 0;
-    if (H5Pget_external_count(creation) != 0 || !(contiguous || (layout == H5D_CHUNKED && is_shuffled(creation, shape)))) {
+    if (H5Pget_external_count(creation) != 0 ||
+        !(contiguous || (layout == H5D_CHUNKED && is_shuffled(creation, shape)))) {
       throw Broken(quoted(path) +
                    " is compact, filtered, virtual, external or in several chunks; expected contiguous, or one chunk "
                    "with the shuffle filter");

@@ -311,7 +311,12 @@ void ErrorModel::Impl::add_dropped(int output, double share) {
                                                          std::to_string(i) + "/truncation");
     if (found == model.opened.contents.arrays.end()) continue;
     const Eigen::Map<const VectorXd> here(found->second.data.data(), static_cast<int64_t>(found->second.data.size()));
-    sum = sum.size() == here.size() ? VectorXd(sum + here) : VectorXd(here);
+    if (sum.size() != 0 && sum.size() != here.size()) {
+      throw Error(ZELOS_E_FORMAT, "output " + model.descriptions[output].name + ": 'truncation' of segment " +
+                                      std::to_string(i) + " has " + std::to_string(here.size()) + " values, expected " +
+                                      std::to_string(sum.size()));
+    }
+    sum = sum.size() == 0 ? VectorXd(here) : VectorXd(sum + here);
   }
   if (sum.size() == 0) sum = VectorXd::Constant(1, model.outputs[output].truncation_error);
   if (dropped.size() == 0) {

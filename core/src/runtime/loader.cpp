@@ -293,6 +293,8 @@ class Loader {
 
   OutputModel::Segment load_segment(const json& s, const std::string& path, const OutputModel& output) const {
     OutputModel::Segment segment;
+    // Errors that only an error model reads; older files lack them.
+    if (m_.opened.contents.arrays.count(path + "/truncation") != 0) array(path + "/truncation", 1);
     segment.axes = output.axes;
     const int64_t first = member(s, "first").get<int64_t>(), size = member(s, "size").get<int64_t>();
     std::vector<double>& points = segment.axes[0].axis.values;

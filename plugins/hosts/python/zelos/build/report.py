@@ -21,6 +21,7 @@ _ELL_TICKS = (2, 10, 30, 100, 200, 500, 1000, 1500, 2000, 2500, 3000, 4000, 5000
 _MAPPED = ("delta_chi2", "delta_chi2_pp")
 _WORST = 5
 
+
 def build_json(
     plan_name: str,
     names: list[str],
