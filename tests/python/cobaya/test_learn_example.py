@@ -55,6 +55,8 @@ def test_the_spec_of_the_example_can_be_trained() -> None:
 
 @pytest.mark.camb
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # Cobaya's reading of Planck's covariance
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", ["learn", "wide"])
 def test_the_example_begins(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The input as it is, to the first point: CAMB answers, its answer is kept."""

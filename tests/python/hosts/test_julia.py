@@ -19,6 +19,9 @@ UNUSED = {
     *("zelos_emulator_open_memory", "zelos_status_text", "zelos_query_n_physics", "zelos_query_physics"),
     *("zelos_physics", "zelos_convert", "zelos_fallback_evaluate", "zelos_fallback_count"),
     "zelos_fallback_report_json",
+    # Quantiles of the error: from C, C++ and Python only.
+    *("zelos_error_model_create", "zelos_error_model_destroy"),
+    *("zelos_error_model_evaluate", "zelos_error_model_calibration"),
 }
 HANDLES = ("emulator", "query", "workspace", "fallback")
 #: C type -> Julia types that are the same to a ccall.

@@ -219,7 +219,7 @@ def _plugins(_: argparse.Namespace) -> int:
     for name in drivers.available():
         try:
             print(f"{name} {drivers.load(name)({}, {}).version}")
-        except ImportError as error:
+        except (ImportError, Error) as error:
             print(f"{name}: the code is not installed ({error})")
     return 0
 
