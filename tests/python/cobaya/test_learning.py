@@ -104,7 +104,8 @@ def test_a_chain_begins_on_the_code_and_ends_on_the_emulator(spec: Path, tmp_pat
     # The next chain has it from its first point on.
     _, after = run(info(tmp_path / "next", learn, max_samples=200))
     counts = statistics(after)
-    assert counts["emulated"] > 150 and counts["first_emulated"] == 1 and counts["fallback"] < 20
+    assert counts["emulated"] > 150 and counts["first_emulated"] == 1
+    assert counts["fallback"] < counts["emulated"] / 5  # the tails beyond what was learnt
 
 
 def test_it_is_resumed(spec: Path, tmp_path: Path) -> None:
