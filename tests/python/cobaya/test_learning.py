@@ -93,7 +93,7 @@ def test_a_chain_begins_on_the_code_and_ends_on_the_emulator(spec: Path, tmp_pat
     learn = {"spec": str(spec)}
     _, sampler = run(info(tmp_path / "chain", learn, start=3.0, Rminus1_stop=0.01))
     counts = statistics(sampler)
-    # How many points the code answers before the first version is a matter of the trainer's speed: the toy is faster.
+    # How many points the code answers before the first version is a matter of the trainer's speed.
     assert counts["fallback"] < counts["emulated"] > 2000 and counts["versions"]
     assert 1 < counts["first_emulated"] < counts["last_outside"] < counts["points"]
     assert f"learnt: version {counts['versions'][0][1]} from point" in caplog.text
