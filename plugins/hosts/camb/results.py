@@ -26,7 +26,7 @@ _PHYSICS = {
 #: Arguments at which the physics of an emulator that does not know them is CAMB's default.
 _NEUTRAL = {
     "nrun": 0.0, "nrunrun": 0.0, "r": 0.0, "nt": None, "Alens": 1.0, "YHe": None, "zrei": None,
-    "meffsterile": 0.0, "num_massive_neutrinos": 1, "neutrino_hierarchy": "degenerate",
+    "meffsterile": 0.0, "neutrino_hierarchy": "degenerate",
     "standard_neutrino_neff": 3.044, "TCMB": 2.7255, "deltazrei": None, "pivot_scalar": 0.05,
     "WantTensors": False, "DoLensing": True, "dark_energy_model": "fluid", "cs2": 1.0,
     "bbn_predictor": None, "theta_H0_range": (10, 100),
@@ -44,7 +44,7 @@ _SETTINGS = frozenset(
             "redshifts",
             "kmax",
         ),
-        *("k_per_logint", "silent", "halofit_version", "NonLinear"),
+        *("k_per_logint", "silent", "halofit_version", "NonLinear", "num_massive_neutrinos"),
     }
 )
 #: CAMB's get_derived_params -> factor on the emulator's label of that name.
@@ -53,6 +53,8 @@ _DERIVED = {
     **dict.fromkeys(("thetaeq", "thetarseq"), 1.0),
     "thetastar": 100.0,
 }
+#: CAMB's NonLinear without lensing, by name and number.
+_LINEAR_LENSING = ("NonLinear_none", "NonLinear_pk", 0, 1)
 _SPECTRA = ("tt", "ee", "bb", "te")
 
 _opened: dict[tuple[str, str | None], zelos.Emulator] = {}
@@ -84,14 +86,24 @@ class Params:
         self.physics = physics
         self.settings = settings
 
-    def set_matter_power(self, redshifts: Sequence[float] = (0.0,), kmax: float = 1.2, **_: Any) -> Params:
+    def set_matter_power(
+        self,
+        redshifts: Sequence[float] = (0.0,),
+        kmax: float = 1.2,
+        k_per_logint: int | None = None,
+        nonlinear: bool | None = None,
+        accurate_massive_neutrino_transfers: bool = False,
+        silent: bool = False,
+    ) -> Params:
+        """redshifts are those of get_sigma8; the rest is as in the training."""
         self.settings.update(redshifts=sorted(map(float, redshifts), reverse=True), kmax=float(kmax))
         return self
 
 
 def set_params(**arguments: Any) -> Params:
     """Arguments of ``camb.set_params``. One that is neither emulated, nor physics at its neutral value, nor a
-    setting is an ArgumentError. Accuracy settings are those of the training, whatever is given."""
+    setting is an ArgumentError. Accuracy settings are those of the training, whatever is given;
+    halofit_version and num_massive_neutrinos have to be."""
     physics: dict[str, float] = {}
     settings: dict[str, Any] = {}
     for name, value in arguments.items():
@@ -115,6 +127,14 @@ def _check_halofit(params: Params, emulator: zelos.Emulator) -> None:
     given = params.settings.get("halofit_version", trained)
     if trained and given != trained and {given, trained} != {"mead", "mead2016"}:
         raise ArgumentError(f"halofit_version = {given!r} is not emulated: expected {trained!r}")
+
+
+def _check_neutrinos(params: Params, emulator: zelos.Emulator) -> None:
+    """CAMB's default is one neutrino with mass; without mass their number does not matter."""
+    trained = emulator.info.get("provenance", {}).get("config", {}).get("num_massive_neutrinos", 1)
+    given = params.settings.get("num_massive_neutrinos", 1)
+    if given != trained and params.physics.get("mnu") != 0:
+        raise ArgumentError(f"num_massive_neutrinos = {given!r} is not emulated: expected {trained!r}")
 
 
 class PowerInterpolator:
@@ -150,8 +170,10 @@ class Results:
 
     def __init__(self, params: Params) -> None:
         self.Params = params
+        self._settings = dict(params.settings)
         self._emulator = emulator = _emulator()
         _check_halofit(params, emulator)
+        _check_neutrinos(params, emulator)
         before = emulator.statistics["fallback"]
         self._values = emulator.evaluate(params.physics)
         self.source = "camb" if emulator.statistics["fallback"] > before else "emulator"
@@ -202,11 +224,13 @@ class Results:
         return self._cls(("pp", "pt", "pe"), lmax, CMB_unit, raw_cl)
 
     def _cls(self, names: Sequence[str], lmax: int | None, unit: str | None, raw: bool) -> Array:
+        if self._settings.get("NonLinear") in _LINEAR_LENSING or self._settings.get("nonlinear") is False:
+            raise ArgumentError("C_ell with linear lensing are not emulated: lensing is non-linear")
         if unit not in (None, "muK", "K"):
             raise ArgumentError(f"CMB_unit = {unit!r}: expected None, 'muK' or 'K'")
         last = min(int(self._axis(f"Cl.{name}", "ell")[-1]) for name in names)
         if lmax is None:
-            lmax = min(last, int(self.Params.settings.get("lmax", self.Params.settings.get("max_l", last))))
+            lmax = min(last, int(self._settings.get("lmax", self._settings.get("max_l", last))))
         if lmax > last:
             raise ArgumentError(f"lmax = {lmax}: the emulator has C_ell to ell = {last}")
         factor = {None: 1 / T_CMB_MUK, "muK": 1.0, "K": 1e-6}[unit]
@@ -226,16 +250,24 @@ class Results:
         var2: Any = None,
         hubble_units: bool = True,
         k_hunit: bool = True,
-        **_: Any,
-    ) -> PowerInterpolator:
-        """Total matter."""
+        return_z_k: bool = False,
+        log_interp: bool = True,
+        extrap_kmax: float | None = None,
+        silent: bool = False,
+    ) -> Any:
+        """Total matter: a PowerInterpolator; with return_z_k that, z and k. Nothing is extrapolated, whatever
+        extrap_kmax is."""
+        if not log_interp:
+            raise ArgumentError("get_matter_power_interpolator: log_interp = False is not emulated")
         if any(variable not in (None, "delta_tot", 7) for variable in (var1, var2)):
             raise ArgumentError("get_matter_power_interpolator: only delta_tot is emulated")
         output = "Pk.nonlinear" if nonlinear else "Pk.linear"
         k, z = self._axis(output, "k"), self._axis(output, "z")
         power = self._value(output).T
         h = self._input("H0") / 100 if hubble_units or k_hunit else 1.0
-        return PowerInterpolator(k / h if k_hunit else k, z, power * h**3 if hubble_units else power)
+        k = k / h if k_hunit else k
+        interpolator = PowerInterpolator(k, z, power * h**3 if hubble_units else power)
+        return (interpolator, z, k) if return_z_k else interpolator
 
     # --- background
 
@@ -294,7 +326,7 @@ class Results:
     # --- how
 
     def _redshifts(self) -> Array:
-        return np.array(sorted(self.Params.settings.get("redshifts", [0.0]), reverse=True), float)
+        return np.array(sorted(self._settings.get("redshifts", [0.0]), reverse=True), float)
 
     def _value(self, output: str) -> Array:
         if output not in self._values:

@@ -86,19 +86,19 @@ _DERIVED = {
     "age": ("age", 1.0),
     "rs_d": ("rdrag", 1.0),
     "z_d": ("zdrag", 1.0),
-    "rs_star": ("rstar", 1.0),
-    "rs_rec": ("rstar", 1.0),
-    "z_star": ("zstar", 1.0),
-    "z_rec": ("zstar", 1.0),
-    "da_star": ("DAstar", 1000.0),
-    "100*theta_star": ("thetastar", 100.0),
     "z_reio": ("zrei", 1.0),
     "YHe": ("YHe", 1.0),
     "z_eq": ("zeq", 1.0),
     "k_eq": ("keq", 1.0),
 }
-#: z_rec, rs_rec and 100*theta_rec are of the maximum of the visibility: known only to CLASS.
-_OF_RECOMBINATION = frozenset({"z_rec", "rs_rec"})
+#: CLASS's _rec are of the maximum of the visibility, its _star of an optical depth that has reionisation,
+#: and its da_star is not comoving.
+_OF_RECOMBINATION = ("_rec", "_star")
+
+
+def _numbers(text: Any) -> list[float]:
+    """Of a list as CLASS's input has it: ``0.02, 0.02``."""
+    return [float(word) for word in str(text).split(",") if word.strip()]
 
 
 class CosmoError(Exception):
@@ -174,6 +174,7 @@ class Class:
     def compute(self, level: Iterable[str] | None = None) -> None:
         """Asks the emulator, outside its region the fallback, for everything at once. `level` is of CLASS's
         modules, and means nothing here."""
+        self.struct_cleanup()
         emulator = self._open()
         self._point = self._physics()
         self._check_limits(emulator)
@@ -224,19 +225,34 @@ class Class:
 
     def _neutrinos(self) -> dict[str, float]:
         """mnu and nnu of CLASS's species; a value that is the training's up to rounding is that."""
-        masses = [float(mass) for mass in str(self._pars.get("m_ncdm", "")).split(",") if mass.strip()]
-        n_massive = int(float(self._pars.get("N_ncdm", 0)))
-        degenerate = float(self._pars.get("deg_ncdm", 1))
-        if n_massive != len(masses) or n_massive > 1 or degenerate != 1:
+        if "N_eff" in self._pars:
+            raise CosmoSevereError("N_eff beside N_ur or N_ncdm is not emulated: expected N_ur")
+        masses = _numbers(self._pars.get("m_ncdm", ""))
+        species = int(float(self._pars.get("N_ncdm", 0)))
+        copies = _numbers(self._pars.get("deg_ncdm", "")) or [1.0] * species
+        if len(masses) != species or len(copies) != species:
+            raise CosmoSevereError(f"neutrinos: expected {species} (N_ncdm) of m_ncdm, of deg_ncdm if given")
+        count, trained_count = sum(copies), self._massive_in_training()
+        if count and (count != trained_count or len(set(masses)) > 1):
             raise CosmoSevereError(
-                "neutrinos: expected N_ncdm = 1 with one m_ncdm and deg_ncdm = 1, or N_ncdm = 0 without"
+                f"neutrinos: expected {trained_count:g} of equal mass, as in training; "
+                f"found {count:g}, m_ncdm = {self._pars['m_ncdm']}"
             )
         n_ur = float(self._pars.get("N_ur", 3.044))
         temperature = float(self._pars.get("T_ncdm", _T_NCDM))
-        nnu = n_ur + n_massive * _NEUTRINO * temperature**4
+        nnu = n_ur + count * _NEUTRINO * temperature**4
         assert self._emulator is not None
         trained = self._emulator.fixed.get("nnu", nnu)
-        return {"mnu": sum(masses), "nnu": trained if abs(nnu - trained) < _NNU_ROUNDING else nnu}
+        mnu = sum(mass * n for mass, n in zip(masses, copies, strict=True))
+        return {"mnu": mnu, "nnu": trained if abs(nnu - trained) < _NNU_ROUNDING else nnu}
+
+    def _massive_in_training(self) -> float:
+        """How many neutrinos with mass, by CAMB's or CLASS's settings."""
+        assert self._emulator is not None
+        trained = self._emulator.info.get("provenance", {}).get("config", {})
+        if "N_ncdm" in trained:
+            return sum(_numbers(trained.get("deg_ncdm", ""))) or float(trained["N_ncdm"])
+        return float(trained.get("num_massive_neutrinos", 1))
 
     def _check_limits(self, emulator: zelos.Emulator) -> None:
         def need(parameter: str, value: float, output: str, axis: str) -> None:
@@ -268,7 +284,11 @@ class Class:
     # --- spectra
 
     def lensed_cl(self, lmax: int = -1, nofail: bool = False) -> dict[str, Array]:
-        """Lensed C_ell from ell = 0, and the lensing potential's: tt, ee, te, bb, pp, tp, ep, ell."""
+        """Lensed C_ell from ell = 0, and the lensing potential's: tt, ee, te, bb, pp, tp, ep, ell. Lensing is
+        that of the training; a CosmoSevereError if that is non-linear and ``non linear = none``."""
+        linear = self._pars.keys() & {"non linear", "non_linear"} and not self._nonlinear()
+        if linear and self._lensing_is_nonlinear():
+            raise CosmoSevereError("lensed_cl: non linear = none is not emulated: lensing is non-linear")
         spectra = {name[3:]: self._value(name) for name in self._require().outputs if name.startswith("Cl.")}
         if not spectra:
             raise CosmoSevereError("C_ell are not emulated")
@@ -322,6 +342,12 @@ class Class:
     def _nonlinear(self) -> str:
         method = str(self._pars.get("non linear", self._pars.get("non_linear", ""))).strip().lower()
         return "" if method in ("none", "no", "n") else method
+
+    def _lensing_is_nonlinear(self) -> bool:
+        """CAMB's driver always lenses so, CLASS's where it computes a non-linear P(k)."""
+        trained = self._require().info.get("provenance", {})
+        nonlinear = "Pk.nonlinear" in self._require().outputs or "non linear" in trained.get("config", {})
+        return trained.get("code") != "classy" or nonlinear
 
     def sigma(self, R: float, z: float, h_units: bool = False) -> float:
         """Fluctuation of the linear matter density in spheres of R Mpc."""
@@ -437,9 +463,11 @@ class Class:
                 out[name] = {"A_s": amplitude, "10^9A_s": 1e9 * amplitude}.get(name, self._label("logA"))
             elif name in ("tau_reio", "n_s", "omega_b", "Omega_b", "Neff"):
                 out[name] = float(getattr(self, name)())
-            elif name in _DERIVED and name not in _OF_RECOMBINATION:
+            elif name in _DERIVED:
                 label, factor = _DERIVED[name]
                 out[name] = factor * self._label(label)
+            elif name.endswith(_OF_RECOMBINATION):
+                raise CosmoSevereError(f"derived parameter '{name}' is not emulated: it is CLASS's own")
             else:
                 raise CosmoSevereError(f"derived parameter '{name}' is not emulated")
         return out

@@ -4,6 +4,7 @@ against CAMB."""
 
 from __future__ import annotations
 
+import functools
 import os
 import runpy
 import subprocess
@@ -127,9 +128,9 @@ def test_class_has_classs_units(artifact: Path, emulator: zelos.Emulator) -> Non
     )
     # An independent integral over the emulated P(k) against the emulated sigma_8.
     assert code.sigma(8.0, 0.0, h_units=True) == pytest.approx(derived["sigma8"], rel=2e-4)
-    names = ["H0", "sigma8", "rs_d", "100*theta_star", "A_s", "ln10^{10}A_s", "Omega_m", "YHe", "age"]
+    names = ["H0", "sigma8", "rs_d", "A_s", "ln10^{10}A_s", "Omega_m", "YHe", "age"]
     found = code.get_current_derived_parameters(names)
-    assert found["100*theta_star"] == 100 * derived["thetastar"]
+    assert found["rs_d"] == derived["rdrag"]
     assert found["A_s"] == pytest.approx(1e-10 * np.exp(3.045))
 
 
@@ -163,6 +164,8 @@ def test_life_of_a_class(artifact: Path) -> None:
         ({"non linear": "hmcode halofit"}, "mead2016"),
         ({"l_max_scalars": 6000}, "ell = 4400"),
         ({"zelos_emulator": "/no/such/file.h5"}, "/no/such/file.h5"),
+        ({"N_eff": 3.044}, "N_eff beside N_ur"),
+        ({"m_ncdm": 0.02, "deg_ncdm": 3}, "neutrinos: expected 1 of equal mass, as in training; found 3"),
     ],
 )
 def test_what_class_refuses(artifact: Path, pars: dict[str, object], message: str) -> None:
@@ -177,7 +180,10 @@ def test_a_class_says_what_is_not_emulated(artifact: Path) -> None:
         lambda: code.lensed_cl(5000),
         lambda: code.pk(100.0, 0.0),
         lambda: code.pk(0.1, 20.0),
-        lambda: code.get_current_derived_parameters(["z_rec"]),
+        *(
+            functools.partial(code.get_current_derived_parameters, [name])
+            for name in ("z_rec", "z_star", "rs_star", "da_star", "100*theta_star")
+        ),
         lambda: code.get_transfer(0.0),
     ):
         with pytest.raises(CosmoSevereError):
@@ -185,6 +191,37 @@ def test_a_class_says_what_is_not_emulated(artifact: Path) -> None:
     # 2.0328 makes N_eff 3.046, which the emulator was not trained with.
     with pytest.raises(CosmoComputationError, match="nnu"):
         cosmo(artifact, POINT, N_ur=2.0328)
+
+
+def test_masses_are_those_of_the_trainings_neutrinos(artifact: Path) -> None:
+    """CAMB_lcdm_mnu has three of one mass; at 0.3 eV one alone has another P(k), by 2 %."""
+    three = str(artifact.with_name("CAMB_lcdm_mnu.h5"))
+    expected = zelos.get_emulator(three).derived({**POINT, "mnu": 0.3})["sigma8"]
+    for neutrinos in (
+        {"N_ncdm": 1, "deg_ncdm": 3, "m_ncdm": 0.1},
+        {"N_ncdm": 3, "deg_ncdm": "1,1,1", "m_ncdm": "0.1, 0.1, 0.1"},
+    ):
+        code = cosmo(artifact, POINT, zelos_emulator=three, N_ur=0.00441, **neutrinos)
+        assert code.sigma8() == pytest.approx(expected, rel=1e-9)
+    for neutrinos in ({"N_ncdm": 1, "m_ncdm": 0.3}, {"N_ncdm": 3, "m_ncdm": "0.1,0.1,0.11"}):
+        with pytest.raises(CosmoSevereError, match="expected 3 of equal mass"):
+            cosmo(artifact, POINT, zelos_emulator=three, N_ur=0.00441, **neutrinos)
+
+
+def test_linear_lensing_is_refused(artifact: Path) -> None:
+    code = cosmo(artifact, POINT, **{"non linear": "none"})
+    with pytest.raises(CosmoSevereError, match="non-linear"):
+        code.lensed_cl(100)
+    assert code.pk(1.0, 0.0) == code.pk_lin(1.0, 0.0)
+
+
+def test_nothing_is_left_of_a_point_before(artifact: Path) -> None:
+    code = cosmo(artifact, POINT)
+    code.pars["H0"] = 200.0
+    with pytest.raises(CosmoComputationError, match="H0"):
+        code.compute()
+    with pytest.raises(CosmoSevereError, match="nothing is computed"):
+        code.sigma8()
 
 
 def test_a_script_for_classy_finds_it(artifact: Path, tmp_path: Path) -> None:
@@ -240,7 +277,6 @@ def test_camb_refuses(artifact: Path) -> None:
     for wrong, message in (
         ({"nrun": 0.01}, "nrun"),
         ({"Alnes": 1}, "Alens"),
-        ({"num_massive_neutrinos": 3}, "3"),
         ({"DoLensing": False}, "DoLensing"),
     ):
         with pytest.raises(zelos.ArgumentError, match=message):
@@ -248,6 +284,8 @@ def test_camb_refuses(artifact: Path) -> None:
     drop_in.get_results(drop_in.set_params(**good, halofit_version="mead"))
     with pytest.raises(zelos.ArgumentError, match="halofit_version = 'takahashi' is not emulated"):
         drop_in.get_results(drop_in.set_params(**good, halofit_version="takahashi"))
+    with pytest.raises(zelos.ArgumentError, match="num_massive_neutrinos = 3 .* expected 1"):
+        drop_in.get_results(drop_in.set_params(**good, num_massive_neutrinos=3))
     with pytest.raises(zelos.OutsideRegion, match="mnu"):
         drop_in.get_results(drop_in.set_params(**good, mnu=0.3))
     with pytest.raises(zelos.ArgumentError, match="expected what"):
@@ -262,6 +300,41 @@ def test_camb_refuses(artifact: Path) -> None:
     ):
         with pytest.raises(zelos.ArgumentError):
             call()
+
+
+def test_camb_has_the_trainings_neutrinos(artifact: Path) -> None:
+    """One of CAMB's default or three of the training: P(k) differs by 2 % at 0.3 eV."""
+    drop_in.use(str(artifact.with_name("CAMB_lcdm_mnu.h5")), fallback=None)
+    good = {**as_camb(POINT), "mnu": 0.3}
+    for wrong in ({}, {"num_massive_neutrinos": 1}):
+        with pytest.raises(zelos.ArgumentError, match="num_massive_neutrinos = 1 .* expected 3"):
+            drop_in.get_results(drop_in.set_params(**good, **wrong))
+    found = drop_in.get_results(drop_in.set_params(**good, num_massive_neutrinos=3)).get_sigma8_0()
+    assert found == zelos.get_emulator(artifact.with_name("CAMB_lcdm_mnu.h5")).derived(good)["sigma8"]
+    drop_in.get_results(drop_in.set_params(**{**good, "mnu": 0.0}))
+
+
+def test_camb_refuses_linear_lensing(artifact: Path) -> None:
+    for settings in ({"NonLinear": "NonLinear_none"}, {"NonLinear": "NonLinear_pk"}, {"nonlinear": False}):
+        results = drop_in.get_results(drop_in.set_params(**as_camb(POINT), **settings))
+        with pytest.raises(zelos.ArgumentError, match="non-linear"):
+            results.get_total_cls(100)
+        assert results.get_sigma8_0() > 0
+
+
+def test_results_of_camb_are_of_their_parameters(artifact: Path) -> None:
+    params = drop_in.set_params(**as_camb(POINT))
+    results = drop_in.get_results(params)
+    before = results.get_sigma8()
+    params.set_matter_power(redshifts=[2.0], kmax=2)
+    np.testing.assert_array_equal(results.get_sigma8(), before)
+    for wrong in ({"hubble_unit": False}, {"log_interp": False}):
+        with pytest.raises((TypeError, zelos.ArgumentError), match=next(iter(wrong))):
+            results.get_matter_power_interpolator(**wrong)
+    with pytest.raises(TypeError, match="redshift"):
+        params.set_matter_power(redshift=[2.0])
+    power, z, k = results.get_matter_power_interpolator(return_z_k=True)
+    assert (z[0], z[-1], k[0], k[-1]) == (power.zmin, power.zmax, power.kmin, power.kmax)
 
 
 @pytest.mark.camb
