@@ -28,8 +28,8 @@ OPTIONS = "module_options"
 COSMOLOGY = "cosmological_parameters"
 HALO_MODEL = "halo_model_parameters"
 C_KM_S = 299792.458
-#: omnuh2 = mnu (nnu/3)^(3/4) / this, eV: CAMB's, for T = 2.7255 K, to 5e-5 of omnuh2.
-NEUTRINO_MASS_FAC = 94.06410581217612
+#: omnuh2 = mnu / this, eV, whatever nnu is: CAMB's, for T = 2.7255 K and 3.044, to 5e-5 of omnuh2.
+NEUTRINO_MASS_FAC = 94.06410581217612 / (3.044 / 3) ** 0.75
 
 #: Section's names -> zelos's, where they are one to one.
 _PARAMETERS = {
@@ -109,13 +109,13 @@ def execute(block: Any, config: Config) -> int:
     try:
         point = _point(block, config)
         values = emulator.evaluate(point)
+        h = _hubble(point, emulator, values) / 100
     except (zelos.OutsideRegion, zelos.FallbackError) as error:
         print(f"zelos: {error}")
         return 1
     labels = (
         dict(zip(emulator.labels(), values["derived"].tolist(), strict=True)) if emulator.labels() else {}
     )
-    h = _hubble(point, emulator) / 100
     _save_parameters(block, point, labels, h, emulator.fixed)
     _save_distances(block, config, values, labels)
     _save_spectra(block, config, values)
@@ -156,6 +156,9 @@ def _point(block: Any, config: Config) -> dict[str, float]:
     theta = get("cosmomc_theta")
     if theta is not None:
         point["cosmomc_theta"] = theta / 100 if theta > 0.1 else theta
+        for name, fraction in (("ombh2", "omega_b"), ("omch2", "omega_c"), ("omch2", "omega_m")):
+            if name not in point and get(fraction) is not None:
+                raise ValueError(f"zelos: {fraction} beside cosmomc_theta: expected {name}, h is not known")
     elif h is not None:
         point["H0"] = 100 * h
     if h is not None:
@@ -165,11 +168,8 @@ def _point(block: Any, config: Config) -> dict[str, float]:
         if "omch2" not in point and (omega_c := get("omega_c")) is not None:
             point["omch2"] = omega_c * h2
         if "omch2" not in point and (omega_m := get("omega_m")) is not None and "ombh2" in point:
-            fixed = config.emulator.fixed
-            mnu, nnu = (
-                point.get(name, fixed.get(name, default)) for name, default in (("mnu", 0.06), ("nnu", 3.044))
-            )
-            omnuh2 = mnu * (nnu / 3) ** 0.75 / NEUTRINO_MASS_FAC
+            mnu = point.get("mnu", config.emulator.fixed.get("mnu", 0.06))
+            omnuh2 = mnu / NEUTRINO_MASS_FAC
             point["omch2"] = omega_m * h2 - point["ombh2"] - omnuh2
     amplitude, log_amplitude = get("a_s"), get("log1e10as")
     if amplitude is not None:
@@ -183,10 +183,16 @@ def _first(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _hubble(point: dict[str, float], emulator: zelos.Emulator) -> float:
+def _hubble(point: dict[str, float], emulator: zelos.Emulator, values: Mapping[str, Array]) -> float:
+    """H0: given, solved for, or where a fallback answered that of the answer."""
     if "H0" in point:
         return point["H0"]
-    return float(emulator.canonical({n: v for n, v in point.items() if n not in emulator.fixed})["H0"])
+    try:
+        return float(emulator.canonical({n: v for n, v in point.items() if n not in emulator.fixed})["H0"])
+    except zelos.OutsideRegion:
+        if "Hubble" not in values or emulator.axes("Hubble")["z"][0] != 0:
+            raise
+        return float(values["Hubble"][0])
 
 
 def _save_parameters(

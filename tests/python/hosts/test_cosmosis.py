@@ -124,6 +124,41 @@ def test_parameterisations_agree(config: Any) -> None:
         np.testing.assert_allclose(blocks[-1]["cmb_cl", "TT"], first["cmb_cl", "TT"], rtol=3e-5)
 
 
+@pytest.mark.camb
+@pytest.mark.parametrize("nnu", [2.5, 3.044, 4.0])
+def test_neutrinos_of_omega_m_are_cambs(artifact: Path, nnu: float) -> None:
+    """CAMB's omnuh2 does not depend on nnu."""
+    camb = pytest.importorskip("camb")
+    path = str(artifact.with_name("CAMB_lcdm_nnu.h5"))
+    config = module.setup(Block({("module_options", "emulator"): path}))
+    expected = camb.set_params(**{name: POINT[name] for name in ("ombh2", "omch2", "H0")}, mnu=0.06, nnu=nnu)
+    values = {name: value for name, value in cosmology(POINT).items() if name[1] != "omch2"}
+    block = Block({**values, (COSMOLOGY, "omega_m"): expected.omegam, (COSMOLOGY, "nnu"): nnu})
+    assert module.execute(block, config) == 0
+    assert block[COSMOLOGY, "omch2"] == pytest.approx(0.12, rel=1e-6)
+
+
+def test_theta_outside_is_the_fallbacks(artifact: Path, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator can not solve for H0 there: h is that of the answer."""
+    values = {name: value for name, value in cosmology(POINT).items() if name[1] != "hubble"}
+    values[COSMOLOGY, "cosmomc_theta"] = config.emulator.derived(POINT)["cosmomc_theta"]
+    values[COSMOLOGY, "tau"] = 0.3
+    assert module.execute(Block(values), config) == 1
+    answer = config.emulator.evaluate({**POINT, "tau": 0.1})
+    monkeypatch.setattr(config.emulator, "evaluate", lambda point: answer)
+    block = Block(values)
+    assert module.execute(block, config) == 0
+    assert block[COSMOLOGY, "hubble"] == pytest.approx(67.4, rel=1e-8)
+    assert block["matter_power_lin", "k_h"][0] == pytest.approx(1e-4 / 0.674, rel=1e-8)
+
+
+def test_theta_leaves_no_h_for_fractions(config: Any) -> None:
+    values = {name: value for name, value in cosmology(POINT).items() if name[1] != "ombh2"}
+    values |= {(COSMOLOGY, "cosmomc_theta"): 0.0104, (COSMOLOGY, "omega_b"): 0.05}
+    with pytest.raises(ValueError, match="omega_b beside cosmomc_theta: expected ombh2"):
+        module.execute(Block(values), config)
+
+
 def test_distances_are_consistent(config: Any) -> None:
     block = Block(cosmology(POINT))
     module.execute(block, config)
