@@ -120,14 +120,20 @@ contains
     character(LEN=:), allocatable :: lacking, different
 
     call this%CAMB_Calculator%InitForLikelihoods()
-    different = this%emulated%differences(camb_version, this%halofit, merge(CosmoSettings%num_massive_neutrinos, 0, &
-      CosmoSettings%neutrino_hierarchy == neutrino_hierarchy_degenerate), CosmoSettings%pivot_k)
-    if (different /= '' .and. this%fallback == 'camb') then
+    different = joined(this%emulated%setting_differences(this%halofit, merge(CosmoSettings%num_massive_neutrinos, 0, &
+      CosmoSettings%neutrino_hierarchy == neutrino_hierarchy_degenerate)), this%emulated%pivot_difference(CosmoSettings%pivot_k))
+    ! Without a fallback CAMB's version is that of a background alone.
+    if (this%fallback == 'camb') different = joined(this%emulated%code_difference(camb_version), different)
+    if (different /= '' .and. this%fallback /= 'camb') then
+      if (this%exact) call MpiStop('zelos: settings here are not those of the training: '//different// &
+        '; zelos_fallback_version = any takes that')
+      if (MpiRank == 0) write (*, '(a)') 'zelos: not as in training: '//different
+    else if (different /= '') then
       if (this%exact) call MpiStop('zelos: CAMB here is not what the emulator was trained on: '//different// &
         '. The likelihood would jump at the edge of the region; zelos_fallback_version = any takes that')
       if (MpiRank == 0) write (*, '(a)') 'zelos: at the edge of the region the likelihood may jump: '//different
     end if
-    lacking = Lacking_Setting()
+    lacking = joined(Lacking_Setting(), this%emulated%pivot_difference(CosmoSettings%pivot_k))
     if (lacking == '') then
       call this%emulated%bind(Needs(), error)
       if (error%status /= ZELOS_OK) lacking = error%message
@@ -197,15 +203,12 @@ contains
                            CMB%InitPower(nrunrun_index), CMB%InitPower(amp_ratio_index), CMB%ALens]
   end function
 
-  !> Whether the emulator answers for a point; else `why`. Physics that no emulator knows by a name is looked at here.
-  logical function Emulates(this, CMB, why)
-    class(Zelos_Calculator) :: this
+  !> Physics of a point that no emulator knows by a name; empty if there is none.
+  function Unnamed(CMB) result(why)
     class(CMBParams) :: CMB
-    character(LEN=:), allocatable, intent(out) :: why
+    character(LEN=:), allocatable :: why
 
-    Emulates = .false.
     why = ''
-    if (.not. this%use_emulator) why = 'settings of the run'
     if (Differs(CMB%omnuh2_sterile, 0._mcp)) why = 'sterile neutrinos'
     if (Differs(CMB%iso_cdm_correlated, 0._mcp)) why = 'isocurvature'
     if (Differs(CMB%zre_delta, 0.5_mcp)) why = 'zre_delta'
@@ -215,6 +218,17 @@ contains
       if (Differs(CMB%InitPower(nt_index), 0._mcp) .or. Differs(CMB%InitPower(ntrun_index), 0._mcp)) why = 'tensors'
     end if
     if (Differs(CMB%InitPower(Aphiphi_index), 1._mcp)) why = 'Aphiphi'
+  end function
+
+  !> Whether the emulator answers for a point; else `why`.
+  logical function Emulates(this, CMB, why)
+    class(Zelos_Calculator) :: this
+    class(CMBParams) :: CMB
+    character(LEN=:), allocatable, intent(out) :: why
+
+    Emulates = .false.
+    why = Unnamed(CMB)
+    if (why == '' .and. .not. this%use_emulator) why = 'settings of the run'
     if (why /= '') return
     Emulates = this%emulated%evaluate(Values(CMB), why)
     if (.not. Emulates) return
@@ -430,13 +444,14 @@ contains
   end function
 
   !> The emulator's, in the ratio of CAMB's to it at the first point of the run (2.1e-4, the same for all tau to 5e-6).
+  !> CAMB's for physics that moves it and that the emulator does not know.
   function Zelos_GetZreFromTau(this, CMB, tau) result(z)
     class(Zelos_Calculator) :: this
     class(CMBParams) CMB
     real(mcp), intent(in) :: tau
     real(mcp) :: z, point(N_BASE + size(FURTHER))
 
-    if (this%use_emulator .and. .not. Differs(CMB%zre_delta, 0.5_mcp)) then
+    if (this%use_emulator .and. CosmoSettings%bbn_consistency .and. Unnamed(CMB) == '') then
       point = Values(CMB)
       point(4) = tau
       if (this%emulated%zre(point, z)) then

@@ -53,7 +53,7 @@ module zelos_cosmomc
     procedure, private :: distance => theta_distance
   end type
 
-  public :: differs, within
+  public :: differs, within, joined
 
   type, public :: zelos_theory_t
     !> Of the point that was evaluated last:
@@ -89,7 +89,9 @@ module zelos_cosmomc
     procedure :: zre => theory_zre
     procedure :: count => theory_count
     procedure :: report => theory_report
-    procedure :: differences => theory_differences
+    procedure :: code_difference => theory_code_difference
+    procedure :: setting_differences => theory_setting_differences
+    procedure :: pivot_difference => theory_pivot_difference
     procedure, private :: quick_label
   end type
 
@@ -456,43 +458,69 @@ contains
     if (this%late > 0) write (unit, '(a,i0,a)') prefix//'  ', this%late, ' of them after an emulated slow step'
   end subroutine
 
-  !> How a code and its settings differ from the training's, in one line; empty if they do not. halofit: CAMB's number of the
-  !> version of halofit; n_massive: of equal neutrinos with mass, 0 for a hierarchy; pivot: of the primordial power, 1/Mpc.
-  function theory_differences(this, code_version, halofit, n_massive, pivot) result(text)
+  !> How CAMB of this version differs from the training's code, in one line; empty if it does not.
+  function theory_code_difference(this, code_version) result(text)
     class(zelos_theory_t), intent(in) :: this
     character(len=*), intent(in) :: code_version
+    character(len=:), allocatable :: text, trained
+
+    text = ''
+    trained = this%emulator%info('provenance/code')
+    if (trained /= 'camb') text = joined(text, 'CAMB here, '//trained//' in training')
+    trained = this%emulator%info('provenance/code_version')
+    if (trained /= code_version) text = joined(text, 'CAMB '//code_version//' here, '//trained//' in training')
+  end function
+
+  !> How settings that are physics of every point differ from the training's. halofit: CAMB's number of the version of
+  !> halofit; n_massive: of equal neutrinos with mass, 0 for a hierarchy.
+  function theory_setting_differences(this, halofit, n_massive) result(text)
+    class(zelos_theory_t), intent(in) :: this
     integer, intent(in) :: halofit, n_massive
-    real(dp), intent(in) :: pivot
     character(len=:), allocatable :: text
     character(len=20), parameter :: versions(10) = [character(len=20) :: 'original', 'bird', 'peacock', 'takahashi', 'mead2016', &
       'halomodel', 'casarini', 'mead2015', 'mead2020', 'mead2020_feedback']
     character(len=:), allocatable :: trained
     character(len=20) :: here
-    real(dp) :: pivot_trained
 
     text = ''
-    trained = this%emulator%info('provenance/code')
-    if (trained /= 'camb') text = 'CAMB here, '//trained//' in training; '
-    trained = this%emulator%info('provenance/code_version')
-    if (trained /= code_version) text = text//'CAMB '//code_version//' here, '//trained//' in training; '
     trained = this%emulator%info('provenance/config/halofit_version')
     if (trained == '') trained = 'mead2020'
     if (trained == 'mead') trained = 'mead2016'
     write (here, '(i0)') halofit
     if (halofit >= 1 .and. halofit <= size(versions)) here = versions(halofit)
-    if (trained /= here) text = text//'halofit_version '//trim(here)//' here, '//trained//' in training; '
+    if (trained /= here) text = joined(text, 'halofit_version '//trim(here)//' here, '//trained//' in training')
     trained = this%emulator%info('provenance/config/num_massive_neutrinos')
     if (trained == '') trained = '1'
     if (this%emulator%info('provenance/config/neutrino_hierarchy') == 'normal' .or. &
         this%emulator%info('provenance/config/neutrino_hierarchy') == 'inverted') trained = '0'
     write (here, '(i0)') n_massive
-    if (trained /= here) text = text//'massive neutrinos (0: a hierarchy) '//trim(here)//' here, '//trained//' in training; '
+    if (trained /= here) text = joined(text, 'massive neutrinos (0: a hierarchy) '//trim(here)//' here, '//trained//' in training')
+  end function
+
+  !> The same of the pivot of the primordial power, 1/Mpc: with another, logA is another quantity.
+  function theory_pivot_difference(this, pivot) result(text)
+    class(zelos_theory_t), intent(in) :: this
+    real(dp), intent(in) :: pivot
+    character(len=:), allocatable :: text, trained
+    character(len=20) :: here
+    real(dp) :: pivot_trained
+
+    text = ''
     trained = this%emulator%info('provenance/config/pivot_scalar')
     if (trained == '') trained = '0.05'
     read (trained, *) pivot_trained
     write (here, '(f8.5)') pivot
-    if (abs(pivot - pivot_trained) > 1e-9_dp) text = text//'pivot '//trim(adjustl(here))//' here, '//trained//' in training; '
-    if (len(text) > 2) text = text(:len(text) - 2)
+    if (abs(pivot - pivot_trained) > 1e-9_dp) text = 'pivot '//trim(adjustl(here))//' here, '//trained//' in training'
+  end function
+
+  pure function joined(a, b) result(text)
+    character(len=*), intent(in) :: a, b
+    character(len=:), allocatable :: text
+    if (a == '' .or. b == '') then
+      text = a//b
+    else
+      text = a//'; '//b
+    end if
   end function
 
   !> A verdict in few words that are the same for all points with the same cause.

@@ -35,6 +35,9 @@ SOURCES = [
     HERE / "cosmomc/drive.f90",
 ]
 
+#: Lines of one name without a point's.
+TABLES = ("theta_curved", "zre_outside", "zre_sterile", "zre_YHe", "bisection", "transfers")
+
 Fields = dict[str, np.ndarray]
 
 
@@ -89,7 +92,7 @@ def fields(text: str) -> tuple[Fields, list[list[float]]]:
     found: Fields = {}
     for line in text.splitlines():
         name, *numbers = line.split()
-        if "." in name or name in ("theta_curved", "zre_outside", "bisection", "transfers"):
+        if "." in name or name in TABLES:
             found[name] = np.array([float(number) for number in numbers])
     rows = [line.split() for line in text.splitlines() if line.startswith(("theta ", "zre "))]
     return found, [[float(number) for number in row[1:]] for row in rows]
@@ -225,6 +228,9 @@ def test_theta_and_reionisation_are_those_of_the_host(
     first, second, calls = found["theta_curved"]
     assert first == second and calls == 2
     assert found["zre_outside"][0] == 0
+    for name in ("zre_sterile", "zre_YHe"):
+        mine, by_camb = found[name]
+        assert mine == by_camb, name
 
 
 def test_steps_of_a_chain(falling_back: tuple[Fields, str], artifact: Path) -> None:
@@ -321,6 +327,23 @@ def test_other_settings_than_the_trainings_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("mode", "options", "difference"),
+    [
+        ("hierarchy", {}, "massive neutrinos (0: a hierarchy) 0 here, 1 in training"),
+        ("halofit", {"halofit_version": 4}, "halofit_version takahashi here, mead2016 in training"),
+        ("pivot", {}, "pivot 0.00200 here, 0.05 in training"),
+        ("pivot", {"zelos_fallback_version": "any"}, "pivot 0.00200 here, 0.05 in training"),
+    ],
+)
+def test_other_settings_are_refused_where_camb_answers_nothing(
+    program: Program, artifact: Path, mode: str, options: dict[str, object], difference: str
+) -> None:
+    """They are the physics of the emulated points; only CAMB's version is none of theirs."""
+    status, text = drive(program, artifact, mode, zelos_fallback="reject", **options)
+    assert status != 0 and difference in text and "CAMB 1.3.5" not in text
+
+
+@pytest.mark.parametrize(
     ("mode", "lacking"),
     [
         ("tensors", "compute_tensors = T"),
@@ -331,6 +354,7 @@ def test_other_settings_than_the_trainings_are_refused(
         ("Weyl", "the power spectrum of the Weyl potential"),
         ("TB", "a cross-spectrum other than TE"),
         ("multipoles", "Cl.tt"),
+        ("pivot", "pivot 0.00200 here, 0.05 in training"),
         ("small_scales", "P(k, z) is wanted beyond the k of the emulator"),
     ],
 )

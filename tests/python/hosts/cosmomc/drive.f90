@@ -294,6 +294,15 @@ contains
                        calculator%CAMB_Calculator%GetZreFromTau(CMB, 0.02_mcp*i)])
     end do
     call say('zre_outside', [calculator%GetZreFromTau(CMB, 0.3_mcp) - calculator%CAMB_Calculator%GetZreFromTau(CMB, 0.3_mcp)])
+    ! Physics that moves reionisation and has no name in zelos.
+    CMB%omnuh2_sterile = 0.005_mcp
+    CMB%omnuh2 = CMB%omnuh2 + CMB%omnuh2_sterile
+    call say('zre_sterile', [calculator%GetZreFromTau(CMB, 0.06_mcp), calculator%CAMB_Calculator%GetZreFromTau(CMB, 0.06_mcp)])
+    CMB = good
+    CMB%YHe = 0.3_mcp
+    CosmoSettings%bbn_consistency = .false.
+    call say('zre_YHe', [calculator%GetZreFromTau(CMB, 0.06_mcp), calculator%CAMB_Calculator%GetZreFromTau(CMB, 0.06_mcp)])
+    CosmoSettings%bbn_consistency = .true.
     call say('bisection', bisect(good, 0.0104_mcp))
     call say('transfers', [real(calculator%n_transfers, mcp)])
   end subroutine
