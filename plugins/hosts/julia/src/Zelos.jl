@@ -219,7 +219,7 @@ end
     Query(emulator, names, requests)
 
 A bound question. names: of the parameters that points will have, in that order; synonyms and what the emulator holds fixed
-may be among them. requests: `output => [axis, ...]` with ascending points inside the native range; `[]` for native axes.
+may be among them. requests: `output => [axis, ...]` with ascending points inside the native range; axes that are not given, or `[]`, are native.
 """
 mutable struct Query
     handle::Ptr{Cvoid}
@@ -230,8 +230,11 @@ mutable struct Query
     workspaces::Vector{Ptr{Cvoid}}
     function Query(emulator::Emulator, names, requests)
         names = String.(collect(names))
-        wanted = [String(output) => [Float64.(collect(axis)) for axis in axes] for (output, axes) in requests]
-        shapes = native_shapes(emulator, wanted)
+        given = [String(output) => [Float64.(collect(axis)) for axis in axes] for (output, axes) in requests]
+        shapes = native_shapes(emulator, given)
+        # zelos.h reads a size for every axis of the output: 0 for one that is not given.
+        wanted = [output => isempty(axes) ? axes : [axes; fill(Float64[], length(shape) - length(axes))]
+                  for ((output, axes), shape) in zip(given, shapes)]
         sizes = [Int64[length(axis) for axis in axes] for (_, axes) in wanted]
         values = [Ptr{Cdouble}[pointer(axis) for axis in axes] for (_, axes) in wanted]
         handle, error = Ref{Ptr{Cvoid}}(C_NULL), new_error()
@@ -259,7 +262,11 @@ end
 function native_shapes(emulator::Emulator, wanted)
     known = outputs(emulator)
     map(wanted) do (output, axes)
-        native = get(known, output, [])
+        native = get(known, output, nothing)
+        # zelos.h says which outputs there are.
+        native === nothing && return [length(axis) for axis in axes]
+        length(axes) <= length(native) ||
+            throw(ZelosError(E_ARGUMENT, "output '$output' has $(length(native)) axes, found $(length(axes))"))
         [i <= length(axes) && !isempty(axes[i]) ? length(axes[i]) : length(last(native[i])) for i in 1:length(native)]
     end
 end

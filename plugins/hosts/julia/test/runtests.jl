@@ -27,6 +27,10 @@ query = Query(emulator, NAMES, ["Cl.tt" => [[2, 30, 800]], "Pk.linear" => [[0.01
     @test first(outputs(emulator)["Cl.tt"][1]) == "ell"
     pk = block(query, y, 2)
     @test size(pk) == (3, 2) && pk[1, 1] > pk[2, 1] > pk[3, 1] && pk[1, 1] > pk[1, 2]
+    some = Query(emulator, NAMES, ["Pk.linear" => [[0.01, 0.1]], "derived" => []])
+    at_native_z = block(some, some(X), 1)
+    @test size(at_native_z) == (length(last(outputs(emulator)["Pk.linear"][2])), 2) && at_native_z[1, :] ≈ pk[1, :]
+    @test_throws ZelosError Query(emulator, NAMES, ["Cl.tt" => [[2, 30], [0.0]]])
     @test derived(emulator, NAMES, X)["sigma8"] ≈ 0.811 rtol = 1e-2
 
     value, J = value_and_jacobian(query, X)
