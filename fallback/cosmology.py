@@ -4,6 +4,7 @@ them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,9 @@ SYNONYMS = {
 #: Parameters of extensions of LCDM -> their values in LCDM.
 NEUTRAL = {"omk": 0.0, "w": -1.0, "wa": 0.0, "Alens": 1.0, "nrun": 0.0, "nrunrun": 0.0}
 
+#: sigma8 is an integral over P(k): below 1/Mpc it loses more than 4e-4, at 0.2/Mpc 6 %.
+LEAST_K_MAX = 1.0
+
 # The acoustic oscillations of P(k) lie in this range of k (1/Mpc): 170 points on it keep a spline through
 # them below 1e-5.
 _BAO = (0.02, 0.5)
@@ -79,6 +83,10 @@ def default_axis(output: str, axis: str, request: AxisRequest | None) -> Array:
         raise ArgumentError(f"outputs.{output}.{axis}: expected a range, e.g. {axis}: [0, 10]")
     low, high = float(request.min), float(request.max)
     if axis == "ell":
+        if request.n:
+            raise ArgumentError(
+                f"outputs.{output}.ell: every multipole is computed: leave n out, or give the multipoles"
+            )
         return np.arange(np.ceil(low), np.floor(high) + 1)
     if axis == "k":
         if not low > 0:
@@ -89,6 +97,29 @@ def default_axis(output: str, axis: str, request: AxisRequest | None) -> Array:
         values[0], values[-1] = low, high
         return values
     return low + (high - low) * np.linspace(0, 1, request.n or 33) ** 1.5
+
+
+def settings_of(
+    config: Mapping[str, Any], params: Mapping[str, float], rename: Mapping[str, str]
+) -> dict[str, tuple[str, Any]]:
+    """A code's own name of each setting -> the name by which it was given, and its value; params take the
+    place of a config of the same name. Raises ValueError where two names are the same quantity: one of them
+    would be ignored."""
+    found: dict[str, tuple[str, Any]] = {}
+    for name, value in {**config, **{name: float(value) for name, value in params.items()}}.items():
+        own = rename.get(name, name)
+        if own in found:
+            raise ValueError(f"{found[own][0]} and {name} are the same quantity: give one of them")
+        found[own] = name, value
+    return found
+
+
+def multipoles(ell: Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """An axis of multipoles as indices. Raises ValueError if one is not whole."""
+    whole = np.round(ell).astype(np.int64)
+    if np.any(whole != ell):
+        raise ValueError(f"ell = {ell[whole != ell][0]:g}: codes answer at whole multipoles only")
+    return whole
 
 
 def _k_axis(low: float, high: float, n: int) -> Array:

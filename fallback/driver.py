@@ -148,12 +148,26 @@ def canonical_derived(driver: type[Driver], name: str) -> str:
 
 
 def resolve_axis(driver: type[Driver], output: str, axis: str, request: AxisRequest | None) -> Array:
-    """The values of an axis: those of the spec, or spaced as it says, or the driver's choice."""
-    if request is not None:
-        if len(request.values):
-            return np.array(request.values, float)
-        if request.n and request.spacing == "linear":
-            return np.linspace(request.min, request.max, request.n)
-        if request.n and request.spacing == "log":
-            return np.geomspace(request.min, request.max, request.n)
-    return driver.default_axis(output, axis, request)
+    """The values of an axis: those of the spec, or spaced as it says, or the driver's choice. Raises
+    ArgumentError for multipoles that are not whole, and what the driver's choice raises."""
+    values = _spaced(request)
+    if values is None:
+        return driver.default_axis(output, axis, request)
+    if axis == "ell" and np.any(values != np.round(values)):
+        raise ArgumentError(
+            f"outputs.{output}.ell: expected whole multipoles, found "
+            f"{values[values != np.round(values)][0]:g}; give the multipoles themselves"
+        )
+    return values
+
+
+def _spaced(request: AxisRequest | None) -> Array | None:
+    if request is None:
+        return None
+    if len(request.values):
+        return np.array(request.values, float)
+    if request.n and request.spacing == "linear":
+        return np.linspace(request.min, request.max, request.n)
+    if request.n and request.spacing == "log":
+        return np.geomspace(request.min, request.max, request.n)
+    return None

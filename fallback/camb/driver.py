@@ -52,9 +52,11 @@ _DENSITIES = (("Omega_b", "ombh2"), ("Omega_cdm", "omch2"))
 #: Arguments that follow from the outputs.
 _CHOSEN_HERE = ("redshifts", "kmax", "NonLinear", "WantCls")
 
-_RENAME: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "logA": ("As", lambda value: float(1e-10 * np.exp(value))),
-    "h": ("H0", lambda value: 100 * float(value)),
+#: Other names of arguments -> CAMB's, and what their values become.
+_RENAME = {"logA": "As", "h": "H0", "w0": "w"}
+_CONVERT: dict[str, Callable[[Any], Any]] = {
+    "logA": lambda value: float(1e-10 * np.exp(value)),
+    "h": lambda value: 100 * float(value),
 }
 #: Of a cosmological constant every model of dark energy is the same; without mass, every hierarchy.
 _IMMATERIAL = {
@@ -101,7 +103,8 @@ class Driver:
             if name in ("Pk.linear", "Pk.nonlinear", "sigma8_z", "fsigma8")
         ]
         self._z_power = np.unique(np.concatenate([[0.0], *redshifts])) if redshifts else np.array([0.0])
-        self._k_max = max((axes["k"][-1] for axes in self.outputs.values() if "k" in axes), default=1.0)
+        last = [axes["k"][-1] for axes in self.outputs.values() if "k" in axes]
+        self._k_max = max([cosmology.LEAST_K_MAX, *last])
 
     @property
     def version(self) -> str:
@@ -116,7 +119,7 @@ class Driver:
         return str(self._params(params))
 
     def assumed(self, params: Mapping[str, float]) -> dict[str, float]:
-        given = {_RENAME[name][0] if name in _RENAME else name for name in (*self.config, *params)}
+        given = {_RENAME.get(name, name) for name in (*self.config, *params)}
         given |= {physical for density, physical in _DENSITIES if density in given}
         if "ini" in given:
             return {}
@@ -133,10 +136,14 @@ class Driver:
         for name in _CHOSEN_HERE:
             if name in self.config:
                 raise ValueError(f"CAMB's {name} follows from the outputs: leave it out of the config")
-        arguments: dict[str, Any] = {}
-        for name, value in {**self.config, **{name: float(value) for name, value in params.items()}}.items():
-            target, function = _RENAME.get(name, (name, lambda unchanged: unchanged))
-            arguments[target] = function(value)
+        given = cosmology.settings_of(self.config, params, _RENAME)
+        arguments = {
+            argument: _CONVERT.get(name, lambda unchanged: unchanged)(value)
+            for argument, (name, value) in given.items()
+        }
+        for density, physical in _DENSITIES:
+            if density in arguments and physical in arguments:
+                raise ValueError(f"{density} and {physical} are the same quantity: give one of them")
         if "ini" in arguments:
             begin = self._camb.read_ini(str(arguments.pop("ini")))
             arguments = {"cp": begin, **_cosmology(begin, arguments)}
@@ -145,8 +152,6 @@ class Driver:
                 if "H0" not in arguments:
                     raise ValueError(f"{density} needs H0, as a parameter or under config.fixed")
                 arguments[physical] = arguments.pop(density) * (arguments["H0"] / 100) ** 2
-        if "w0" in arguments:
-            arguments["w"] = arguments.pop("w0")
         l_max = max([int(axes["ell"][-1]) for axes in self.outputs.values() if "ell" in axes], default=0)
         if "lmax" not in arguments and _WITH_LMAX & set(arguments):
             arguments["lmax"] = max(2500, l_max)
@@ -211,7 +216,7 @@ class Driver:
             if name.startswith("Cl."):
                 column = columns[name[3:]]
                 _require(name, "ell", axes["ell"], 0, len(column) - 1, " (config.extra_args.lmax sets it)")
-                spectra[name] = column[axes["ell"].astype(int)].copy()
+                spectra[name] = column[cosmology.multipoles(axes["ell"])].copy()
         return spectra
 
     def _derived(self, results: Any, parameters: Any) -> dict[str, float]:
@@ -227,12 +232,19 @@ class Driver:
             omnuh2=float(parameters.omnuh2),
             sigma8=sigma8,
             S8=sigma8 * np.sqrt(omegam / 0.3),
-            zrei=float(parameters.get_zre()),
+            zrei=_zrei(parameters),
             YHe=float(parameters.YHe),
             Y_p=float(parameters.get_Y_p()),
             DHBBN=float(parameters.get_DH()),
         )
         return {name: float(value) for name, value in values.items()}
+
+
+def _zrei(parameters: Any) -> float:
+    """Where no spectra are wanted CAMB leaves reionisation out, and says 0."""
+    asking = parameters.copy()
+    asking.WantCls = True
+    return float(asking.get_zre())
 
 
 def _require(output: str, axis: str, wanted: FloatArray, low: float, high: float, hint: str = "") -> None:
@@ -260,8 +272,6 @@ def _cosmology(begin: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
         values["tau"] = reionisation.optical_depth
     else:
         values["zrei"] = reionisation.redshift
-    if "w0" in arguments:
-        del values["w"]
     for density, physical in _DENSITIES:
         if density in arguments:
             del values[physical]

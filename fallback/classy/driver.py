@@ -103,8 +103,8 @@ class Driver:
         config = dict(self.config)
         if "ini" in config:
             settings.update(_read_ini(Path(str(config.pop("ini")))))
-        for name, value in {**config, **{name: float(value) for name, value in params.items()}}.items():
-            settings[_RENAME.get(name, name)] = value
+        given = cosmology.settings_of(config, params, _RENAME)
+        settings.update({name: value for name, (_, value) in given.items()})
         if "w0_fld" in settings:
             settings.setdefault("Omega_Lambda", 0.0)
         wanted = []
@@ -116,7 +116,8 @@ class Driver:
         matter = [self.outputs[name] for name in _MATTER if name in self.outputs]
         if matter or "derived" in self.outputs:
             wanted.append("mPk")
-            k_max = max([float(axes["k"][-1]) for axes in matter if "k" in axes], default=1.0)
+            last = [float(axes["k"][-1]) for axes in matter if "k" in axes]
+            k_max = max([cosmology.LEAST_K_MAX, *last])
             settings["P_k_max_1/Mpc"] = 1.02 * k_max
             settings["z_max_pk"] = max([float(axes["z"][-1]) for axes in matter], default=0.0)
         settings["output"] = ",".join(wanted)
@@ -138,7 +139,7 @@ class Driver:
     def _output(self, code: Any, name: str, axes: Mapping[str, Array]) -> Array:
         if name.startswith("Cl."):
             lmax = int(axes["ell"][-1])
-            raw = code.lensed_cl(lmax)[name[3:]][axes["ell"].astype(int)]
+            raw = code.lensed_cl(lmax)[name[3:]][cosmology.multipoles(axes["ell"])]
             return np.asarray(raw * (1.0 if name == "Cl.pp" else (1e6 * code.T_cmb()) ** 2))
         if name in ("Pk.linear", "Pk.nonlinear"):
             power = code.pk_lin if name == "Pk.linear" else code.pk

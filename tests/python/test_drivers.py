@@ -10,8 +10,8 @@ import pytest
 
 from zelos.errors import ArgumentError, MissingError
 from zelos.fallback import driver as drivers
-from zelos.fallback.cosmology import default_axis
-from zelos.fallback.driver import AxisRequest
+from zelos.fallback.cosmology import default_axis, multipoles
+from zelos.fallback.driver import AxisRequest, resolve_axis
 
 
 def test_drivers_are_found_by_name_and_by_entry_point() -> None:
@@ -240,3 +240,69 @@ def test_what_follows_from_the_outputs_is_not_a_setting(name: str) -> None:
     driver = drivers.load("camb")({name: 1.0}, {"Hubble": {"z": np.array([0.0])}})
     with pytest.raises(ValueError, match=f"{name} follows from the outputs"):
         driver.settings({"H0": 67.0, "ombh2": 0.022})
+
+
+@pytest.mark.parametrize("name", ["camb", "classy"])
+def test_multipoles_are_whole(name: str) -> None:
+    driver = drivers.load(name)
+    with pytest.raises(ArgumentError, match=r"outputs\.Cl\.tt\.ell: expected whole multipoles, found 2\.39"):
+        resolve_axis(driver, "Cl.tt", "ell", AxisRequest(2, 2500, 41, "log"))
+    with pytest.raises(ArgumentError, match=r"outputs\.Cl\.tt\.ell: .* leave n out"):
+        resolve_axis(driver, "Cl.tt", "ell", AxisRequest(2, 2500, 41))
+    whole = resolve_axis(driver, "Cl.tt", "ell", AxisRequest(10, 50, 5, "linear"))
+    np.testing.assert_array_equal(multipoles(whole), [10, 20, 30, 40, 50])
+    with pytest.raises(ValueError, match=r"ell = 10\.5"):
+        multipoles(np.array([10, 10.5]))
+
+
+@pytest.mark.camb
+def test_scalars_of_camb_do_not_depend_on_what_else_is_asked() -> None:
+    pytest.importorskip("camb")
+    driver = drivers.load("camb")
+    point = {"ombh2": 0.0224, "omch2": 0.12, "H0": 67.0, "tau": 0.055, "logA": 3.05, "ns": 0.965}
+    z = np.array([0.0, 1.0])
+    answers = []
+    for last in (0.05, 5.0):
+        power = {"Pk.linear": {"k": np.geomspace(1e-3, last, 9), "z": z}, "sigma8_z": {"z": z}}
+        answers.append(driver({}, {**power, "derived": {}}).run(point))
+    answers.append(driver({"lmax": 600}, {"Cl.tt": {"ell": np.arange(2, 601)}, "derived": {}}).run(point))
+    low, high, spectra = (dict(zip(driver.derived, a["derived"], strict=True)) for a in answers)
+    for name in driver.derived:
+        assert low[name] == pytest.approx(high[name], rel=1e-3), name
+        assert spectra[name] == pytest.approx(high[name], rel=1e-3), name
+    assert low["zrei"] > 5
+    np.testing.assert_allclose(answers[0]["sigma8_z"], answers[1]["sigma8_z"], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("code", "config", "params"),
+    [
+        ("camb", {"Omega_b": 0.05}, {"ombh2": 0.0224, "H0": 67.0}),
+        ("camb", {"omch2": 0.12}, {"Omega_cdm": 0.3, "H0": 67.0}),
+        ("camb", {"w0": -0.9}, {"w": -0.8, "H0": 67.0}),
+        ("camb", {"h": 0.7}, {"H0": 67.0}),
+        ("camb", {}, {"logA": 3.0, "As": 2e-9, "H0": 67.0}),
+        ("classy", {"A_s": 2e-9, "w": -0.9}, {"w0": -0.8}),
+        ("classy", {"omega_b": 0.0224}, {"ombh2": 0.022}),
+    ],
+)
+def test_a_quantity_is_given_once(
+    code: str, config: dict[str, float], params: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if code == "classy":
+        monkeypatch.setitem(sys.modules, "classy", ModuleType("classy"))
+    else:
+        pytest.importorskip("camb")
+    driver = drivers.load(code)(config, {"Hubble": {"z": np.array([0.0])}})
+    with pytest.raises(ValueError, match="are the same quantity: give one of them"):
+        driver.settings(params)
+    # What was fixed may be told again, with another value.
+    fixed, told = {"w": -0.9}, {"w": -0.8, "H0": 67.0}
+    text = drivers.load(code)(fixed, {"Hubble": {"z": np.array([0.0])}}).settings(told)
+    assert "-0.8" in text and "-0.9" not in text
+
+
+def test_classy_computes_as_much_of_the_power_as_sigma8_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "classy", ModuleType("classy"))
+    outputs = {"Pk.linear": {"k": np.array([0.01, 0.2]), "z": np.array([0.0])}, "derived": {}}
+    assert drivers.load("classy")({}, outputs)._input({"H0": 67.0})["P_k_max_1/Mpc"] == 1.02

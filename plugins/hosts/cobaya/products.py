@@ -14,6 +14,8 @@ from scipy.interpolate import CubicSpline
 from cobaya.conventions import Const
 from cobaya.tools import Pool1D, Pool2D, combine_1d
 
+from ..fallback.cosmology import LEAST_K_MAX
+
 #: Cobaya's product -> output of the emulator over z, factor to Cobaya's units.
 OVER_Z = {
     "Hubble": ("Hubble", 1 / Const.c_km_s),  # km/s/Mpc -> 1/Mpc
@@ -122,14 +124,14 @@ def training_grid(outputs: Iterable[Any]) -> dict[str, Any]:
 
     CAMB takes the non-linear lensing correction from this grid: on another one the spectra differ a little.
     """
-    redshifts, k_max, nonlinear = np.zeros(1), 0.0, False
+    redshifts, k_max, nonlinear = np.zeros(1), LEAST_K_MAX, False
     for output in outputs:
         axes = {axis.name: axis.values for axis in output.axes}
         if output.name in ("Pk.linear", "Pk.nonlinear", *PERTURBATIONS):
             redshifts = np.union1d(redshifts, axes["z"])
         k_max = max([k_max, *axes.get("k", ())])
         nonlinear |= output.name == "Pk.nonlinear"
-    return {"z": redshifts, "k_max": 1.02 * (k_max or 1.0), "nonlinear": [nonlinear]}
+    return {"z": redshifts, "k_max": 1.02 * k_max, "nonlinear": [nonlinear]}
 
 
 class Plan:
