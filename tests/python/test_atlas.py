@@ -172,6 +172,25 @@ def test_the_file_of_an_atlas(toy_atlas: Atlas, tmp_path: Path, monkeypatch: pyt
         zelos.get_emulator([])
 
 
+def test_what_the_leader_fixed_is_set_under_the_name_of_the_other() -> None:
+    core = zelos.get_emulator("hub:CAMB_lcdm").core
+    leader = SimpleNamespace(
+        name="fixed_As",
+        parameters=[p for p in core.parameters if p.name != "logA"],
+        fixed=[*core.fixed, ("As", 2.1e-9)],
+        solvable=core.solvable,
+        info_json=core.info_json,
+        query=lambda *_: None,
+    )
+    given = [p.name for p in leader.parameters]
+    selection = select([Member(leader), Member(core)], given, mix=True)
+    assert [route.member.name for route in selection.routes] == ["fixed_As", "CAMB_lcdm"]
+    other = selection.routes[1]
+    assert dict(zip(other.names[len(given) :], other.set_to, strict=True)) == (
+        pytest.approx({"logA": np.log(21.0)}, rel=1e-12)
+    )
+
+
 def test_one_emulator_in_a_list_answers_as_by_itself() -> None:
     single, atlas = zelos.get_emulator("hub:CAMB_lcdm"), zelos.get_emulator("atlas:hub:CAMB")
     point = {"ombh2": 0.0224, "omch2": 0.12, "H0": 67.5, "tau": 0.055, "logA": 3.045, "ns": 0.966}

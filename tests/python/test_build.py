@@ -245,6 +245,19 @@ def test_more_runs_add_to_those_that_are_there(toy_spec: Path, build: Command, t
     assert len(store.done()) == 28
 
 
+def test_runs_of_other_settings_are_not_gone_on_with(toy_spec: Path, build: Command, tmp_path: Path) -> None:
+    assert build(toy_spec, "-o", tmp_path / "out", "--stage", "runs").returncode == 0
+    before = set(RunStore(runs_folder(tmp_path / "out")).done())
+    edit(toy_spec, ("validation: 8", "validation: 12"))
+    done = build(toy_spec, "-o", tmp_path / "out", "--stage", "runs", env={"TOY_TILT": "0.5"})
+    assert done.returncode == 1
+    assert "other settings of toy: 'tilt = 0' then, 'tilt = 0.5' now" in done.stderr
+    assert set(RunStore(runs_folder(tmp_path / "out")).done()) == before
+    # Another range, another centre: the same settings.
+    edit(toy_spec, ("A: [1, 2]", "A: [1, 3]"))
+    assert build(toy_spec, "-o", tmp_path / "out", "--stage", "runs").returncode == 0
+
+
 def test_shards_make_all_runs_together(toy_spec: Path, build: Command, tmp_path: Path) -> None:
     first = build(toy_spec, "-o", tmp_path, "--shard", "1/2")
     assert first.returncode == 0, first.stderr

@@ -376,6 +376,12 @@ def test_what_was_solved_for_outside_is_not_canonical(shipped: zelos.Emulator) -
     assert shipped.canonical({**POINT_CAMB, "h": 0.99})["H0"] == pytest.approx(99)
 
 
+def test_of_no_output_the_names_are_checked_all_the_same(shipped: zelos.Emulator) -> None:
+    assert shipped.evaluate(POINT_CAMB | {"H0": 67.0}, []) == {}
+    with pytest.raises(zelos.ParameterError, match="does not know the parameter 'nonsense'"):
+        shipped.evaluate(POINT_CAMB | {"H0": 67.0, "nonsense": 1.0}, [])
+
+
 class _Table:
     """As a table of pandas: it has keys, but is no Mapping, and iterates over values."""
 

@@ -176,3 +176,11 @@ def test_it_states_the_error_of_a_line(tmp_path: Path, transform: str) -> None:
     assert write_library(tmp_path / "two.h5", Code({}, outputs), {**grid, "y": [1.0, 2.0]}, at) == 2
     two = open_library(tmp_path / "two.h5")({}, outputs)
     assert np.all(np.isinf(two.error({"x": 2.0, "y": 1.5}, two.run({"x": 2.0, "y": 1.5}))["flux"]))
+
+
+def test_what_is_interpolated_is_not_kept_as_the_codes_answer(
+    toy_artifact: Path, library: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(zelos.ArgumentError, match="'grid' or 'cache', not both"):
+        opened(toy_artifact, library, cache=tmp_path / "answers")
+    assert not (tmp_path / "answers").exists()

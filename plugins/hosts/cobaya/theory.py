@@ -14,6 +14,7 @@ from cobaya.log import LoggedError, get_logger
 from cobaya.theories.cosmo import BoltzmannBase
 from cobaya.typing import empty_dict
 
+from .. import _core
 from ..atlas import Member, Route, Selection, check, not_installed, select
 from ..hub import ATLAS_PREFIX, Listed, members
 from . import products
@@ -23,6 +24,7 @@ from .statistics import Statistics
 
 OUTSIDE = ("fallback", "reject", "error")
 _KEPT_LOOKUPS = 256
+_TEMPERATURE = ("TCMB", *_core.synonyms("TCMB"))
 
 
 def open_emulator(reference: str) -> Any:
@@ -134,7 +136,7 @@ class Zelos(BoltzmannBase):
         self._told: set[str] = set()
         self._take(self._members[0])
         provenance = self._provenance
-        self._t_cmb = float((provenance.get("config") or {}).get("TCMB", 2.7255))
+        self._t_cmb = _temperature(provenance.get("config") or {}, 2.7255)
         names = [member.name for member in self._members]
         self.statistics = Statistics(_seconds_per_run(provenance), emulators=names)
         self._full: FallbackModel | None = None
@@ -614,7 +616,7 @@ class Zelos(BoltzmannBase):
         stored = self.current_state.get(key)
         if stored is None:
             raise LoggedError(self.log, "No %s were computed: they were not required.", key)
-        t_cmb = self.current_state["params"].get("TCMB", self._t_cmb)
+        t_cmb = _temperature(self.current_state["params"], self._t_cmb)
         return products.spectra(stored, ell_factor, self._cmb_unit_factor(units, t_cmb) / (t_cmb * 1e6))
 
     # ---- cost
@@ -660,6 +662,11 @@ def _seconds_per_run(provenance: Mapping[str, Any]) -> float | None:
     total = (provenance.get("cost") or {}).get("run_seconds")
     runs = (provenance.get("training_set") or {}).get("n")
     return total / runs if total and runs else None
+
+
+def _temperature(values: Mapping[str, Any], otherwise: float) -> float:
+    """That of the CMB, in K, whatever its name."""
+    return next((float(values[name]) for name in _TEMPERATURE if name in values), otherwise)
 
 
 def _label(key: Any) -> str:

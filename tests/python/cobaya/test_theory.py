@@ -449,6 +449,15 @@ def test_settings_that_agree_are_taken(use, scaled):
     emulated(cosmology(H0=[40, 100]), extra_args=extra, outside="reject")
 
 
+@pytest.mark.parametrize("name", ["TCMB", "T_cmb"])
+def test_the_temperature_of_the_cmb_is_that_of_the_training(use, name):
+    use(Emulator(exact=False, provenance={"config": {**CONFIG, name: 2.6}}))
+    a_model = emulated(cosmology(H0=[40, 100]), outside="reject")
+    assert np.isfinite(a_model.loglike({"H0": 67.5})[0])
+    muk, firas = (a_model.provider.get_Cl(units=units)["tt"][2:] for units in ("muK2", "FIRASmuK2"))
+    np.testing.assert_allclose(firas / muk, (2.7255 / 2.6) ** 2, rtol=1e-12)
+
+
 def test_outside_reject(use, scaled):
     use(scaled)
     a_model = emulated(cosmology(H0=[40, 100]), outside="reject")

@@ -305,7 +305,7 @@ def select(
         raise ParameterError(failures[0])
     leader = min(found.values(), key=lambda candidate: candidate.rank)
     head = leader.route.member
-    known = {base: value for base, (_, value) in head.fixed.items()}
+    known = dict(head.fixed)
     fixed = {_base(name): _as(value, name, _name_of(head, name)) for name, value in constants.items()}
     fixed |= {
         _base(name): value
@@ -364,9 +364,10 @@ def _candidate(
     member: Member,
     given: Sequence[str],
     constants: Mapping[str, float],
-    known: Mapping[str, float],
+    known: Mapping[str, tuple[str, float]],
 ) -> _Candidate:
-    """Raises what binding the names raises."""
+    """known: base name -> name and value of what is set, if it is not given. Raises what binding the names
+    raises."""
     columns, unknown, varied, clash = [], [], 0, ""
     for column, name in enumerate(given):
         base = _base(name)
@@ -388,9 +389,9 @@ def _candidate(
     extra = {}
     for base, name in member.free.items():
         if base not in bases:
-            value = known.get(base, member.neutral[base][1] if base in member.neutral else None)
-            if value is not None:
-                extra[name] = value
+            held = known.get(base, member.neutral.get(base))
+            if held is not None:
+                extra[name] = _as(held[1], held[0], name)
     names = (*(given[column] for column in columns), *extra)
     member.core.query(names, [])
     route = Route(index, member, names, tuple(columns), tuple(extra.values()), tuple(unknown))

@@ -411,7 +411,7 @@ class Emulator:
             query = self._core.query(names, requests)
         except ArgumentError:
             try:
-                self._core.query(names, [(chosen[0], ())])
+                self._core.query(names, [])
             except ArgumentError as error:
                 raise ParameterError(str(error)) from None
             raise

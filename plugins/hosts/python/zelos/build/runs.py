@@ -93,6 +93,15 @@ class RunStore:
             if time.time() - leftover.stat().st_mtime > 3600:
                 leftover.unlink(missing_ok=True)
 
+    def description(self) -> dict[str, Any]:
+        """What `create` wrote first. Raises Error naming the file if it is damaged."""
+        path = self.folder / "store.json"
+        try:
+            found: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise Error(f"{path}: can't be read ({describe(error)})") from None
+        return found
+
     def done(self) -> set[str]:
         """Hashes of the finished runs."""
         if not self.folder.is_dir():

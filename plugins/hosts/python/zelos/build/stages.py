@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,11 @@ class Build:
                     for name, axes in plan.driver_outputs.items()
                 },
                 "parameters": plan.names,
+                "settings_at": plan.centre,
+                "settings": self._driver.settings(plan.centre),
             }
         )
+        self._check_settings()
         if self.options.retry_failed:
             self.store.forget_failures()
         job = self._job(self.store.folder)
@@ -144,6 +148,22 @@ class Build:
                 step.update(made / total if total else 1.0, text)
 
             make_runs(sets, job, self.store, pool, self.options.shard, progress)
+
+    def _check_settings(self) -> None:
+        """The folder's name tells versions of the code apart, but not of what configures it: the driver, the
+        environment."""
+        known = self.store.description()
+        if "settings" not in known:
+            return
+        here = self._driver.settings(known["settings_at"])
+        if here == known["settings"]:
+            return
+        pairs = zip_longest(known["settings"].splitlines(), here.splitlines(), fillvalue="nothing")
+        before, now = next(pair for pair in pairs if pair[0] != pair[1])
+        raise Error(
+            f"{self.store.folder}: its runs were made with other settings of {self.plan.code}: "
+            f"'{before.strip()}' then, '{now.strip()}' now; delete the folder, or build with another --work"
+        )
 
     def _job(self, folder: Path) -> Job:
         plan = self.plan
