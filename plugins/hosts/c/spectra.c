@@ -27,6 +27,7 @@ static int derived_axis(const zelos_emulator* emulator, zelos_axis_info* axis, z
     if (zelos_emulator_output(emulator, i, &output, error) != ZELOS_OK) return 0;
     if (strcmp(output.name, "derived") == 0) return zelos_emulator_axis(emulator, i, 0, axis, error) == ZELOS_OK;
   }
+  snprintf(error->message, sizeof error->message, "the emulator has no derived parameters");
   return 0;
 }
 
@@ -49,6 +50,11 @@ int main(int argc, char** argv) {
   }
   if (zelos_emulator_open(argv[1], NULL, &emulator, &error) != ZELOS_OK) goto failed;
   if (!derived_axis(emulator, &labels, &error)) goto failed;
+  const int64_t sigma8 = index_of(&labels, "sigma8"), rdrag = index_of(&labels, "rdrag");
+  if (sigma8 < 0 || rdrag < 0) {
+    fprintf(stderr, "%s has no sigma8 or no rdrag\n", argv[1]);
+    goto done;
+  }
 
   double ell[kLastEll - kFirstEll + 1];
   for (int i = 0; i <= kLastEll - kFirstEll; ++i) ell[i] = kFirstEll + i;
@@ -73,11 +79,12 @@ int main(int argc, char** argv) {
     if (answer != ZELOS_OK) goto failed;
     const int l = 220;
     printf("D_220 %.4f muK^2, sigma8 %.6f, rdrag %.4f Mpc\n", l * (l + 1) / (2 * pi) * out[l - kFirstEll],
-           out[derived + index_of(&labels, "sigma8")], out[derived + index_of(&labels, "rdrag")]);
+           out[derived + sigma8], out[derived + rdrag]);
   }
   status = 0;
 failed:
   if (status != 0) fprintf(stderr, "%s\n", error.message);
+done:
   free(out);
   zelos_workspace_destroy(workspace);
   zelos_query_destroy(query);

@@ -3,7 +3,7 @@
 !>
 !>   cosmology_calculator = zelos
 !>   zelos_emulator = CAMB_lcdm.h5   an artifact
-!>   zelos_tolerance = 0             predicted delta chi^2 above which CAMB answers; 0: as the artifact says
+!>   zelos_tolerance = 0             a delta chi^2: CAMB answers where the 95 % quantile of the predicted error is above it
 !>   zelos_fallback = camb           camb | reject (the point has zero likelihood) | error (stop)
 !>   zelos_fallback_version = exact  exact: stop if CAMB here differs from the training's; any: take it
 !>
@@ -39,6 +39,7 @@ module Calculator_Zelos
     character(len=:), allocatable :: fallback
     logical :: use_emulator = .false., exact = .true.
     integer :: halofit = 0
+    real(mcp) :: tolerance = 0
     !> Addresses of the caches that hold CAMB's transfer functions; other caches are of emulated slow steps.
     integer(8) :: with_transfers(TRANSFERS_KEPT) = 0
     integer :: next_slot = 1
@@ -83,13 +84,13 @@ contains
     class(TSettingIni) :: Ini
     type(zelos_error_t) :: error
     character(LEN=:), allocatable :: file, policy
-    real(mcp) :: tolerance
 
     call this%CAMB_Calculator%ReadParams(Ini)
     this%calcName = 'zelos'
     file = Ini%Read_String_Default('zelos_emulator', '')
     if (file == '') call MpiStop('zelos: cosmology_calculator = zelos needs zelos_emulator = FILE.h5')
-    tolerance = Ini%Read_Double('zelos_tolerance', 0._mcp)
+    this%tolerance = Ini%Read_Double('zelos_tolerance', 0._mcp)
+    if (this%tolerance < 0) call MpiStop('zelos: zelos_tolerance is 0 or a delta chi^2 > 0')
     this%fallback = Ini%Read_String_Default('zelos_fallback', 'camb')
     if (all(this%fallback /= ['camb  ', 'reject', 'error '])) &
       call MpiStop('zelos: zelos_fallback = '//this%fallback//': expected camb, reject or error')
@@ -98,7 +99,7 @@ contains
       call MpiStop('zelos: zelos_fallback_version = '//policy//': expected exact or any')
 
     allocate (this%emulated)
-    call this%emulated%open(file, FURTHER, NEUTRAL, tolerance, error)
+    call this%emulated%open(file, FURTHER, NEUTRAL, this%tolerance, error)
     if (error%status /= ZELOS_OK) call MpiStop('zelos: '//error%message)
     this%exact = policy == 'exact'
     this%halofit = Ini%Read_Int('halofit_version', CAMB_HALOFIT_DEFAULT)
@@ -138,7 +139,12 @@ contains
       call this%emulated%bind(Needs(), error)
       if (error%status /= ZELOS_OK) lacking = error%message
     end if
-    if (lacking == '') return
+    if (lacking == '') then
+      if (this%tolerance > 0 .and. MpiRank == 0 .and. .not. this%emulated%calibrated()) write (*, '(a)') &
+        'zelos: the predicted errors are not calibrated: their 95 % quantile rests on the variances of the training alone'
+      return
+    end if
+    if (index(lacking, 'zelos_tolerance') == 1) call MpiStop('zelos: '//lacking)
     if (this%fallback /= 'camb') call MpiStop('zelos: not emulated: '//lacking)
     this%use_emulator = .false.
     if (MpiRank == 0) write (*, '(a)') 'zelos: CAMB answers everything, for the emulator does not have: '//lacking
@@ -166,8 +172,13 @@ contains
 
   function Needs()
     type(zelos_needs_t) :: Needs
+    integer :: n
 
     Needs%lmax(SPEC_TT) = Computed(CL_T, CL_T)
+    ! The template of every spectrum is scaled by TT at the end of what is computed.
+    n = min(CL_B, CosmoSettings%num_cls)
+    if (any(CosmoSettings%cl_lmax(1:n, 1:n) > CosmoSettings%lmax_computed_cl)) &
+      Needs%lmax(SPEC_TT) = CosmoSettings%lmax_computed_cl
     Needs%lmax(SPEC_EE) = Computed(CL_E, CL_E)
     Needs%lmax(SPEC_BB) = Computed(CL_B, CL_B)
     Needs%lmax(SPEC_TE) = Computed(CL_E, CL_T)

@@ -68,13 +68,14 @@ module zelos_cosmomc
     integer :: emulated = 0, real_code = 0, late = 0 !< points, of those by the real code: slow step emulated
     !> private:
     type(zelos_emulator_t) :: emulator
-    type(zelos_query_t), private :: query, quick
-    type(zelos_workspace_t), private :: workspace, quick_workspace
+    type(zelos_query_t), private :: query, quick, spectra
+    type(zelos_workspace_t), private :: workspace, quick_workspace, spectra_workspace
+    type(zelos_error_model_t), private :: error_model !< of the spectra that are asked for
     type(zelos_needs_t), private :: needs
     character(len=8), allocatable, private :: names(:)
     logical, allocatable, private :: known(:)
     integer, allocatable, private :: position(:)
-    real(dp), allocatable, private :: neutral(:), values(:), bound(:), out(:), quick_out(:), errors(:)
+    real(dp), allocatable, private :: neutral(:), values(:), bound(:), out(:), quick_out(:)
     real(dp), private :: tolerance = 0
     logical, private :: evaluated = .false.
     integer, private :: label_thermo(N_THERMO) = 0, label_sigma8 = 0, label_yhe = 0, label_zre = 0
@@ -86,6 +87,7 @@ module zelos_cosmomc
     procedure :: open => theory_open
     procedure :: bind => theory_bind
     procedure :: evaluate => theory_evaluate
+    procedure :: calibrated => theory_calibrated
     procedure :: zre => theory_zre
     procedure :: count => theory_count
     procedure :: report => theory_report
@@ -93,14 +95,15 @@ module zelos_cosmomc
     procedure :: setting_differences => theory_setting_differences
     procedure :: pivot_difference => theory_pivot_difference
     procedure, private :: quick_label
+    procedure, private :: bind_error_model
   end type
 
 contains
 
   !> Opens an artifact. names(i) with i > N_BASE are further parameters that points will have, in that order, by the names of
   !> zelos ("mnu", "w", ...); neutral(i) is the value at which the physics of one that the emulator does not know is absent.
-  !> tolerance: points whose predicted error (delta chi^2 of an ideal experiment) of an output is above it are not emulated;
-  !> 0: the artifact's own alone.
+  !> tolerance: points are not emulated where the 95 % quantile of the predicted error, the delta chi^2 of all spectra that are
+  !> bound in an ideal experiment, is above it; 0: the artifact's own alone.
   subroutine theory_open(this, path, names, neutral, tolerance, error)
     class(zelos_theory_t), intent(inout) :: this
     character(len=*), intent(in) :: path, names(:)
@@ -219,11 +222,53 @@ contains
       call this%query%block(i, this%first(i), last, error)
       if (error%status /= ZELOS_OK) return
     end do
-    if (allocated(this%out)) deallocate (this%out, this%errors)
-    allocate (this%out(this%query%size()), this%errors(requests%size()))
+    if (allocated(this%out)) deallocate (this%out)
+    allocate (this%out(this%query%size()))
     if (allocated(this%cl)) deallocate (this%cl)
     allocate (this%cl(2:max(2, lmax), 5), source=0.0_dp)
+    if (this%tolerance > 0) call this%bind_error_model(needs, error)
   end subroutine
+
+  !> Of the spectra that the data ask for. An error if there is none, or if a family predicts no error.
+  subroutine bind_error_model(this, needs, error)
+    class(zelos_theory_t), intent(inout) :: this
+    type(zelos_needs_t), intent(in) :: needs
+    type(zelos_error_t), intent(out) :: error
+    type(zelos_requests_t) :: requests
+    real(dp) :: middle(size(this%names)), mean, quantile
+    integer :: i
+
+    do i = 1, 5
+      if (needs%lmax(i) > 0) call requests%add('Cl.'//SPECTRA(i))
+    end do
+    if (requests%size() == 0) then
+      error%status = ZELOS_E_ARGUMENT
+      error%message = 'zelos_tolerance is of the delta chi^2 of spectra, and this run asks the emulator for none'
+      return
+    end if
+    call this%emulator%query(this%names(this%position), requests, this%spectra, error)
+    if (error%status /= ZELOS_OK) return
+    call this%spectra%workspace(this%spectra_workspace, error)
+    if (error%status /= ZELOS_OK) return
+    call this%spectra%error_model(this%error_model, error)
+    if (error%status /= ZELOS_OK) return
+    middle(:N_BASE) = this%middle
+    middle(N_BASE + 1:) = this%neutral
+    call this%error_model%evaluate(middle(this%position), mean, quantile, this%spectra_workspace, error)
+    if (error%status /= ZELOS_OK .or. number(quantile)) return
+    error%status = ZELOS_E_ARGUMENT
+    error%message = 'zelos_tolerance: the emulator predicts no error of its spectra'
+  end subroutine
+
+  !> Whether the quantile of a tolerance is calibrated with errors at points left out of the training.
+  logical function theory_calibrated(this)
+    class(zelos_theory_t), intent(in) :: this
+    real(dp) :: factor
+    integer(c_int64_t) :: n_left_out
+
+    call this%error_model%calibration(factor, n_left_out)
+    theory_calibrated = n_left_out > 0
+  end function
 
   !> values: those of N_BASE (H0 in km/s/Mpc, logA = ln(1e10 A_s)) and of the further names. True if the point is emulated:
   !> everything that was bound is then filled. Else `why` names, in few words, what left the emulator's physics or region.
@@ -234,6 +279,7 @@ contains
     character(len=:), allocatable, intent(out) :: why
     type(zelos_error_t) :: error
     type(zelos_verdict_t) :: verdict
+    real(dp) :: mean, quantile
     integer :: i
 
     why = ''
@@ -261,11 +307,11 @@ contains
     else if (error%status /= ZELOS_OK) then
       why = error%message
     else if (this%tolerance > 0) then
-      call this%query%predicted_error(this%bound, this%errors, this%workspace, error)
+      call this%error_model%evaluate(this%bound, mean, quantile, this%spectra_workspace, error)
       if (error%status /= ZELOS_OK) then
         why = error%message
-      else if (any(number(this%errors) .and. this%errors > this%tolerance)) then
-        why = 'predicted error'
+      else if (.not. number(quantile) .or. quantile > this%tolerance) then
+        why = 'predicted error above the tolerance'
       end if
     end if
     if (len(why) > 0) return

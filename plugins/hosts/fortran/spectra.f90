@@ -37,7 +37,7 @@ contains
     real(c_double) :: points(6, 2), ell(2:last_ell)
     real(c_double), allocatable :: out(:)
     integer(c_int64_t) :: cl, derived, last
-    integer :: i
+    integer :: i, sigma8, rdrag
 
     points(:, 1) = [0.0224_c_double, 0.120_c_double, 67.4_c_double, 0.054_c_double, 3.045_c_double, 0.965_c_double]
     points(:, 2) = points(:, 1)
@@ -47,6 +47,12 @@ contains
     call check(error)
     call emulator%axis('derived', 1, labels, error)
     call check(error)
+    sigma8 = index_of(labels, 'sigma8')
+    rdrag = index_of(labels, 'rdrag')
+    if (sigma8 == 0 .or. rdrag == 0) then
+      write (error_unit, '(a)') file//' has no sigma8 or no rdrag'
+      stop 1
+    end if
     ell = [(real(i, c_double), i=2, last_ell)]
     call requests%add('Cl.tt', ell)
     call requests%add('derived')
@@ -68,7 +74,7 @@ contains
       end if
       call check(error)
       print '(a,f0.4,a,f8.6,a,f0.4,a)', 'D_220 ', l*(l + 1)/(2*pi)*out(cl + l - 2), ' muK^2, sigma8 ', &
-        out(derived + index_of(labels, 'sigma8') - 1), ', rdrag ', out(derived + index_of(labels, 'rdrag') - 1), ' Mpc'
+        out(derived + sigma8 - 1), ', rdrag ', out(derived + rdrag - 1), ' Mpc'
     end do
   end subroutine
 

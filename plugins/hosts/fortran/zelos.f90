@@ -6,6 +6,7 @@
 !>   zelos_query_t      a bound question: names of parameters, and requests (zelos_requests_t)
 !>   zelos_workspace_t  scratch memory of one thread, for one query
 !>   zelos_fallback_t   the real code for points outside; query%answer asks the one or the other
+!>   zelos_error_model_t  what the errors of a query's outputs do to a likelihood
 !> They release what they hold when they are finalized, or by %release(), which may be called at any time and twice. A
 !> program's own variables are not finalized when it ends: release them, or keep them in a procedure. Assignment shares
 !> what is held (counted; not by several threads at once). allocate(..., source=) copies without counting: do not use it
@@ -107,6 +108,7 @@ module zelos
     procedure :: vjp => query_vjp
     procedure :: verdict => query_verdict
     procedure :: predicted_error => query_predicted_error
+    procedure :: error_model => query_error_model
     procedure :: release => query_release
     procedure, private :: query_share
     generic :: assignment(=) => query_share
@@ -122,6 +124,20 @@ module zelos
     procedure, private :: workspace_share
     generic :: assignment(=) => workspace_share
     final :: workspace_final
+  end type
+
+  type, public :: zelos_error_model_t
+    private
+    type(c_ptr) :: handle = c_null_ptr
+    integer, pointer :: owners => null()
+    integer :: n_parameters_ = 0
+  contains
+    procedure :: evaluate => error_model_evaluate
+    procedure :: calibration => error_model_calibration
+    procedure :: release => error_model_release
+    procedure, private :: error_model_share
+    generic :: assignment(=) => error_model_share
+    final :: error_model_final
   end type
 
   type, public :: zelos_fallback_t
@@ -182,6 +198,12 @@ module zelos
     character(kind=c_char) :: parameter(64) = c_null_char
     real(c_double) :: value = 0, lower = 0, upper = 0, excess = 0
     character(kind=c_char) :: message(376) = c_null_char
+  end type
+
+  type, bind(C) :: c_likelihood
+    integer(c_int32_t) :: struct_size = 0
+    integer(c_int64_t) :: n_data = 0
+    type(c_ptr) :: covariance = c_null_ptr, matrix = c_null_ptr, reference = c_null_ptr
   end type
 
   type, bind(C) :: c_fallback_options
@@ -380,6 +402,34 @@ module zelos
       type(c_error), intent(inout) :: error
       integer(c_int) :: status
     end function
+    function c_error_model_create(query, likelihood, model, error) bind(C, name="zelos_error_model_create") result(status)
+      import :: c_ptr, c_int, c_likelihood, c_error
+      type(c_ptr), value :: query
+      type(c_likelihood), intent(in) :: likelihood
+      type(c_ptr), intent(inout) :: model
+      type(c_error), intent(inout) :: error
+      integer(c_int) :: status
+    end function
+    subroutine c_error_model_destroy(model) bind(C, name="zelos_error_model_destroy")
+      import :: c_ptr
+      type(c_ptr), value :: model
+    end subroutine
+    function c_error_model_evaluate(model, values, mean, quantile, workspace, error) &
+        bind(C, name="zelos_error_model_evaluate") result(status)
+      import :: c_ptr, c_double, c_int, c_error
+      type(c_ptr), value :: model
+      real(c_double), intent(in) :: values(*)
+      real(c_double), intent(inout) :: mean, quantile
+      type(c_ptr), value :: workspace
+      type(c_error), intent(inout) :: error
+      integer(c_int) :: status
+    end function
+    subroutine c_error_model_calibration(model, factor, n_left_out) bind(C, name="zelos_error_model_calibration")
+      import :: c_ptr, c_double, c_int64_t
+      type(c_ptr), value :: model
+      real(c_double), intent(inout) :: factor
+      integer(c_int64_t), intent(inout) :: n_left_out
+    end subroutine
     function c_fallback_open(emulator, name, options, fallback, error) bind(C, name="zelos_fallback_open") result(status)
       import :: c_ptr, c_char, c_int, c_fallback_options, c_error
       type(c_ptr), value :: emulator
@@ -713,6 +763,29 @@ contains
     end do
   end function
 
+  !> zelos.h reads as many axes as the output has.
+  logical function too_many_axes(handle, request, error)
+    type(c_ptr), intent(in) :: handle
+    type(request_t), intent(in) :: request
+    type(zelos_error_t), intent(inout) :: error
+    type(c_output_info) :: info
+    type(c_error) :: record
+    integer :: found, given
+    character(len=40) :: text
+
+    too_many_axes = .false.
+    found = position_of(handle, request%output)
+    if (found == 0) return
+    info%struct_size = int(c_sizeof(info), c_int32_t)
+    record%struct_size = int(c_sizeof(record), c_int32_t)
+    if (c_output(handle, int(found - 1, c_int32_t), info, record) /= ZELOS_OK) return
+    given = merge(2, merge(1, 0, allocated(request%axis1)), allocated(request%axis2))
+    too_many_axes = given > info%n_axes
+    if (.not. too_many_axes) return
+    write (text, '(a,i0,a,i0)') ' has ', info%n_axes, ' axes, found ', given
+    call fail(error, ZELOS_E_ARGUMENT, "emulator%query: output '"//request%output//"'"//trim(text))
+  end function
+
   !> Binds names (trailing blanks do not count) and requests; in place of what `query` held.
   subroutine emulator_query(this, names, requests, query, error)
     class(zelos_emulator_t), intent(in) :: this
@@ -740,6 +813,7 @@ contains
         call fail(error, ZELOS_E_ARGUMENT, "emulator%query: there is no output '"//trim(requests%list(i)%output)//"'")
         return
       end if
+      if (too_many_axes(this%handle, requests%list(i), error)) return
     end do
     sizes = 0
     points = c_null_ptr
@@ -993,6 +1067,81 @@ contains
     bad = failed(c_predicted_error(this%handle, values, errors, workspace%handle, record), record, error)
   end subroutine
 
+  !> A model of what the errors of the answer do to a likelihood, in place of what `model` held. covariance(n_data, n_data) of
+  !> the data; without one an ideal experiment: the sigma that the outputs were whitened with, of spectra cosmic variance; of
+  !> TT, TE and EE, if all are asked for, jointly; on all points of the outputs, whatever the query's axes. matrix(size, n_data):
+  !> datum i is the sum over the answer of matrix(:, i)*out; without one the data are the answer. reference(n_parameters): where
+  !> the answer is linearised; the middle of the box. Takes up to a second.
+  subroutine query_error_model(this, model, error, covariance, matrix, reference)
+    class(zelos_query_t), intent(in) :: this
+    type(zelos_error_model_t), intent(inout) :: model
+    type(zelos_error_t), intent(out) :: error
+    real(c_double), intent(in), contiguous, optional, target :: covariance(:, :), matrix(:, :), reference(:)
+    type(c_likelihood) :: likelihood
+    type(c_error) :: record
+    type(c_ptr) :: handle
+
+    call model%release()
+    if (closed(this%handle, 'query%error_model', error)) return
+    likelihood%struct_size = int(c_sizeof(likelihood), c_int32_t)
+    likelihood%n_data = this%size()
+    if (present(matrix)) then
+      if (.not. present(covariance)) then
+        call fail(error, ZELOS_E_ARGUMENT, 'query%error_model: matrix: expected the covariance of the data as well')
+        return
+      end if
+      likelihood%n_data = size(matrix, 2, c_int64_t)
+      if (wrong('query%error_model: matrix(:, 1)', size(matrix, 1), this%size(), error)) return
+      if (size(matrix) > 0) likelihood%matrix = c_loc(matrix(1, 1))
+    end if
+    if (present(covariance)) then
+      if (wrong('query%error_model: covariance(:, 1)', size(covariance, 1), likelihood%n_data, error)) return
+      if (wrong('query%error_model: covariance(1, :)', size(covariance, 2), likelihood%n_data, error)) return
+      if (size(covariance) > 0) likelihood%covariance = c_loc(covariance(1, 1))
+    end if
+    if (present(reference)) then
+      if (wrong('query%error_model: reference', size(reference), int(this%n_parameters_, c_int64_t), error)) return
+      if (size(reference) > 0) likelihood%reference = c_loc(reference(1))
+    end if
+    handle = c_null_ptr
+    record%struct_size = int(c_sizeof(record), c_int32_t)
+    if (failed(c_error_model_create(this%handle, likelihood, handle, record), record, error)) return
+    model%handle = handle
+    model%n_parameters_ = this%n_parameters_
+    allocate (model%owners, source=1)
+  end subroutine
+
+  ! --- error model ---
+
+  !> The mean of delta chi^2 at a point, and what 95 % of the errors do not exceed; also outside the region; NaN where a family
+  !> predicts no error. The workspace is one of the query. ZELOS_E_OUTSIDE: a value is not finite, or has no solution.
+  subroutine error_model_evaluate(this, values, mean, quantile, workspace, error)
+    class(zelos_error_model_t), intent(in) :: this
+    real(c_double), intent(in), contiguous :: values(:)
+    real(c_double), intent(inout) :: mean, quantile
+    type(zelos_workspace_t), intent(in) :: workspace
+    type(zelos_error_t), intent(out) :: error
+    type(c_error) :: record
+    logical :: bad
+
+    if (closed(this%handle, 'error_model%evaluate', error)) return
+    if (wrong('error_model%evaluate: values', size(values), int(this%n_parameters_, c_int64_t), error)) return
+    record%struct_size = int(c_sizeof(record), c_int32_t)
+    bad = failed(c_error_model_evaluate(this%handle, values, mean, quantile, workspace%handle, record), record, error)
+  end subroutine
+
+  !> What the quantile was multiplied by, so that it covers 95 % of the errors at points left out of the training, and how many
+  !> these are; 1 and 0 without any.
+  subroutine error_model_calibration(this, factor, n_left_out)
+    class(zelos_error_model_t), intent(in) :: this
+    real(c_double), intent(out) :: factor
+    integer(c_int64_t), intent(out) :: n_left_out
+
+    factor = 1
+    n_left_out = 0
+    if (c_associated(this%handle)) call c_error_model_calibration(this%handle, factor, n_left_out)
+  end subroutine
+
   ! --- fallback ---
 
   !> Opens a real code for the points outside, in place of what was held. name: a code ("camb"), or a plugin. any_version: take
@@ -1069,6 +1218,27 @@ contains
 
   impure elemental subroutine fallback_final(this)
     type(zelos_fallback_t), intent(inout) :: this
+    call this%release()
+  end subroutine
+
+  subroutine error_model_release(this)
+    class(zelos_error_model_t), intent(inout) :: this
+    if (last_owner(this%owners)) call c_error_model_destroy(this%handle)
+    this%handle = c_null_ptr
+  end subroutine
+
+  subroutine error_model_share(to, from)
+    class(zelos_error_model_t), intent(inout) :: to
+    class(zelos_error_model_t), intent(in) :: from
+    if (associated(from%owners)) from%owners = from%owners + 1
+    call to%release()
+    to%handle = from%handle
+    to%owners => from%owners
+    to%n_parameters_ = from%n_parameters_
+  end subroutine
+
+  impure elemental subroutine error_model_final(this)
+    type(zelos_error_model_t), intent(inout) :: this
     call this%release()
   end subroutine
 

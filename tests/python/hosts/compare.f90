@@ -21,16 +21,17 @@ program compare
   call description()
   call failures()
   call fallbacks()
+  call error_models()
   call ownership()
   if (bad) stop 1
 
 contains
 
-  function one(output, axis) result(requests)
+  function one(output, axis, axis2) result(requests)
     character(len=*), intent(in) :: output
-    real(dp), intent(in), optional :: axis(:)
+    real(dp), intent(in), optional :: axis(:), axis2(:)
     type(zelos_requests_t) :: requests
-    call requests%add(output, axis)
+    call requests%add(output, axis, axis2)
   end function
 
   subroutine expect(condition, what)
@@ -233,6 +234,8 @@ contains
     call fails(error, ZELOS_E_ARGUMENT, 'xxx')
     call emulator%query(names, one('Cl.tt', [2.0_dp, 1e6_dp]), query, error)
     call fails(error, ZELOS_E_ARGUMENT, 'Cl.tt')
+    call emulator%query(names, one('Cl.tt', [220.0_dp], [0.0_dp]), query, error)
+    call fails(error, ZELOS_E_ARGUMENT, "output 'Cl.tt' has 1 axes, found 2")
     call emulator%query(names, one('Cl.tt', [220.0_dp]), query, error)
     call fine(error)
     call emulator%query(names, one('Cl.ee', [220.0_dp]), other, error)
@@ -265,6 +268,76 @@ contains
     call query%evaluate(values, out, workspace, error, verdict)
     call fine(error)
     call expect(verdict%reason == ZELOS_INSIDE .and. out(1) > 0, 'the same workspace goes on')
+  end subroutine
+
+  !> errors.bin of the folder has, by the Python package and per point: mean and quantile of the ideal experiment of TT, TE
+  !> and EE, then of data in three bins of TT.
+  subroutine error_models()
+    type(zelos_emulator_t) :: emulator
+    type(zelos_requests_t) :: requests
+    type(zelos_query_t) :: query, binned
+    type(zelos_workspace_t) :: workspace, binned_workspace
+    type(zelos_error_model_t) :: ideal, data, shared
+    type(zelos_error_t) :: error
+    real(dp) :: expected(4, n_points), ell(300), covariance(3, 3), matrix(300, 3), found(4), worst, factor
+    integer(c_int64_t) :: n_left_out
+    integer :: i, unit
+
+    open (newunit=unit, file=trim(folder)//'/errors.bin', access='stream', form='unformatted', status='old')
+    read (unit) expected
+    close (unit)
+    call read_points()
+    call ideal%evaluate(points(:, 1), found(1), found(2), workspace, error)
+    call fails(error, ZELOS_E_ARGUMENT, 'nothing is held')
+    call emulator%open(trim(artifact), error)
+    call fine(error)
+    call requests%add('Cl.tt')
+    call requests%add('Cl.te')
+    call requests%add('Cl.ee')
+    call emulator%query(names, requests, query, error)
+    call fine(error)
+    call query%workspace(workspace, error)
+    call fine(error)
+    call query%error_model(ideal, error)
+    call fine(error)
+    ell = [(real(i, dp), i=2, 301)]
+    call emulator%query(names, one('Cl.tt', ell), binned, error)
+    call fine(error)
+    call binned%workspace(binned_workspace, error)
+    call fine(error)
+    ! Not symmetric under an exchange of rows and columns: an order that is wrong is seen.
+    matrix = 0
+    matrix(1:50, 1) = 1.0_dp/50
+    matrix(51:150, 2) = 1.0_dp/100
+    matrix(151:300, 3) = 1.0_dp/150
+    covariance = reshape([4.0_dp, 1.0_dp, 0.5_dp, 1.0_dp, 2.0_dp, 0.25_dp, 0.5_dp, 0.25_dp, 1.0_dp], [3, 3])*1e-4_dp
+    call binned%error_model(data, error, matrix=matrix)
+    call fails(error, ZELOS_E_ARGUMENT, 'covariance')
+    call binned%error_model(data, error, covariance, matrix(1:299, :))
+    call fails(error, ZELOS_E_ARGUMENT, 'matrix(:, 1): expected size 300, found 299')
+    call binned%error_model(data, error, covariance(1:2, :), matrix)
+    call fails(error, ZELOS_E_ARGUMENT, 'covariance(:, 1): expected size 3, found 2')
+    call binned%error_model(data, error, -covariance, matrix)
+    call expect(error%status == ZELOS_E_ARGUMENT, 'a covariance that is not positive definite is refused')
+    call binned%error_model(data, error, covariance, matrix, points(:, 1))
+    call fine(error)
+    shared = data
+    call data%release()
+    worst = 0
+    do i = 1, n_points
+      call ideal%evaluate(points(:, i), found(1), found(2), workspace, error)
+      call fine(error)
+      call shared%evaluate(points(:, i), found(3), found(4), binned_workspace, error)
+      call fine(error)
+      worst = max(worst, maxval(abs(found/expected(:, i) - 1)))
+    end do
+    call expect(worst < 1e-9_dp, 'errors are those of the Python package')
+    call shared%evaluate(points(:, 1), found(1), found(2), workspace, error)
+    call fails(error, ZELOS_E_ARGUMENT, 'workspace')
+    call ideal%evaluate(points(1:5, 1), found(1), found(2), workspace, error)
+    call fails(error, ZELOS_E_ARGUMENT, 'expected size 6, found 5')
+    call ideal%calibration(factor, n_left_out)
+    call expect(factor > 0 .and. n_left_out >= 0, 'calibration')
   end subroutine
 
   subroutine fallbacks()

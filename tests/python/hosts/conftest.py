@@ -58,6 +58,18 @@ class Reference(NamedTuple):
     values: np.ndarray
 
 
+def predicted_errors(artifact: Path, points: np.ndarray) -> np.ndarray:
+    """What compare.f90 and compare.jl ask of error models: mean and quantile of the ideal TT, TE, EE, and of
+    data in three bins of TT to ell = 301."""
+    emulator = zelos.get_emulator(artifact)
+    windows = np.repeat(np.diag([1 / 50, 1 / 100, 1 / 150]), (50, 100, 150), axis=1)
+    covariance = 1e-4 * np.array([[4, 1, 0.5], [1, 2, 0.25], [0.5, 0.25, 1]])
+    ideal = emulator.error_model(["Cl.tt", "Cl.te", "Cl.ee"])(points)
+    ell = {"ell": np.arange(2.0, 302)}
+    binned = emulator.error_model(["Cl.tt"], ell, covariance, windows, points[0])(points)
+    return np.column_stack([*ideal, *binned])
+
+
 @pytest.fixture(scope="session")
 def artifact() -> Path:
     path = ROOT / "configs/emulators/CAMB_lcdm.h5"
@@ -74,4 +86,5 @@ def reference(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Refer
     run(["g++", *flags, f"-I{INCLUDE}", HERE / "answers.cpp", *LINK, "-o", folder / "answers"])
     run([folder / "answers", artifact, folder])
     points = np.fromfile(folder / "points.bin").reshape(20, 6)
+    predicted_errors(artifact, points).tofile(folder / "errors.bin")
     return Reference(folder, points, np.fromfile(folder / "answers.bin").reshape(20, -1))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,27 @@ def expected_example(artifact: Path) -> str:
     )
 
 
+def asks_for_another_label(source: Path, folder: Path) -> Path:
+    """The example, asking for a derived parameter that no emulator has."""
+    text = re.sub(r"""(?<=index_of\()(&?labels, ['"])rdrag""", r"\1rdrga", source.read_text())
+    assert text.count("rdrga") == 1
+    copy = folder / f"other{source.suffix}"
+    copy.write_text(text)
+    return copy
+
+
+def fails_for_want_of_a_label(program: Path, artifact: Path) -> bool:
+    done = subprocess.run([program, artifact], capture_output=True, text=True)
+    return done.returncode == 1 and not done.stdout and "has no sigma8 or no rdrag" in done.stderr
+
+
 def test_c_example(artifact: Path, tmp_path: Path) -> None:
     need("gcc")
     run(["gcc", *C_FLAGS, HOSTS / "c/spectra.c", *LINK, "-lm", "-o", tmp_path / "spectra"])
     assert run([tmp_path / "spectra", artifact]) == expected_example(artifact)
+    other = asks_for_another_label(HOSTS / "c/spectra.c", tmp_path)
+    run(["gcc", *C_FLAGS, other, *LINK, "-lm", "-o", tmp_path / "other"])
+    assert fails_for_want_of_a_label(tmp_path / "other", artifact)
 
 
 def test_fortran_example(artifact: Path, tmp_path: Path) -> None:
@@ -49,6 +67,9 @@ def test_fortran_example(artifact: Path, tmp_path: Path) -> None:
     source = HOSTS / "fortran/spectra.f90"
     run(["gfortran", *F_FLAGS, "-I", tmp_path, source, objects, *LINK, "-o", tmp_path / "spectra"])
     assert run([tmp_path / "spectra", artifact]) == expected_example(artifact)
+    other = asks_for_another_label(source, tmp_path)
+    run(["gfortran", *F_FLAGS, "-I", tmp_path, other, objects, *LINK, "-o", tmp_path / "other"])
+    assert fails_for_want_of_a_label(tmp_path / "other", artifact)
 
 
 def test_same_points_in_c(reference: Reference, artifact: Path, tmp_path: Path) -> None:

@@ -381,11 +381,39 @@ def test_wrong_settings_stop(program: Program, artifact: Path, options: dict[str
 
 
 def test_a_tolerance_is_kept(program: Program, artifact: Path, reference: Reference) -> None:
-    """No emulator predicts so small an error: every point is refused, and says why."""
+    """Of the quantile of delta chi^2 of all spectra, as in Cobaya: those points are refused."""
+    spectra = [f"Cl.{name}" for name in ("tt", "ee", "bb", "te", "pp")]
+    quantiles = zelos.get_emulator(artifact).error_model(spectra)(reference.points).quantile
+    tolerance = 0.5 * sum(np.sort(quantiles)[9:11])
     points = reference.folder / "points.bin"
-    options = {"zelos_fallback": "reject", "zelos_tolerance": 1e-30}
+    options = {"zelos_fallback": "reject", "zelos_tolerance": f"{tolerance:.17g}"}
     _, text = drive(program, artifact, "same", points, **options)
-    assert "0 emulated" in text and "  predicted error: " in text
+    found, _ = fields(text)
+    refused = [found[f"p{i + 1:02d}.error"][0] != 0 for i in range(20)]
+    assert refused == (quantiles > tolerance).tolist()
+    assert "10 emulated" in text and "  predicted error above the tolerance: 10" in text
+
+
+def test_a_tolerance_is_a_delta_chi2(program: Program, artifact: Path) -> None:
+    status, text = drive(program, artifact, "same", zelos_tolerance=-1)
+    assert status != 0 and "zelos_tolerance is 0 or a delta chi^2 > 0" in text
+
+
+def test_the_template_goes_with_tt_that_no_data_need(
+    program: Program, artifact: Path, reference: Reference
+) -> None:
+    """800 multipoles are computed, 600 of TT are kept, 1000 of the others."""
+    status, text = drive(
+        program, artifact, "short_TT", reference.folder / "points.bin", zelos_fallback="reject"
+    )
+    assert status == 0, text
+    found, _ = fields(text)
+    ell, tail = np.arange(2.0, 801), np.arange(801, 1001)
+    tt, ee = (d_ell(reference.values[0, n : n + 799], ell, "tt") for n in (0, 2 * 2499))
+    np.testing.assert_allclose(found["p01.tt"][1:], tt[:599], rtol=TOLERANCE)
+    np.testing.assert_allclose(found["p01.ee"][1:800], ee, rtol=TOLERANCE)
+    for key, factor in (("ee", 0.1), ("bb", 0.01), ("te", -0.2)):
+        np.testing.assert_allclose(found[f"p01.{key}"][800:], tt[-1] * factor * (800 / tail) ** 2, rtol=1e-10)
 
 
 def test_the_hook_that_needs_no_change_compiles(program: Program, tmp_path: Path) -> None:

@@ -19,11 +19,8 @@ UNUSED = {
     *("zelos_emulator_open_memory", "zelos_status_text", "zelos_query_n_physics", "zelos_query_physics"),
     *("zelos_physics", "zelos_convert", "zelos_fallback_evaluate", "zelos_fallback_count"),
     "zelos_fallback_report_json",
-    # Quantiles of the error: from C, C++ and Python only.
-    *("zelos_error_model_create", "zelos_error_model_destroy"),
-    *("zelos_error_model_evaluate", "zelos_error_model_calibration"),
 }
-HANDLES = ("emulator", "query", "workspace", "fallback")
+HANDLES = ("emulator", "query", "workspace", "fallback", "error_model")
 #: C type -> Julia types that are the same to a ccall.
 JULIA_TYPES = {
     "void": {"Cvoid"},
@@ -46,6 +43,7 @@ JULIA_TYPES = {
     "zelos_axis_info*": {"Ptr{CAxisInfo}"},
     "const zelos_open_options*": {"Ptr{Cvoid}"},
     "const zelos_fallback_options*": {"Ptr{CFallbackOptions}"},
+    "const zelos_likelihood*": {"Ptr{CLikelihood}"},
     "zelos_source*": {"Ptr{Cint}"},
     **{f"{const}zelos_{name}*": {"Ptr{Cvoid}"} for const in ("", "const ") for name in HANDLES},
     **{f"zelos_{name}**": {"Ptr{Ptr{Cvoid}}"} for name in HANDLES},
@@ -70,6 +68,7 @@ FORTRAN_TYPES = {
     "zelos_axis_info*": "type(c_axis_info), intent(inout)",
     "const zelos_open_options*": "type(c_ptr), value",
     "const zelos_fallback_options*": "type(c_fallback_options), intent(in)",
+    "const zelos_likelihood*": "type(c_likelihood), intent(in)",
     "zelos_source*": "integer(c_int), intent(inout)",
     **{f"{const}zelos_{name}*": "type(c_ptr), value" for const in ("", "const ") for name in HANDLES},
     **{f"zelos_{name}**": "type(c_ptr), intent(inout)" for name in HANDLES},
@@ -150,7 +149,10 @@ def test_fortran_signatures() -> None:
 def test_structs_have_the_headers_members() -> None:
     text = re.sub(r"/\*.*?\*/", "", (INCLUDE / "zelos/abi/zelos.h").read_text(), flags=re.S)
     julia, fortran = (JULIA / "src/Zelos.jl").read_text(), (HOSTS / "fortran/zelos.f90").read_text()
-    for name in ("parameter_info", "output_info", "axis_info", "request", "verdict", "fallback_options"):
+    for name in (
+        *("parameter_info", "output_info", "axis_info", "request", "verdict", "fallback_options"),
+        "likelihood",
+    ):
         body = re.search(rf"typedef struct zelos_{name} \{{(.*?)\}}", text, re.S)
         assert body
         members: list[str] = []

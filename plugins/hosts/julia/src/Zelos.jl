@@ -16,7 +16,7 @@ module Zelos
 
 using Libdl
 
-export Emulator, Fallback, Query, answer, Verdict, ZelosError, OutsideRegion, block, blocks, derived, get_emulator, info_json, jvp,
+export Emulator, ErrorModel, Fallback, Query, answer, Verdict, ZelosError, OutsideRegion, block, blocks, calibration, derived, get_emulator, info_json, jvp,
     outputs, parameters, predicted_error, value_and_jacobian, verdict, vjp
 
 const ABI_MAJOR = 1
@@ -56,6 +56,14 @@ struct CFallbackOptions
     cache::Ptr{UInt8}
 end
 
+struct CLikelihood
+    struct_size::UInt32
+    n_data::Int64
+    covariance::Ptr{Cdouble}
+    matrix::Ptr{Cdouble}
+    reference::Ptr{Cdouble}
+end
+
 struct CParameterInfo
     struct_size::UInt32
     name::Ptr{UInt8}
@@ -92,7 +100,8 @@ const SYMBOLS = (
     :zelos_query_create, :zelos_query_destroy, :zelos_query_size, :zelos_query_block, :zelos_workspace_create,
     :zelos_workspace_destroy, :zelos_evaluate, :zelos_evaluate_batch, :zelos_jacobian, :zelos_jvp, :zelos_vjp,
     :zelos_verdict_at, :zelos_predicted_error, :zelos_fallback_open, :zelos_fallback_close, :zelos_fallback_code,
-    :zelos_fallback_version, :zelos_fallback_differences, :zelos_answer,
+    :zelos_fallback_version, :zelos_fallback_differences, :zelos_answer, :zelos_error_model_create, :zelos_error_model_destroy,
+    :zelos_error_model_evaluate, :zelos_error_model_calibration,
 )
 const FUNCTIONS = Dict{Symbol,Ptr{Cvoid}}()
 
@@ -434,6 +443,62 @@ function predicted_error(query::Query, x::AbstractVector{<:Real})
         query.handle, values, errors, workspace(query), error)
     check(status, error)
     errors
+end
+
+"""
+    ErrorModel(query; covariance=nothing, matrix=nothing, reference=nothing)
+
+What the errors of a query's answer do to a likelihood: `model(x)` is the mean of delta chi^2 and what 95 % of the errors do not
+exceed; also outside the region; NaN where a family predicts no error. covariance: of the data, n x n. Without one an ideal
+experiment: the sigma that the outputs were whitened with, of spectra cosmic variance; of TT, TE and EE, if all are asked for,
+jointly; on all points of the outputs, whatever the query's axes. matrix, n x size: the data are `matrix * query(x)`; without one they
+are the answer. reference: the point at which the answer is linearised; the middle of the box. Takes up to a second to make.
+"""
+mutable struct ErrorModel
+    handle::Ptr{Cvoid}
+    query::Query
+    function ErrorModel(query::Query; covariance::Union{Nothing,AbstractMatrix{<:Real}} = nothing,
+        matrix::Union{Nothing,AbstractMatrix{<:Real}} = nothing, reference::Union{Nothing,AbstractVector{<:Real}} = nothing)
+        matrix !== nothing && covariance === nothing &&
+            throw(ZelosError(E_ARGUMENT, "matrix: expected the covariance of the data as well"))
+        n = matrix === nothing ? query.size : size(matrix, 1)
+        matrix === nothing || size(matrix, 2) == query.size ||
+            throw(DimensionMismatch("matrix: expected $(query.size) columns, found $(size(matrix, 2))"))
+        covariance === nothing || size(covariance) == (n, n) ||
+            throw(DimensionMismatch("covariance: expected $n x $n, found $(size(covariance))"))
+        # zelos.h has rows one after the other.
+        rows(table) = table === nothing ? Float64[] : vec(convert(Matrix{Float64}, permutedims(table)))
+        C, A, x = rows(covariance), rows(matrix), reference === nothing ? Float64[] : point(query, reference)
+        handle, error = Ref{Ptr{Cvoid}}(C_NULL), new_error()
+        at(values) = isempty(values) ? Ptr{Cdouble}(C_NULL) : pointer(values)
+        status = GC.@preserve query C A x begin
+            likelihood = Ref(CLikelihood(sizeof(CLikelihood), n, at(C), at(A), at(x)))
+            ccall(FUNCTIONS[:zelos_error_model_create], Cint,
+                (Ptr{Cvoid}, Ptr{CLikelihood}, Ptr{Ptr{Cvoid}}, Ptr{CError}), query.handle, likelihood, handle, error)
+        end
+        check(status, error)
+        model = new(handle[], query)
+        finalizer(model) do m
+            ccall(FUNCTIONS[:zelos_error_model_destroy], Cvoid, (Ptr{Cvoid},), m.handle)
+        end
+    end
+end
+
+function (model::ErrorModel)(x::AbstractVector{<:Real})
+    values, mean, quantile, error = point(model.query, x), Ref(NaN), Ref(NaN), new_error()
+    status = GC.@preserve model ccall(FUNCTIONS[:zelos_error_model_evaluate], Cint,
+        (Ptr{Cvoid}, Ptr{Cdouble}, Ptr{Cdouble}, Ptr{Cdouble}, Ptr{Cvoid}, Ptr{CError}),
+        model.handle, values, mean, quantile, workspace(model.query), error)
+    check(status, error)
+    mean[], quantile[]
+end
+
+"What the quantile was multiplied by, so that it covers 95 % of the errors at points left out of the training, and how many."
+function calibration(model::ErrorModel)
+    factor, n_left_out = Ref(1.0), Ref{Int64}(0)
+    GC.@preserve model ccall(FUNCTIONS[:zelos_error_model_calibration], Cvoid,
+        (Ptr{Cvoid}, Ptr{Cdouble}, Ptr{Int64}), model.handle, factor, n_left_out)
+    factor[], n_left_out[]
 end
 
 "Derived parameters at a point: name => value. `names` are those of the point's numbers."

@@ -57,6 +57,14 @@ query = Query(emulator, NAMES, ["Cl.tt" => [[2, 30, 800]], "Pk.linear" => [[0.01
     batch, inside = query([X outside X])
     @test inside == [true, false, true] && batch[:, 1] == y == batch[:, 3] && all(isnan, batch[:, 2])
     @test length(predicted_error(query, X)) == 3
+    model = ErrorModel(Query(emulator, NAMES, ["Cl.tt" => []]))
+    mean, quantile = model(X)
+    @test 0 < mean < quantile && first(calibration(model)) > 0 && last(calibration(model)) >= 0
+    @test all(isfinite, model(outside)) # also outside
+    @test_throws ZelosError ErrorModel(query, matrix = zeros(2, length(y)))
+    @test_throws DimensionMismatch ErrorModel(query, covariance = zeros(2, 2), matrix = zeros(2, 3))
+    @test_throws DimensionMismatch ErrorModel(query, covariance = zeros(2, 2))
+    @test_throws ZelosError ErrorModel(query, covariance = -ones(1, 1), matrix = ones(1, length(y)))
 
     @test_throws ZelosError Fallback(emulator, ARGS[2])
     fallback = Fallback(emulator, ARGS[2], any_version = true)

@@ -3,6 +3,7 @@
 !>   MODE fallback  emulated and CAMB's steps in the orders that are traps
 !>   MODE reject    which physics is refused; theta and z_re; with zelos_fallback = reject nothing runs CAMB's transfers
 !>   MODE same      the 20 points of POINTS
+!>   MODE short_TT  the same, where no data need as many multipoles of TT as are computed
 !>   MODE of a setting (see settings_of): a run that wants what is not emulated, or differs from the training
 program drive
   use Calculator_Zelos
@@ -39,7 +40,7 @@ program drive
     call fallback()
   case ('reject')
     call reject()
-  case ('same')
+  case ('same', 'short_TT')
     call same()
   end select
 
@@ -73,6 +74,9 @@ contains
       CosmoSettings%use_Weylpower = .true.
     case ('TB')
       CosmoSettings%cl_lmax(3, 1) = 2500
+    case ('short_TT')
+      call multipoles(1000, 800)
+      CosmoSettings%cl_lmax(1, 1) = 600
     case ('multipoles')
       call multipoles(6000, 6000)
     case ('small_scales')
