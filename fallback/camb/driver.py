@@ -71,6 +71,13 @@ _WITH_LMAX = frozenset(
 )
 
 
+def module() -> Any:
+    """CAMB's Python module."""
+    import camb
+
+    return camb
+
+
 class Driver:
     """One configured CAMB.
 
@@ -89,9 +96,7 @@ class Driver:
     default_axis = staticmethod(cosmology.default_axis)
 
     def __init__(self, config: Mapping[str, Any], outputs: Mapping[str, Mapping[str, FloatArray]]):
-        import camb
-
-        self._camb = camb
+        self._camb = module()
         self.config = dict(config)
         self.outputs = {
             name: {a: np.asarray(v, float) for a, v in axes.items()} for name, axes in outputs.items()

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import cosmology
 from ..driver import Kind
+from . import module
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -75,9 +76,7 @@ class Driver:
     default_axis = staticmethod(cosmology.default_axis)
 
     def __init__(self, config: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Any]]) -> None:
-        import classy
-
-        self._classy = classy
+        self._classy = module.module()
         self.config = dict(config)
         self.outputs = {
             name: {a: np.asarray(v, float) for a, v in axes.items()} for name, axes in outputs.items()
@@ -127,7 +126,7 @@ class Driver:
 
     def run(self, params: Mapping[str, float]) -> dict[str, Array]:
         """All outputs at one point; arrays in the order of the output's axes. Raises what classy raises."""
-        code = self._classy.Class()
+        code = module.new()
         try:
             code.set(self._input(params))
             code.compute()

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 import zelos
+from zelos.one_point import OnePoint
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -55,6 +55,9 @@ _NEUTRAL = {
     "cs2_de": 1.0,
     "tcmb": 2.7255,
 }
+#: CAMB's defaults, which its module leaves to it.
+_DEFAULTS = {"mnu": 0.06, "nnu": 3.044, "omk": 0.0, "w": -1.0, "wa": 0.0}
+_MASSIVE = 1.0
 #: CAMB's derived parameters.
 _DERIVED = (
     *("age", "zstar", "rstar", "thetastar", "DAstar", "zdrag", "rdrag"),
@@ -68,12 +71,14 @@ class Config(NamedTuple):
     emulator: zelos.Emulator
     known: frozenset[str]
     neutral: dict[str, float]
+    massive: float
     lmax: int
     z_background: Array
 
 
 def setup(options: Any) -> Config:
-    """Options: emulator, fallback, fallback_version (any), lmax, zmax_background, nz_background."""
+    """Options: emulator, fallback, fallback_version (any), lmax, zmax_background, nz_background; and
+    halofit_version, which has to be the training's."""
     reference = options.get_string(OPTIONS, "emulator", "hub:CAMB_lcdm")
     fallback = options.get_string(OPTIONS, "fallback", "none")
     version = options.get_string(OPTIONS, "fallback_version", "exact")
@@ -99,8 +104,11 @@ def setup(options: Any) -> Config:
         raise ValueError(f"lmax = {lmax}: the emulator has C_ell to ell = {last}")
     trained = emulator.info.get("provenance", {}).get("config", {})
     massive = float(trained.get("num_massive_neutrinos", 1))
+    halofit = trained.get("halofit_version", "mead2020")
+    if options.get_string(OPTIONS, "halofit_version", halofit) != halofit:
+        raise ValueError(f"halofit_version: {emulator.name} has {halofit}")
     neutral = {**_NEUTRAL, "massive_nu": massive, "num_massive_neutrinos": massive}
-    return Config(emulator, frozenset(known | set(emulator.solvable)), neutral, lmax, z)
+    return Config(emulator, frozenset(known | set(emulator.solvable)), neutral, massive, lmax, z)
 
 
 def execute(block: Any, config: Config) -> int:
@@ -108,16 +116,15 @@ def execute(block: Any, config: Config) -> int:
     emulator = config.emulator
     try:
         point = _point(block, config)
-        values = emulator.evaluate(point)
+        answer = OnePoint(emulator, point)
+        values = answer.values
         h = _hubble(point, emulator, values) / 100
     except (zelos.OutsideRegion, zelos.FallbackError) as error:
         print(f"zelos: {error}")
         return 1
-    labels = (
-        dict(zip(emulator.labels(), values["derived"].tolist(), strict=True)) if emulator.labels() else {}
-    )
+    labels = answer.derived
     _save_parameters(block, point, labels, h, emulator.fixed)
-    _save_distances(block, config, values, labels)
+    _save_distances(block, config, answer)
     _save_spectra(block, config, values)
     _save_power(block, emulator, values, h)
     _save_growth(block, emulator, values)
@@ -143,6 +150,15 @@ def _point(block: Any, config: Config) -> dict[str, float]:
             point[target] = value
         elif value != config.neutral[name]:
             raise ValueError(f"zelos: {name} = {value:g} is not emulated: expected {config.neutral[name]:g}")
+    for name, default in _DEFAULTS.items():
+        if name in config.known:
+            point.setdefault(name, default)
+    given = any(block.has_value(COSMOLOGY, name) for name in ("massive_nu", "num_massive_neutrinos"))
+    if not given and config.massive != _MASSIVE and point.get("mnu") != 0:
+        raise ValueError(
+            f"zelos: num_massive_neutrinos is not given, and CAMB's default is {_MASSIVE:g}: give "
+            f"num_massive_neutrinos = {config.massive:g}"
+        )
     if get("yhe") is not None:
         if "YHe" not in config.known:
             raise ValueError("zelos: yhe is not emulated: leave it out, it follows from BBN")
@@ -168,8 +184,7 @@ def _point(block: Any, config: Config) -> dict[str, float]:
         if "omch2" not in point and (omega_c := get("omega_c")) is not None:
             point["omch2"] = omega_c * h2
         if "omch2" not in point and (omega_m := get("omega_m")) is not None and "ombh2" in point:
-            mnu = point.get("mnu", config.emulator.fixed.get("mnu", 0.06))
-            omnuh2 = mnu / NEUTRINO_MASS_FAC
+            omnuh2 = point.get("mnu", _DEFAULTS["mnu"]) / NEUTRINO_MASS_FAC
             point["omch2"] = omega_m * h2 - point["ombh2"] - omnuh2
     amplitude, log_amplitude = get("a_s"), get("log1e10as")
     if amplitude is not None:
@@ -215,24 +230,13 @@ def _save_parameters(
         block[COSMOLOGY, name] = value
 
 
-def _save_distances(block: Any, config: Config, values: dict[str, Array], labels: dict[str, float]) -> None:
-    if not {"Hubble", "comoving_radial_distance", "angular_diameter_distance"} <= set(values):
+def _save_distances(block: Any, config: Config, answer: OnePoint) -> None:
+    outputs = ("Hubble", "comoving_radial_distance", "angular_diameter_distance")
+    if not set(outputs) <= set(answer.values):
         return
-    z = config.z_background
-
-    def at(output: str) -> Array:
-        axis = config.emulator.axes(output)["z"]
-        return (
-            values[output].copy()
-            if np.array_equal(axis, z)
-            else np.asarray(CubicSpline(axis, values[output])(z))
-        )
-
-    hubble, distance, angular = (
-        at("Hubble") / C_KM_S,
-        at("comoving_radial_distance"),
-        at("angular_diameter_distance"),
-    )
+    z, labels = config.z_background, answer.derived
+    hubble, distance, angular = (answer.at_z(output, z) for output in outputs)
+    hubble = hubble / C_KM_S
     section = "distances"
     d_m, d_l = (1 + z) * angular, (1 + z) ** 2 * angular
     block[section, "nz"] = len(z)

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import zelos
+from zelos.fallback.classy.module import MARK
 
-CLASSY = """\
-# The classy of MontePython, where this folder is on PYTHONPATH: an emulator.
+CLASSY = f"""\
+{MARK}
 from zelos.montepython.classy import *
 """
 

@@ -138,6 +138,24 @@ def test_neutrinos_of_omega_m_are_cambs(artifact: Path, nnu: float) -> None:
     assert block[COSMOLOGY, "omch2"] == pytest.approx(0.12, rel=1e-6)
 
 
+def test_what_is_left_out_is_cambs_default(artifact: Path) -> None:
+    """0.06 eV, in one neutrino: those of the training have to be asked for."""
+    path = artifact.with_name("CAMB_lcdm_mnu.h5")
+    config = module.setup(Block({("module_options", "emulator"): str(path)}))
+    with pytest.raises(ValueError, match=r"num_massive_neutrinos is not given.* = 3"):
+        module.execute(Block(cosmology(POINT)), config)
+    block = Block({**cosmology(POINT), (COSMOLOGY, "num_massive_neutrinos"): 3.0})
+    assert module.execute(block, config) == 0
+    exact = zelos.get_emulator(path).derived({**POINT, "mnu": 0.06})
+    assert block[COSMOLOGY, "sigma_8"] == exact["sigma8"]
+    assert module.execute(Block({**cosmology(POINT), (COSMOLOGY, "mnu"): 0.0}), config) == 0
+    config = module.setup(Block({("module_options", "emulator"): str(artifact.with_name("CAMB_w0wa.h5"))}))
+    block = Block(cosmology(POINT))
+    assert module.execute(block, config) == 0
+    exact = config.emulator.derived({**POINT, "w": -1.0, "wa": 0.0})
+    assert block[COSMOLOGY, "sigma_8"] == exact["sigma8"]
+
+
 def test_theta_outside_is_the_fallbacks(artifact: Path, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The emulator can not solve for H0 there: h is that of the answer."""
     values = {name: value for name, value in cosmology(POINT).items() if name[1] != "hubble"}
@@ -146,6 +164,7 @@ def test_theta_outside_is_the_fallbacks(artifact: Path, config: Any, monkeypatch
     assert module.execute(Block(values), config) == 1
     answer = config.emulator.evaluate({**POINT, "tau": 0.1})
     monkeypatch.setattr(config.emulator, "evaluate", lambda point: answer)
+    monkeypatch.setattr(config.emulator, "last_source", "fallback")
     block = Block(values)
     assert module.execute(block, config) == 0
     assert block[COSMOLOGY, "hubble"] == pytest.approx(67.4, rel=1e-8)
@@ -274,6 +293,15 @@ def test_options_are_checked(artifact: Path) -> None:
     block = Block(cosmology(POINT))
     module.execute(block, lean)
     assert block["distances", "nz"] == 7
+    z = block["distances", "z"]
+    exact = lean.emulator.evaluate(POINT, ["angular_diameter_distance"], {"z": z})
+    np.testing.assert_allclose(block["distances", "D_A"], exact["angular_diameter_distance"], rtol=TOLERANCE)
+    options = {
+        ("module_options", "emulator"): str(artifact),
+        ("module_options", "halofit_version"): "mead2020",
+    }
+    with pytest.raises(ValueError, match="CAMB_lcdm has mead2016"):
+        module.setup(Block(options))
 
 
 def cosmosis(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -45,7 +45,7 @@ _UNSET = "(not set)"
 
 
 @functools.cache
-def _base(name: str) -> str:
+def base_name(name: str) -> str:
     """One name for all names of a parameter."""
     return min([name, *_core.synonyms(name)])
 
@@ -77,15 +77,16 @@ class Member:
         driver = _driver(provenance.get("code"))
         neutral: Mapping[str, float] = getattr(driver, "neutral", {})
         self.immaterial: Mapping[str, Mapping[str, float]] = getattr(driver, "immaterial", {})
-        self.neutral = {_base(name): (name, value) for name, value in neutral.items()}
-        self.free = {_base(p.name): str(p.name) for p in core.parameters}
-        self.fixed = {_base(name): (str(name), float(value)) for name, value in core.fixed}
-        self.solvable = {_base(name): _base(target) for name, target in core.solvable}
+        self.neutral = {base_name(name): (name, value) for name, value in neutral.items()}
+        self.free = {base_name(p.name): str(p.name) for p in core.parameters}
+        self.fixed = {base_name(name): (str(name), float(value)) for name, value in core.fixed}
+        self.solvable = {base_name(name): base_name(target) for name, target in core.solvable}
         self.settings: dict[str, Any] = {}
         for key, value in config.items():
-            if _base(key) in self.neutral and _base(key) not in self.free and not isinstance(value, str):
-                self.fixed.setdefault(_base(key), (key, float(value)))
-            elif _base(key) not in self.fixed:
+            base = base_name(key)
+            if base in self.neutral and base not in self.free and not isinstance(value, str):
+                self.fixed.setdefault(base, (key, float(value)))
+            elif base not in self.fixed:
                 self.settings[key] = value
 
     def states(self, base: str) -> bool:
@@ -224,7 +225,7 @@ def _settings(a: Member, b: Member) -> list[str]:
         key
         for key in dict.fromkeys([*a.settings, *b.settings])
         if not _same(a.settings.get(key, _UNSET), b.settings.get(key, _UNSET))
-        and not (_base(key) in a.free or _base(key) in b.free)
+        and not (base_name(key) in a.free or base_name(key) in b.free)
     ]
 
 
@@ -269,7 +270,7 @@ def compare(a: Member, b: Member, constants: Mapping[str, float]) -> tuple[list[
             excused.append(f"{text}; no difference at {at}")
         else:
             found = ", ".join(
-                f"{name} = {common[_base(name)]:g}" if _base(name) in common else f"{name} free"
+                f"{name} = {common[base_name(name)]:g}" if base_name(name) in common else f"{name} free"
                 for name in where
             )
             differing.append(f"{text}; a difference at {found}")
@@ -277,7 +278,7 @@ def compare(a: Member, b: Member, constants: Mapping[str, float]) -> tuple[list[
 
 
 def _bases(values: Mapping[str, float]) -> dict[str, float]:
-    return {_base(name): value for name, value in values.items()}
+    return {base_name(name): value for name, value in values.items()}
 
 
 def select(
@@ -306,9 +307,9 @@ def select(
     leader = min(found.values(), key=lambda candidate: candidate.rank)
     head = leader.route.member
     known = dict(head.fixed)
-    fixed = {_base(name): _as(value, name, _name_of(head, name)) for name, value in constants.items()}
+    fixed = {base_name(name): _as(value, name, _name_of(head, name)) for name, value in constants.items()}
     fixed |= {
-        _base(name): value
+        base_name(name): value
         for name, value in zip(
             leader.route.names[len(leader.route.columns) :], leader.route.set_to, strict=True
         )
@@ -355,7 +356,7 @@ def not_installed(absent: Sequence[str]) -> list[str]:
 
 
 def _name_of(member: Member, name: str) -> str:
-    label = member.label(_base(name))
+    label = member.label(base_name(name))
     return label if label in _core.synonyms(name) else name
 
 
@@ -370,7 +371,7 @@ def _candidate(
     raises."""
     columns, unknown, varied, clash = [], [], 0, ""
     for column, name in enumerate(given):
-        base = _base(name)
+        base = base_name(name)
         own = member.states(base) or base in member.solvable
         held = member.fixed.get(base)
         if not own and base in member.neutral:
@@ -384,7 +385,7 @@ def _candidate(
             varied += 1
         elif not math.isclose(_as(constants[name], name, held[0]), held[1], rel_tol=1e-12, abs_tol=1e-12):
             clash = clash or f"{held[0]} is {constants[name]:g} in this run and {held[1]:g} there"
-    bases = {_base(name) for name in given}
+    bases = {base_name(name) for name in given}
     bases |= {member.solvable[base] for base in bases if base in member.solvable}
     extra = {}
     for base, name in member.free.items():
