@@ -18,12 +18,15 @@ C_FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{INCLUDE
 F_FLAGS = ["-std=f2008", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 SANITIZERS = ["-g", "-fcheck=all", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 MODULE = HOSTS / "fortran/zelos.f90"
+STRUCTS = HOSTS / "fortran/zelos_c.f90"
 
 
-def compile_module(folder: Path, flags: list[str]) -> Path:
+def compile_module(folder: Path, flags: list[str]) -> list[Path]:
     need("gfortran")
-    run(["gfortran", *flags, "-J", folder, "-c", MODULE, "-o", folder / "zelos.o"])
-    return folder / "zelos.o"
+    objects = [folder / f"{source.stem}.o" for source in (STRUCTS, MODULE)]
+    for source, made in zip((STRUCTS, MODULE), objects, strict=True):
+        run(["gfortran", *flags, "-J", folder, "-c", source, "-o", made])
+    return objects
 
 
 def expected_example(artifact: Path) -> str:
@@ -65,10 +68,10 @@ def test_c_example(artifact: Path, tmp_path: Path) -> None:
 def test_fortran_example(artifact: Path, tmp_path: Path) -> None:
     objects = compile_module(tmp_path, F_FLAGS)
     source = HOSTS / "fortran/spectra.f90"
-    run(["gfortran", *F_FLAGS, "-I", tmp_path, source, objects, *LINK, "-o", tmp_path / "spectra"])
+    run(["gfortran", *F_FLAGS, "-I", tmp_path, source, *objects, *LINK, "-o", tmp_path / "spectra"])
     assert run([tmp_path / "spectra", artifact]) == expected_example(artifact)
     other = asks_for_another_label(source, tmp_path)
-    run(["gfortran", *F_FLAGS, "-I", tmp_path, other, objects, *LINK, "-o", tmp_path / "other"])
+    run(["gfortran", *F_FLAGS, "-I", tmp_path, other, *objects, *LINK, "-o", tmp_path / "other"])
     assert fails_for_want_of_a_label(tmp_path / "other", artifact)
 
 
@@ -86,7 +89,7 @@ def test_same_points_in_fortran(
     flags = ["-std=f2008", *checks]
     objects = compile_module(tmp_path, flags)
     program = tmp_path / "compare"
-    run(["gfortran", *flags, "-I", tmp_path, HERE / "compare.f90", objects, *LINK, "-o", program])
+    run(["gfortran", *flags, "-I", tmp_path, HERE / "compare.f90", *objects, *LINK, "-o", program])
     assert float(run([program, artifact, reference.folder, ones])) <= TOLERANCE
 
 

@@ -14,7 +14,7 @@ from ..conftest import hosts_folder
 from .conftest import HERE, HOSTS, INCLUDE, PACKAGE, TOLERANCE, Reference, run
 
 JULIA = HOSTS / "julia"
-#: Functions that Zelos.jl and zelos.f90 do not call.
+#: Functions that Zelos.jl and zelos_c.f90 do not declare.
 UNUSED = {
     *("zelos_emulator_open_memory", "zelos_status_text", "zelos_query_n_physics", "zelos_query_physics"),
     *("zelos_physics", "zelos_convert", "zelos_fallback_evaluate", "zelos_fallback_count"),
@@ -126,7 +126,7 @@ def test_julia_signatures() -> None:
 
 def test_fortran_signatures() -> None:
     functions = header()
-    text = re.sub(r"&\n\s*", "", (HOSTS / "fortran/zelos.f90").read_text())
+    text = re.sub(r"&\n\s*", "", (HOSTS / "fortran/zelos_c.f90").read_text())
     pattern = (
         r"(function|subroutine) (\w+)\(([^)]*)\)\s*bind\(C, name=\"(zelos_\w+)\"\)(?: result\((\w+)\))?\n"
         r"(.*?)\n\s*end (?:function|subroutine)"
@@ -148,7 +148,7 @@ def test_fortran_signatures() -> None:
 
 def test_structs_have_the_headers_members() -> None:
     text = re.sub(r"/\*.*?\*/", "", (INCLUDE / "zelos/abi/zelos.h").read_text(), flags=re.S)
-    julia, fortran = (JULIA / "src/Zelos.jl").read_text(), (HOSTS / "fortran/zelos.f90").read_text()
+    julia, fortran = (JULIA / "src/Zelos.jl").read_text(), (HOSTS / "fortran/zelos_c.f90").read_text()
     for name in (
         *("parameter_info", "output_info", "axis_info", "request", "verdict", "fallback_options"),
         "likelihood",
