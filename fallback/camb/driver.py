@@ -65,6 +65,15 @@ _IMMATERIAL = {
     "neutrino_hierarchy": {"mnu": 0.0},
 }
 
+#: Arguments that set the primordial power, all together.
+_PRIMORDIAL = ("As", "ns", "nrun", "nrunrun", "r", "nt", "ntrun", "pivot_scalar", "pivot_tensor")
+
+#: And the accuracy.
+_ACCURACY = ("AccuracyBoost", "lSampleBoost", "lAccuracyBoost")
+
+#: Arguments that change how neutrinos share their mass.
+_NEUTRINOS = frozenset(("mnu", "omnuh2_active", "nnu", "meffsterile", "standard_neutrino_neff"))
+
 #: Settings that CAMB takes together with lmax only.
 _WITH_LMAX = frozenset(
     ("max_eta_k", "lens_potential_accuracy", "lens_output_margin", "k_eta_fac", "lens_k_eta_reference")
@@ -149,9 +158,10 @@ class Driver:
         for density, physical in _DENSITIES:
             if density in arguments and physical in arguments:
                 raise ValueError(f"{density} and {physical} are the same quantity: give one of them")
+        begin = None
         if "ini" in arguments:
             begin = self._camb.read_ini(str(arguments.pop("ini")))
-            arguments = {"cp": begin, **_cosmology(begin, arguments)}
+            arguments = {"cp": begin.copy(), **_cosmology(begin, arguments)}
         for density, physical in _DENSITIES:
             if density in arguments:
                 if "H0" not in arguments:
@@ -167,6 +177,8 @@ class Driver:
         # Round-off must not cut the last node of the k axis.
         arguments.update(redshifts=list(self._z_power[::-1]), kmax=1.02 * self._k_max)
         parameters = self._camb.set_params(WantCls=self._wants_cl, **arguments)
+        if begin is not None:
+            _keep(begin, parameters, set(given))
         model = self._camb.model
         nonlinear_power = "Pk.nonlinear" in self.outputs
         parameters.NonLinear = {
@@ -270,13 +282,18 @@ def _cosmology(begin: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
         "nnu": begin.N_eff,
         "omnuh2_active": begin.omnuh2,
         "num_massive_neutrinos": begin.num_nu_massive,
-        **{name: getattr(primordial, name) for name in ("As", "ns", "nrun", "nrunrun", "pivot_scalar")},
+        **{name: getattr(primordial, name) for name in _PRIMORDIAL},
+        "parameterization": primordial.tensor_parameterization,
+        **{name: getattr(begin.Accuracy, name) for name in _ACCURACY},
+        "DoLateRadTruncation": begin.DoLateRadTruncation,
         **{name: getattr(dark_energy, name) for name in ("w", "wa", "cs2")},
     }
     if reionisation.use_optical_depth:
         values["tau"] = reionisation.optical_depth
     else:
         values["zrei"] = reionisation.redshift
+    if "r" in arguments:  # their tilt follows from r, as always where it is not given
+        del values["nt"], values["ntrun"]
     for density, physical in _DENSITIES:
         if density in arguments:
             del values[physical]
@@ -287,3 +304,19 @@ def _cosmology(begin: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     if "omnuh2_active" in merged:
         merged["mnu"] = None
     return merged
+
+
+def _keep(begin: Any, parameters: Any, given: set[str]) -> None:
+    """What a settings file says and no argument can. Raises ValueError for what can't be kept."""
+    if "r" not in given:
+        parameters.WantTensors = begin.WantTensors
+    if given & {"num_massive_neutrinos", "neutrino_hierarchy"}:
+        return
+    shares = () if given & _NEUTRINOS else ("nu_mass_degeneracies", "nu_mass_fractions")
+    for name in ("nu_mass_numbers", *shares):
+        there, here = list(getattr(begin, name)), list(getattr(parameters, name))
+        if len(there) != len(here) or not np.allclose(there, here, rtol=1e-9, atol=0):
+            raise ValueError(
+                f"config.ini has {name} = {there}, which the parameters would make {here}: say how the "
+                "neutrinos share their mass (num_massive_neutrinos, neutrino_hierarchy) in config.extra_args"
+            )

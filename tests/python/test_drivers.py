@@ -112,6 +112,38 @@ def test_what_a_settings_file_says_stays_beside_the_parameters(tmp_path: Path) -
     assert differences(thetastar=0.0104) == {"H0"}
 
 
+@pytest.mark.camb
+def test_all_that_a_settings_file_says_stays(tmp_path: Path) -> None:
+    camb = pytest.importorskip("camb")
+    general = {"H0": 71.0, "ombh2": 0.021, "omch2": 0.11, "tau": 0.07, "w": -0.9, "wa": -0.2}
+    written = camb.set_params(
+        **general, As=1.9e-9, dark_energy_model="ppf", r=0.1, nt=-0.01, pivot_tensor=0.01, lmax=2000,
+        halofit_version="takahashi", lens_potential_accuracy=2, AccuracyBoost=1.1, deltazrei=0.7,
+    )  # fmt: skip
+    path = tmp_path / "settings.ini"
+    camb.write_ini(written, str(path))
+    axes = {"Cl.tt": {"ell": np.arange(2, 101)}}
+    driver = drivers.load("camb")({"ini": path}, axes)
+    chosen = ("WantTransfer", "kmax", "high_precision", "NonLinear")
+    before, now = (
+        [line for line in str(found).splitlines() if not line.strip().startswith(chosen)]
+        for found in (camb.read_ini(str(path)), driver._params({}))
+    )
+    assert now == before
+    with_r = driver._params({"r": 0.2})
+    tilt = -0.2 / 8 * (2 - with_r.InitPower.ns - 0.2 / 8)
+    assert (with_r.InitPower.r, with_r.InitPower.nt) == (0.2, pytest.approx(tilt, rel=1e-12))
+    finer = drivers.load("camb")({"ini": path, "lSampleBoost": 2}, axes)._params({})
+    assert (finer.Accuracy.AccuracyBoost, finer.Accuracy.lSampleBoost) == (1.1, 2)
+    # Neutrinos of several masses are no number of arguments.
+    split = camb.set_params(H0=71.0, mnu=0.1, num_massive_neutrinos=2, neutrino_hierarchy="normal")
+    camb.write_ini(split, str(path))
+    with pytest.raises(ValueError, match=r"config\.ini has nu_mass_numbers = \[2, 1\].*neutrino_hierarchy"):
+        driver._params({"mnu": 0.12})
+    said = drivers.load("camb")({"ini": path, "neutrino_hierarchy": "normal"}, axes)
+    assert list(said._params({}).nu_mass_numbers) == [2, 1]
+
+
 def test_camb_gets_lmax_where_its_settings_need_it() -> None:
     camb = pytest.importorskip("camb")
     ell = {"Cl.tt": {"ell": np.arange(2, 3001)}}
