@@ -136,6 +136,10 @@ class Params:
         be asked of its code."""
         if self._refused:
             raise ArgumentError(self._refused)
+        if member.code["ini"]:
+            raise ArgumentError(
+                f"{emulator.name} was trained with a settings file, whose physics is not compared"
+            )
         self._check_physics(member)
         values = {base_name(name): (name, value) for name, value in self.physics.items()}
         solved = {member.solvable[base] for base in values if base in member.solvable}

@@ -206,6 +206,10 @@ class Inputs:
         self.training = training
         self._member = training.member
         self.nonlinear = nonlinear_method(pars)
+        if self._member.code["ini"]:
+            raise NotEmulated(
+                f"{training.name} was trained with a settings file, whose physics is not compared"
+            )
         self._neutrinos = _Neutrinos(pars)
         self.neff = self._neutrinos.nnu
         self.clash = ""
@@ -277,7 +281,12 @@ class Inputs:
                 - _IGNORED
                 - _READ_ELSEWHERE
             ):
-                self._expect(name, "(CLASS's default)", settings[name])
+                trained = settings[name]
+                if name not in self._pars:
+                    raise NotEmulated(
+                        f"{name} is not given, {self.training.name} was trained with {trained}: give it"
+                    )
+                self._expect(name, None, trained)
         else:
             for name, neutral in _CAMB_ALONE.items():
                 if not _same(settings.get(name, neutral), neutral):

@@ -5,6 +5,7 @@ against CAMB."""
 from __future__ import annotations
 
 import functools
+import json
 import os
 import runpy
 import subprocess
@@ -22,6 +23,7 @@ from .conftest import NAMES, ROOT, TOLERANCE, Reference, run
 pytest.importorskip("scipy")
 from zelos import camb as drop_in
 from zelos.montepython import Class, CosmoComputationError, CosmoSevereError
+from zelos.montepython.inputs import Inputs, Training
 
 POINT = dict(zip(NAMES, (0.0224, 0.12, 67.4, 0.054, 3.045, 0.965), strict=True))
 CLASS_NAMES = ("omega_b", "omega_cdm", "H0", "tau_reio", "ln10^{10}A_s", "n_s")
@@ -272,6 +274,46 @@ def test_what_is_left_out_is_classs_default(artifact: Path, left_out: tuple[str,
     code.set({k: v for k, v in {**MONTEPYTHON, **as_class(POINT)}.items() if k not in left_out})
     with pytest.raises(CosmoSevereError, match=message):
         code.compute()
+
+
+def trained_by_class(**config: object) -> Training:
+    """Of an emulator of CLASS that was trained with these settings, of P(k) alone."""
+    provenance = {"code": "classy", "code_version": "3.4.1", "config": config}
+    core = SimpleNamespace(
+        name="CLASS_power",
+        info_json=lambda: json.dumps({"provenance": provenance}),
+        parameters=[SimpleNamespace(name=name) for name in ("ombh2", "omch2", "H0", "logA", "ns")],
+        fixed=[],
+        solvable=[],
+    )
+    emulator = SimpleNamespace(
+        name=core.name, core=core, outputs=("Pk.linear", "Pk.nonlinear"),
+        axes=lambda _: {"k": np.array([1e-4, 5.0]), "z": np.array([0.0, 3.0])},
+    )  # fmt: skip
+    return Training(emulator)  # type: ignore[arg-type]
+
+
+def test_emulators_of_class_are_held_against_classs_defaults_too() -> None:
+    plain = Inputs({}, trained_by_class())
+    assert plain.clash == "" and plain.point["H0"] == 67.81 and set(plain.point) == {
+        "ombh2", "omch2", "H0", "As", "ns"
+    }  # fmt: skip
+    massive = trained_by_class(**NEUTRINOS, k_pivot=0.002, tol_thermo_integration=1e-6)
+    given = {**NEUTRINOS, "k_pivot": 0.002, "tol_thermo_integration": "1e-6"}
+    assert Inputs(given, massive).point == plain.point
+    for left_out, message in (
+        (tuple(NEUTRINOS), r"CLASS's defaults\) is mnu = 0.*give N_ur = 2.0308, N_ncdm = 1, m_ncdm = 0.06"),
+        (("k_pivot",), r"k_pivot = 0.05 \(CLASS's default\) is not emulated: expected 0.002"),
+        (("tol_thermo_integration",), "tol_thermo_integration is not given, .* 1e-06: give it"),
+    ):
+        with pytest.raises(CosmoSevereError, match=message):
+            Inputs({name: value for name, value in given.items() if name not in left_out}, massive)
+    with pytest.raises(CosmoSevereError, match=r"hmcode 2016 is not emulated.*hmcode_version = 2020"):
+        Inputs({"non linear": "hmcode", "hmcode_version": 2016}, trained_by_class())
+    assert Inputs({"non linear": "hmcode"}, trained_by_class()).nonlinear == "hmcode 2020"
+    with pytest.raises(CosmoSevereError, match=r"'w0_fld' = -0\.9 is not emulated"):
+        Inputs({"w0_fld": -0.9, "Omega_Lambda": 0}, trained_by_class())
+    Inputs({"w0_fld": -1.0, "Omega_Lambda": 0}, trained_by_class())
 
 
 def test_spectra_that_class_has_by_default_are_refused(artifact: Path) -> None:

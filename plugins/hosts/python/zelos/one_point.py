@@ -50,7 +50,9 @@ class OnePoint:
             dict(zip(labels, self.values["derived"].tolist(), strict=True)) if labels else {}
         )
         self._asked: dict[str, dict[float, None]] = {}
-        self._before = before._asked if before is not None and before.emulator is emulator else {}
+        self._before: dict[str, dict[float, None]] = {}
+        if before is not None and before.emulator is emulator:
+            self._before = {name: dict(asked) for name, asked in list(before._asked.items())}
         self._axes: dict[str, dict[str, Array]] = {}
         self._ranges: dict[tuple[str, str], tuple[float, float]] = {}
         self._at: dict[str, dict[float, Any]] = {}
