@@ -210,6 +210,77 @@ TEST_CASE("rows of a model are rotated, shifted and sampled") {
         std::string::npos);
 }
 
+TEST_CASE("any number of rows is sampled at any number of pixels") {
+  // Every row apart is what it is beside others, up to the last pixel.
+  const Index count = GENERATE(1, 3, 7, 8, 9), pixels = GENERATE(1, 7, 8, 23);
+  Random random;
+  const RowMatrix rows = random.normals(count, 100);
+  const RowSampler all(8.5, 1e-5, rows);
+  const VectorXd at = VectorXd::LinSpaced(pixels, 8.5 + 99.0e-5 * (pixels == 1), 8.5 + 99.0e-5);
+  RowMatrix out, slope, one, its;
+  all.sample(all.coefficients(3.0), 0.0, at, out, &slope);
+  for (Index r = 0; r < count; ++r) {
+    const RowSampler apart(8.5, 1e-5, rows.row(r));
+    apart.sample(apart.coefficients(3.0), 0.0, at, one, &its);
+    CHECK((out.col(r) - one.col(0)).cwiseAbs().maxCoeff() <= 1e-12);
+    CHECK((slope.col(r) - its.col(0)).cwiseAbs().maxCoeff() <= 1e-12 * (1.0 + its.cwiseAbs().maxCoeff()));
+  }
+  all.sample(all.coefficients(0.0), 0.0, at, out);
+  for (Index r = 0; r < count; ++r) CHECK(out(pixels - 1, r) == Approx(rows(r, 99)).margin(1e-9));
+}
+
+TEST_CASE("rows combined to a spectrum, and derivatives") {
+  const bool diagonal = GENERATE(false, true), spreads = GENERATE(false, true);
+  const double error = GENERATE(0.0, 0.3);
+  constexpr Index n = 13, m = 3;
+  Random random;
+  const RowMatrix rows = random.normals(n, m + 2);
+  const RowCombination made{random.normals(m), random.normals(m, diagonal ? 1 : m), random.normals(n), error, spreads};
+  VectorXd flux;
+  PixelCovariance covariance;
+  combine(rows, made, flux, covariance);
+  const MatrixXd root = diagonal ? MatrixXd(made.root.col(0).asDiagonal()) : made.root;
+  const VectorXd base = rows.leftCols(m) * made.weights + rows.col(m);
+  CHECK((flux - made.factor.cwiseProduct(base)).norm() <= 1e-13);
+  const MatrixXd by_weights = made.factor.asDiagonal() * rows.leftCols(m) * root;
+  CHECK((covariance.factors.leftCols(m) - by_weights).norm() <= 1e-13);
+  CHECK(covariance.factors.cols() == m + (error > 0.0 ? 1 : 0));
+  if (error > 0.0) CHECK((covariance.factors.col(m) - error * flux).norm() <= 1e-13);
+  CHECK(covariance.spread.size() == (spreads ? n : 0));
+  if (spreads) CHECK((covariance.spread - made.factor.cwiseProduct(rows.col(m + 1))).norm() <= 1e-13);
+
+  // Of a sum with fixed coefficients.
+  const VectorXd a = random.normals(n), b = random.normals(spreads ? n : 0);
+  const RowMatrix c = random.normals(n, m);
+  const auto sum = [&](const RowMatrix& x, const RowCombination& y) {
+    VectorXd f;
+    PixelCovariance p;
+    combine(x, y, f, p);
+    return a.dot(f) + (spreads ? b.dot(p.spread) : 0.0) + c.cwiseProduct(p.factors.leftCols(m)).sum();
+  };
+  const auto by = combine_slopes(rows, made, a, b, c);
+  const auto check = [&](double slope, auto&& change) {
+    RowMatrix x = rows;
+    RowCombination y = made;
+    change(x, y, 1e-5);
+    const double up = sum(x, y);
+    change(x, y, -2e-5);
+    CHECK(slope == Approx((up - sum(x, y)) / 2e-5).epsilon(1e-7).margin(1e-8));
+  };
+  for (Index i = 0; i < n; ++i) {
+    check(by.factor[i], [&](auto&, auto& y, double h) { y.factor[i] += h; });
+    for (Index j = 0; j < m + 2; ++j) check(by.rows(i, j), [&](auto& x, auto&, double h) { x(i, j) += h; });
+  }
+  for (Index j = 0; j < m; ++j) {
+    check(by.weights[j], [&](auto&, auto& y, double h) { y.weights[j] += h; });
+    for (Index k = 0; k < made.root.cols(); ++k) {
+      check(by.root(j, diagonal ? j : k), [&](auto&, auto& y, double h) { y.root(j, k) += h; });
+    }
+  }
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] { combine(rows.leftCols(m), made, flux, covariance); }).find("found 3") !=
+        std::string::npos);
+}
+
 TEST_CASE("likelihood of the weights: blocks, the whole matrix, and gradients") {
   Random random;
   WeightData data;
@@ -366,6 +437,51 @@ TEST_CASE("predictions from neighbours") {
   WeightProcess(model, theta, 78).left_out({3, 70}, few_errors, few_variances);
   CHECK((errors - few_errors).cwiseAbs().maxCoeff() <= 1e-2 * errors.cwiseAbs().maxCoeff() + 1e-4);
   CHECK(failure(ZELOS_E_ARGUMENT, [&] { all.left_out({80}, errors, variances); }).find("79") != std::string::npos);
+}
+
+TEST_CASE("a prediction from neighbours is that of a process of these alone") {
+  // More components than lanes and an odd number of points.
+  const Index count = GENERATE(1, 11), neighbours = GENERATE(23, 24);
+  Random random;
+  WeightData data;
+  data.points = random.normals(60, 3);
+  data.weights = random.normals(60, count);
+  data.kernel = GENERATE(Kernel::matern52, Kernel::squared_exponential);
+  data.mean_degree = GENERATE(-1, 1, 2);
+  data.own_noise = true;
+  VectorXd theta(count * 5);
+  theta.head(count).setLinSpaced(-4.0, -2.0);
+  theta.segment(count, count) = 0.3 * random.normals(count);
+  theta.tail(3 * count).setLinSpaced(0.2, 0.8);
+  const WeightModel model(data);
+  const VectorXd point = VectorXd::Constant(3, 0.3);
+  const auto found = WeightProcess(model, theta, static_cast<int>(neighbours)).predict(point, true);
+
+  // The nearest, as the header says: in length scales, averaged by the power of the weights.
+  VectorXd metric = VectorXd::Zero(3);
+  for (Index i = 0; i < count; ++i) {
+    const double part = data.weights.col(i).squaredNorm() / data.weights.squaredNorm();
+    metric.array() += part * (-2.0 * theta.segment(2 * count + 3 * i, 3).array()).exp();
+  }
+  std::vector<Index> order(60);
+  std::iota(order.begin(), order.end(), Index{0});
+  const auto distance = [&](Index i) { return (data.points.row(i).transpose() - point).cwiseAbs2().dot(metric); };
+  std::sort(order.begin(), order.end(), [&](Index i, Index j) { return distance(i) < distance(j); });
+  WeightData near = data;
+  near.points.resize(neighbours, 3);
+  near.weights.resize(neighbours, count);
+  for (Index k = 0; k < neighbours; ++k) {
+    near.points.row(k) = data.points.row(order[static_cast<std::size_t>(k)]);
+    near.weights.row(k) = data.weights.row(order[static_cast<std::size_t>(k)]);
+  }
+  const auto expected = WeightProcess(WeightModel(near), theta).predict(point, true);
+  const auto same = [](const MatrixXd& a, const MatrixXd& b) {
+    CHECK((a - b).cwiseAbs().maxCoeff() <= 1e-11 * (1.0 + b.cwiseAbs().maxCoeff()));
+  };
+  same(found.mean, expected.mean);
+  same(found.covariance, expected.covariance);
+  same(found.mean_slope, expected.mean_slope);
+  for (std::size_t q = 0; q < 3; ++q) same(found.covariance_slope[q], expected.covariance_slope[q]);
 }
 
 TEST_CASE("spectral numerics refuse what they can't answer") {

@@ -222,6 +222,36 @@ struct PixelCovariance {
   RowMatrix factors;  ///< U (N, k)
 };
 
+/// How rows at the pixels of an order (N, m + 2: X, the mean, the standard deviation of what these leave out) make its
+/// spectrum:
+///   flux = q (X w + mean),  U = q [X root | (X w + mean) e],  s = q times the last row
+struct RowCombination {
+  Eigen::VectorXd weights;   ///< w (m)
+  Eigen::MatrixXd root;      ///< (m, m), their covariance is root root^T; (m, 1): the diagonal of a diagonal one
+  Eigen::VectorXd factor;    ///< q (N): extinction, series, scale
+  double scale_error = 0.0;  ///< e, the standard deviation of ln q; 0: without that column
+  bool spreads = true;       ///< false: s is empty
+};
+
+/// Sets the flux, and `spread` and `factors` of the covariance.
+ZELOS_API void combine(const Eigen::Ref<const RowMatrix>& rows, const RowCombination& combination,
+                       Eigen::VectorXd& flux, PixelCovariance& covariance);
+
+/// Derivatives by what `combine` was given.
+struct CombinationSlopes {
+  Eigen::VectorXd factor;   ///< (N), by q
+  RowMatrix rows;           ///< (N, m + 2)
+  Eigen::VectorXd weights;  ///< (m)
+  Eigen::MatrixXd root;     ///< (m, m), by all of root
+};
+
+/// The derivatives, given those by the flux (N), by s (N, or empty) and by U (N, m or more: the first m count; its last
+/// column is the flux times e).
+ZELOS_API CombinationSlopes combine_slopes(const Eigen::Ref<const RowMatrix>& rows, const RowCombination& combination,
+                                           const Eigen::Ref<const Eigen::VectorXd>& by_flux,
+                                           const Eigen::Ref<const Eigen::VectorXd>& by_spread,
+                                           const Eigen::Ref<const RowMatrix>& by_factors);
+
 /// Derivatives of log L.
 struct LikelihoodSlopes {
   Eigen::VectorXd residual;  ///< (N)

@@ -219,16 +219,17 @@ std::vector<Group> make_groups(int64_t pixels, const std::vector<Patch>& patches
   }
   std::sort(whole.begin(), whole.end());
   std::vector<Group> groups;
+  groups.reserve(static_cast<std::size_t>(pixels / size) + 2 * whole.size() + 1);
   int64_t at = 0;
   const auto cut = [&](int64_t end) {
-    for (; at < end; at += groups.back().count) groups.push_back({at, std::min(size, end - at)});
+    for (; at < end; at += groups.back().count) groups.push_back({at, std::min(size, end - at), false});
   };
   for (std::size_t i = 0; i < whole.size();) {
     const int64_t first = whole[i].first;
     int64_t end = whole[i].second;
     for (++i; i < whole.size() && whole[i].first < end; ++i) end = std::max(end, whole[i].second);
     cut(first);
-    groups.push_back({first, end - first});
+    groups.push_back({first, end - first, true});
     at = end;
   }
   cut(pixels);

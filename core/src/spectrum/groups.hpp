@@ -22,6 +22,7 @@ using Transition = Eigen::Matrix<double, kStates, kStates, Eigen::RowMajor>;
 
 struct Group {
   int64_t first, count;
+  bool patched;  ///< a local kernel reaches it
 };
 
 /// The factors by which exp(-s), cos and sin of the taper change from pixel i to i + 1.

@@ -89,6 +89,7 @@ struct Recursion {
 void covariance_of_group(const Recursion& a, const Group& group, double* block, int64_t lds) {
   std::fill(block, block + group.count * lds, 0.0);
   for (int64_t i = 0; i < group.count; ++i) block[i * lds + i] = (*a.variance)[group.first + i];
+  if (!group.patched) return;
   for (const auto& patch : a.patches) {
     if (patch.first < group.first || patch.first >= group.first + group.count) continue;
     const int64_t offset = patch.first - group.first;
@@ -104,8 +105,10 @@ struct LogProduct {
   double mantissa = 1.0;
   int64_t exponent = 0;
   void add(double x) {
+    mantissa *= x;
+    if (mantissa > 1e-150 && mantissa < 1e150) return;  // the square root of a double is within
     int e = 0;
-    mantissa = std::frexp(mantissa * x, &e);
+    mantissa = std::frexp(mantissa, &e);
     exponent += e;
   }
   double value() const { return std::log(mantissa) + static_cast<double>(exponent) * std::log(2.0); }
@@ -129,7 +132,17 @@ ZELOS_ALWAYS_INLINE bool forward(Recursion& a, double& log_pivots) {
     double* e = a.e + (a.kept ? static_cast<int64_t>(g) * nd : 0);
     double* after = a.e + (a.kept ? static_cast<int64_t>(g + 1) * nd : nd);
     double* dd = a.d + (a.kept ? static_cast<int64_t>(g) * nd : 0);
-    auto& transitions = a.transitions[a.kept ? g : 0];
+    if (d == 0 && n == 1 && !group.patched) {  // independent of all others
+      const double variance = (*a.variance)[group.first];
+      if (!(variance > 0.0) || !std::isfinite(variance)) return false;
+      const double pivot = std::sqrt(variance), inverse = 1.0 / pivot;
+      product.add(pivot);
+      root[0] = pivot;
+      for (int64_t j = 0; j < ld; j += kLanes) simd::store(r + j, inverse * simd::load<Pack>(r + j));
+      if (a.kept) root += lds;
+      continue;
+    }
+    auto& transitions = a.transitions[a.kept && d > 0 ? g : 0];
     covariance_of_group(a, group, root, lds);
     for (std::size_t p = 0; p < a.processes.size(); ++p) {
       const auto at = static_cast<int64_t>(p) * kStates;
@@ -225,8 +238,18 @@ ZELOS_ALWAYS_INLINE void backward(const Recursion& a, const VectorXd& wave, cons
     const double* u = a.u + group.first * ldu;
     const double* e = a.e + static_cast<int64_t>(g) * nd;
     const double* dd = a.d + static_cast<int64_t>(g) * nd;
-    const auto& transitions = a.transitions[g];
     double* by = out.r + group.first * ld;
+    if (d == 0 && n == 1 && !group.patched) {
+      const double inverse = 1.0 / root[0];
+      double sum = -inverse;
+      for (int64_t j = 0; j < w; ++j) {
+        by[j] *= inverse;
+        sum -= r[j] * by[j];
+      }
+      out.by_variance[group.first] = 0.5 * inverse * sum;
+      continue;
+    }
+    const auto& transitions = a.transitions[d > 0 ? g : 0];
     std::array<Transition, 2> by_transition = {Transition::Zero(), Transition::Zero()};
     // [c | S] of the next group = T D + W [z | W^T]
     std::fill(by_d.begin(), by_d.end(), 0.0);
@@ -342,7 +365,7 @@ ZELOS_ALWAYS_INLINE void backward(const Recursion& a, const VectorXd& wave, cons
                                      by + a.sides + at, ld, by_transition[p], out.by_scale[p].data());
     }
     for (int64_t i = 0; i < n; ++i) out.by_variance[group.first + i] = by_block[static_cast<std::size_t>(i * lds + i)];
-    for (std::size_t i = 0; i < a.patches.size(); ++i) {
+    for (std::size_t i = 0; i < a.patches.size() && group.patched; ++i) {
       const Patch& patch = a.patches[i];
       if (patch.count == 0 || patch.first < group.first || patch.first >= group.first + n) continue;
       out.by_patch[i] = patch.slopes(wave, local[i], group.first, by_block.data(), lds);
@@ -532,11 +555,12 @@ double Pixels::log_likelihood(const VectorXd& residual, const PixelCovariance& c
   for (Index i = 0; i < n; ++i) {
     double* row = a.r + i * a.ld;
     row[0] = residual[i];
-    std::copy_n(covariance.factors.data() + i * k, k, row + 1);
-    std::fill(row + a.sides, row + a.ld, 0.0);
+    const double* factors = covariance.factors.data() + i * k;
+    for (Index j = 0; j < k; ++j) row[1 + j] = factors[j];
+    for (Index j = a.sides; j < a.ld; ++j) row[j] = 0.0;
   }
   std::fill_n(a.e, a.states * a.ld, 0.0);
-  a.transitions.resize(a.kept ? a.groups.size() : 1);
+  a.transitions.resize(a.kept && a.states > 0 ? a.groups.size() : 1);
   double log_pivots = 0.0;
   if (!run_forward(a, log_pivots)) {
     throw Error(ZELOS_E_NUMERIC, "spectral likelihood: the covariance of the pixels is not positive definite");

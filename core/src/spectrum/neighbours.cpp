@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <limits>
+
+#include "spectrum/few_points.hpp"
 
 namespace zelos::spectrum {
 
@@ -27,26 +29,35 @@ NeighbourProcess::NeighbourProcess(std::shared_ptr<const WeightProblem> problem,
 
 std::vector<Index> NeighbourProcess::nearest(const RowMatrix& points, Index without) const {
   const Index n = scaled_.rows(), count = std::min(count_, n - (without >= 0 ? 1 : 0));
-  std::vector<Index> all(static_cast<std::size_t>(n)), found;
+  std::vector<Index> best, found;
   VectorXd square(n);
+  // Equal distances are told apart by the index, so that the answer is one.
+  const auto nearer = [&](Index i, Index j) { return square[i] != square[j] ? square[i] < square[j] : i < j; };
   for (Index a = 0; a < points.rows(); ++a) {
     square.setZero();
     for (Index d = 0; d < points.cols(); ++d) {
       square.array() += (scaled_.col(d).array() - points(a, d) * inverse_[d]).square();
     }
     if (without >= 0) square[without] = std::numeric_limits<double>::infinity();
-    std::iota(all.begin(), all.end(), Index{0});
-    // Equal distances are told apart by the index, so that the answer is one.
-    std::nth_element(all.begin(), all.begin() + (count - 1), all.end(),
-                     [&](Index i, Index j) { return square[i] != square[j] ? square[i] < square[j] : i < j; });
-    found.insert(found.end(), all.begin(), all.begin() + count);
+    best.clear();  // a heap with the farthest on top
+    for (Index i = 0; i < n; ++i) {
+      if (static_cast<Index>(best.size()) == count) {
+        if (!(square[i] < square[best.front()])) continue;  // of equal ones the earlier is in
+        std::pop_heap(best.begin(), best.end(), nearer);
+        best.back() = i;
+      } else {
+        best.push_back(i);
+      }
+      std::push_heap(best.begin(), best.end(), nearer);
+    }
+    found.insert(found.end(), best.begin(), best.end());
   }
   std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());
   return found;
 }
 
-std::vector<std::unique_ptr<Component>> NeighbourProcess::conditioned(const std::vector<Index>& rows) const {
+WeightData NeighbourProcess::part(const std::vector<Index>& rows) const {
   WeightData part;
   part.kernel = problem_->data.kernel;
   part.own_noise = problem_->data.own_noise;
@@ -59,14 +70,19 @@ std::vector<std::unique_ptr<Component>> NeighbourProcess::conditioned(const std:
     part.points.row(k) = problem_->data.points.row(rows[static_cast<std::size_t>(k)]);
     part.weights.row(k) = problem_->data.weights.row(rows[static_cast<std::size_t>(k)]);
   }
-  auto local = std::make_shared<const WeightProblem>(part);
+  return part;
+}
+
+std::vector<std::unique_ptr<Component>> NeighbourProcess::conditioned(const std::vector<Index>& rows) const {
+  WeightData near = part(rows);
+  auto local = std::make_shared<const WeightProblem>(near);
   std::vector<std::unique_ptr<Component>> components;
   for (Index i = 0; i < problem_->layout.m; ++i) {
     const ComponentTheta theta(problem_->layout, theta_, i);
     auto component = try_dense_component(local, i, theta);
-    while (!component && part.mean_degree >= 0) {
-      --part.mean_degree;
-      local = std::make_shared<const WeightProblem>(part);
+    while (!component && near.mean_degree >= 0) {
+      --near.mean_degree;
+      local = std::make_shared<const WeightProblem>(near);
       component = try_dense_component(local, i, theta);
     }
     if (!component) fail_not_positive_definite();
@@ -75,8 +91,19 @@ std::vector<std::unique_ptr<Component>> NeighbourProcess::conditioned(const std:
   return components;
 }
 
+WeightProcess::Prediction NeighbourProcess::predict_from(const std::vector<Index>& rows, const VectorXd& point,
+                                                         bool slopes) const {
+  const WeightData near = part(rows);
+  WeightProcess::Prediction prediction;
+  for (int degree = near.mean_degree; degree >= -1; --degree) {
+    const Trend trend(near.points, degree);
+    if (predict_from_few(near, trend, problem_->layout, theta_, point, slopes, prediction)) return prediction;
+  }
+  fail_not_positive_definite();
+}
+
 WeightProcess::Prediction NeighbourProcess::predict(const VectorXd& point, bool slopes) const {
-  return gather(conditioned(nearest(point.transpose(), -1)), point, slopes);
+  return predict_from(nearest(point.transpose(), -1), point, slopes);
 }
 
 void NeighbourProcess::predict_jointly(const RowMatrix& points, VectorXd& mean, MatrixXd& covariance) const {
@@ -91,7 +118,7 @@ void NeighbourProcess::left_out(const std::vector<Index>& chosen, RowMatrix& err
   for (Index k = 0; k < count; ++k) {
     const Index row = chosen[static_cast<std::size_t>(k)];
     const VectorXd point = problem_->data.points.row(row).transpose();
-    const auto p = gather(conditioned(nearest(point.transpose(), row)), point, false);
+    const auto p = predict_from(nearest(point.transpose(), row), point, false);
     errors.row(k) = p.mean.transpose() - problem_->data.weights.row(row);
     for (Index i = 0; i < layout.m; ++i) {
       variances(k, i) = p.covariance(i, i) + std::exp(layout.log_noise(theta_, i));

@@ -19,6 +19,9 @@ class NeighbourProcess {
  private:
   /// Those of each point together; a grid point to be left out, or -1.
   std::vector<Eigen::Index> nearest(const RowMatrix& points, Eigen::Index without) const;
+  WeightData part(const std::vector<Eigen::Index>& rows) const;
+  WeightProcess::Prediction predict_from(const std::vector<Eigen::Index>& rows, const Eigen::VectorXd& point,
+                                         bool slopes) const;
   /// Components conditioned on some grid points.
   std::vector<std::unique_ptr<Component>> conditioned(const std::vector<Eigen::Index>& rows) const;
 

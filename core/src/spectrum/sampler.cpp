@@ -17,18 +17,28 @@ using Eigen::Index;
 using Eigen::VectorXd;
 
 constexpr double kPi = 3.14159265358979323846;
+// Pixels that are sampled together.
+constexpr int64_t kAtOnce = simd::kLanes;
 
 [[noreturn]] void fail(const std::string& message) { throw Error(ZELOS_E_ARGUMENT, "spectral model: " + message); }
 
-// The least even 2^a 3^b 5^c that is not smaller.
+// The even 2^a 3^b 5^c, not smaller and at most an eighth larger, whose transform takes the least: each radix is a pass
+// over all numbers.
 Index fast_length(Index n) {
-  for (Index length = n + n % 2;; length += 2) {
-    Index rest = length;
-    for (const Index factor : {2, 3, 5}) {
-      while (rest % factor == 0) rest /= factor;
+  Index best = 0;
+  double least = 0.0;
+  for (Index length = n + n % 2; best == 0 || length <= n + n / 8; length += 2) {
+    Index rest = length, passes = 0;
+    for (const Index factor : {4, 2, 3, 5}) {
+      for (; rest % factor == 0; rest /= factor) ++passes;
     }
-    if (rest == 1) return length;
+    const double cost = static_cast<double>(length) * static_cast<double>(passes);
+    if (rest == 1 && (best == 0 || cost < least)) {
+      best = length;
+      least = cost;
+    }
   }
+  return best;
 }
 
 // Fourier transform of the rotational profile with limb darkening 0.6 and its derivative, u = 2 pi v sin(i) f
@@ -95,41 +105,85 @@ class RotationTable {
   std::vector<Node> nodes_;
 };
 
-// Values of the six quintic B-splines that reach a point at fraction t of its interval, and their derivatives.
-void quintic(double t, double* b, double* slope) {
-  // Cox-de Boor on uniform knots: B_k from B_(k-1).
-  double lower[5] = {1.0, 0.0, 0.0, 0.0, 0.0};
-  for (int k = 1; k <= 4; ++k) {
-    double next[5] = {};
-    for (int i = 0; i < k; ++i) {
-      const double right = (i + 1 - t) / k, left = 1.0 - right;
-      next[i] += right * lower[i];
-      next[i + 1] += left * lower[i];
-    }
-    std::copy(next, next + 5, lower);
-  }
-  std::fill(b, b + 6, 0.0);
-  for (int i = 0; i < 5; ++i) {
-    const double right = (i + 1 - t) / 5.0, left = 1.0 - right;
-    b[i] += right * lower[i];
-    b[i + 1] += left * lower[i];
-  }
-  if (slope == nullptr) return;
-  std::fill(slope, slope + 6, 0.0);
-  for (int i = 0; i < 5; ++i) {
-    slope[i] -= lower[i];
-    slope[i + 1] += lower[i];
-  }
+// Values of the six quintic B-splines that reach a point at fraction t of its interval, or their derivatives.
+template <class Pack>
+ZELOS_ALWAYS_INLINE void quintic(Pack t, double* b) {
+  constexpr double f = 1.0 / 120.0;
+  const Pack u = 1.0 - t, t2 = t * t, u2 = u * u, t4 = t2 * t2, u4 = u2 * u2;
+  simd::store(b, f * (u4 * u));
+  simd::store(b + kAtOnce, f * (26.0 + t * (-50.0 + t * (20.0 + t * (20.0 + t * (-20.0 + t * 5.0))))));
+  simd::store(b + 2 * kAtOnce, f * (66.0 + t2 * (-60.0 + t2 * (30.0 - 10.0 * t))));
+  simd::store(b + 3 * kAtOnce, f * (66.0 + u2 * (-60.0 + u2 * (30.0 - 10.0 * u))));
+  simd::store(b + 4 * kAtOnce, f * (26.0 + u * (-50.0 + u * (20.0 + u * (20.0 + u * (-20.0 + u * 5.0))))));
+  simd::store(b + 5 * kAtOnce, f * (t4 * t));
 }
 
 template <class Pack>
-ZELOS_ALWAYS_INLINE void combine(const double* coefficients, int64_t stride, const double* b, double* out) {
-  for (int64_t r = 0; r < stride; r += simd::lanes<Pack>) {
-    Pack sum = b[0] * simd::load<Pack>(coefficients + r);
-    for (int i = 1; i < 6; ++i) sum += b[i] * simd::load<Pack>(coefficients + i * stride + r);
-    simd::store(out + r, sum);
+ZELOS_ALWAYS_INLINE void quintic_slope(Pack t, double* b) {
+  constexpr double f = 1.0 / 24.0;
+  const Pack u = 1.0 - t, t2 = t * t, u2 = u * u;
+  simd::store(b, -f * (u2 * u2));
+  simd::store(b + kAtOnce, f * (-10.0 + t * (8.0 + t * (12.0 + t * (-16.0 + t * 5.0)))));
+  simd::store(b + 2 * kAtOnce, f * (t * (-24.0 + t2 * (24.0 - 10.0 * t))));
+  simd::store(b + 3 * kAtOnce, -f * (u * (-24.0 + u2 * (24.0 - 10.0 * u))));
+  simd::store(b + 4 * kAtOnce, -f * (-10.0 + u * (8.0 + u * (12.0 + u * (-16.0 + u * 5.0)))));
+  simd::store(b + 5 * kAtOnce, f * (t2 * t2));
+}
+
+// out (count, rows) = `factor` times the splines b (6, kAtOnce) of coefficients (.., stride) from each pixel's cell on.
+// Each row of `out` may be written up to the stride, but for those of the last kAtOnce pixels.
+template <class Pack>
+ZELOS_ALWAYS_INLINE void combine(const double* coefficients, int64_t stride, int64_t rows, const int64_t* cells,
+                                 int64_t count, const double* b, double factor, bool last, double* out) {
+  double sums[kAtOnce];
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t r = 0; r < stride; r += simd::lanes<Pack>) {
+      const double* from = coefficients + cells[i] * stride + r;
+      Pack sum = b[i] * simd::load<Pack>(from);
+      for (int k = 1; k < 6; ++k) sum += b[k * kAtOnce + i] * simd::load<Pack>(from + k * stride);
+      sum *= factor;
+      if (!last || r + simd::lanes<Pack> <= rows) {
+        simd::store(out + i * rows + r, sum);
+      } else {
+        simd::store(sums, sum);
+        for (int64_t k = r; k < rows; ++k) out[i * rows + k] = sums[k - r];
+      }
+    }
   }
 }
+
+// Samples at columns x (n), and their derivatives by x times `factor`, if asked for.
+template <class Pack>
+ZELOS_ALWAYS_INLINE void samples(const double* coefficients, int64_t stride, int64_t rows, const double* x, int64_t n,
+                                 double factor, double* out, double* slope) {
+  double t[kAtOnce] = {}, b[6 * kAtOnce];
+  int64_t cells[kAtOnce];
+  for (int64_t first = 0; first < n; first += kAtOnce) {
+    const int64_t count = std::min(kAtOnce, n - first);
+    const bool last = first + 2 * kAtOnce > n;
+    for (int64_t i = 0; i < count; ++i) {
+      cells[i] = static_cast<int64_t>(x[first + i]);
+      t[i] = x[first + i] - static_cast<double>(cells[i]);
+    }
+    for (int64_t i = 0; i < kAtOnce; i += simd::lanes<Pack>) quintic<Pack>(simd::load<Pack>(t + i), b + i);
+    combine<Pack>(coefficients, stride, rows, cells, count, b, 1.0, last, out + first * rows);
+    if (slope == nullptr) continue;
+    for (int64_t i = 0; i < kAtOnce; i += simd::lanes<Pack>) quintic_slope<Pack>(simd::load<Pack>(t + i), b + i);
+    combine<Pack>(coefficients, stride, rows, cells, count, b, factor, last, slope + first * rows);
+  }
+}
+
+#define ZELOS_SIGNATURE                                                                                              \
+  (const double* coefficients, int64_t stride, int64_t rows, const double* x, int64_t n, double factor, double* out, \
+   double* slope)
+ZELOS_TARGET_AVX512 void samples_avx512 ZELOS_SIGNATURE {
+  samples<simd::Pack8>(coefficients, stride, rows, x, n, factor, out, slope);
+}
+ZELOS_TARGET_AVX2 void samples_avx2 ZELOS_SIGNATURE {
+  samples<simd::Pack4>(coefficients, stride, rows, x, n, factor, out, slope);
+}
+void samples_base ZELOS_SIGNATURE { samples<simd::Pack2>(coefficients, stride, rows, x, n, factor, out, slope); }
+#undef ZELOS_SIGNATURE
 
 // A thread's memory for transforms: fresh pages would cost as much as these.
 double* transform_memory(std::size_t size) {
@@ -267,9 +321,9 @@ void RowSampler::sample(const RowMatrix& coefficients, double vz, const VectorXd
   const double by_velocity = -kLightSpeed / (kLightSpeed * kLightSpeed - vz * vz) / log_step_;
   // Rounding of a logarithm at the very ends.
   const double tolerance = 1e-6, last = static_cast<double>(n_columns_ - 1);
-  std::vector<double> sums(static_cast<std::size_t>(stride_));
+  std::vector<double> columns(static_cast<std::size_t>(n));
   for (Index i = 0; i < n; ++i) {
-    double x = (at[i] - shift - log_first_) / log_step_;
+    const double x = (at[i] - shift - log_first_) / log_step_;
     if (!(x >= -tolerance && x <= last + tolerance)) {
       const auto edge = [&](double column) {
         return std::to_string(std::exp(log_first_ + shift + column * log_step_));
@@ -277,17 +331,13 @@ void RowSampler::sample(const RowMatrix& coefficients, double vz, const VectorXd
       fail("the wavelength " + std::to_string(std::exp(at[i])) + " is outside the emulator's " + edge(0.0) + " to " +
            edge(last) + " (shifted by vz = " + std::to_string(vz) + " km/s)");
     }
-    x = std::clamp(x, 0.0, last);
-    const auto cell = static_cast<Index>(x);
-    double b[6], db[6];
-    quintic(x - static_cast<double>(cell), b, slope == nullptr ? nullptr : db);
-    const double* from = coefficients.data() + cell * stride_;
-    combine<simd::Pack2>(from, stride_, b, sums.data());
-    std::copy_n(sums.data(), n_rows_, out.data() + i * n_rows_);
-    if (slope == nullptr) continue;
-    combine<simd::Pack2>(from, stride_, db, sums.data());
-    for (Index r = 0; r < n_rows_; ++r) (*slope)(i, r) = by_velocity * sums[static_cast<std::size_t>(r)];
+    columns[static_cast<std::size_t>(i)] = std::clamp(x, 0.0, last);
   }
+  const auto run = simd::isa() == simd::Isa::kAvx512 ? samples_avx512
+                   : simd::isa() == simd::Isa::kAvx2 ? samples_avx2
+                                                     : samples_base;
+  run(coefficients.data(), stride_, n_rows_, columns.data(), n, by_velocity, out.data(),
+      slope == nullptr ? nullptr : slope->data());
 }
 
 }  // namespace zelos::spectrum

@@ -64,6 +64,17 @@ class _State(NamedTuple):
     covariance: Any  # zelos/spectrum.hpp: PixelCovariance
     pixels: Any  # zelos/spectrum.hpp: Pixels
     norm: tuple[float, float]  # factor, standard deviation of its logarithm
+    combination: Any  # zelos/spectrum.hpp: RowCombination
+
+
+class _Kept(NamedTuple):
+    """A prediction, and what it is of."""
+
+    process: Any
+    ladder: Ladder
+    point: bytes
+    who: str
+    prediction: _Prediction
 
 
 class SpectrumModel(ModelParameters):
@@ -127,6 +138,7 @@ class SpectrumModel(ModelParameters):
         self.log = logging.getLogger(type(self).__name__)
         self._pixels = [OrderPixels(order) for order in spectrum]
         self._source: Source | None = None
+        self._kept: _Kept | None = None
         if starfish_compat:
             e = self.emulator
             self.starfish_source = Source(e.wl, e.eigenspectra, e.flux_mean, e.flux_std, 0.0)
@@ -167,9 +179,20 @@ class SpectrumModel(ModelParameters):
     # --- the model ---
 
     def _predict(self, slopes: bool = False) -> _Prediction:
-        point = self.grid_params
+        """At the grid parameters; the last one is kept, so that a step in other parameters does not ask
+        again."""
+        self.emulator.require_trained()
+        process, ladder, point = self.emulator.process, self._ladder, self.grid_params
+        kept = self._kept
+        same = kept is not None and kept[:3] == (process, ladder, point.tobytes())
+        if kept is None or not same or (slopes and kept.prediction.mean_slope is None):
+            prediction = self._prediction(point, slopes)
+            self._kept = kept = _Kept(process, ladder, point.tobytes(), self._who, prediction)
+        self._who = kept.who
+        return kept.prediction
+
+    def _prediction(self, point: Array, slopes: bool) -> _Prediction:
         emulator = self.emulator
-        emulator.require_trained()
         try:
             emulator.require_inside(point[np.newaxis])
         except OutsideRegion as outside:
@@ -218,7 +241,7 @@ class SpectrumModel(ModelParameters):
             rows, *by = source.sample_slopes(vz, vsini, pixels.log_wave, "vsini" in self.params)
             row_slopes = (by[0], by[1])
         else:
-            rows = source.sample(vz, vsini, pixels.log_wave)
+            rows = pixels.rows(source, vz, vsini)
         extinction: Array = np.ones(1)
         if "Av" in self.params:
             a, b = pixels.extinction()
@@ -228,11 +251,10 @@ class SpectrumModel(ModelParameters):
         if coefficients.size:
             series = 1.0 + coefficients @ pixels.chebyshev(len(coefficients))
         p = extinction * series
-        flux = p * (rows[:, :m] @ prediction.mean + rows[:, m])
         log_scale = self._value("log_scale", order)
         norm = (1.0, 0.0)
         if log_scale is None:
-            integral = pixels.integral_weights() @ flux
+            integral = pixels.integral_weights() @ (p * (rows[:, :m] @ prediction.mean + rows[:, m]))
             if not integral > 0:
                 raise ArgumentError(
                     "the model's flux is not positive: log_scale can't be matched to the data"
@@ -243,18 +265,18 @@ class SpectrumModel(ModelParameters):
                 norm = prediction.norm or self.emulator.norm_factor_with_error(self.grid_params)
             scale = float(np.exp(log_scale)) * norm[0]
         self._log_scale = float(np.log(scale / norm[0])) if scale > 0 else float("nan")
-        flux *= scale
-        q = (scale * p) * np.ones(len(flux))
-        if prediction.root.ndim == 2:
-            factors = q[:, np.newaxis] * (rows[:, :m] @ prediction.root)
-        else:
-            factors = q[:, np.newaxis] * (rows[:, :m] * prediction.root)
-        if norm[1] > 0:
-            factors = np.column_stack([factors, flux * norm[1]])
-        spread = q * rows[:, m + 1] if self._spreads(prediction) else np.zeros(0)
-        covariance = _core.spectrum.PixelCovariance(factors, spread, *self._kernels(order))
+        combination = _core.spectrum.RowCombination(
+            prediction.mean,
+            prediction.root if prediction.root.ndim == 2 else prediction.root[:, np.newaxis],
+            np.broadcast_to(scale * p, len(rows)),
+            norm[1],
+            self._spreads(prediction),
+        )
+        flux, covariance = combination.spectrum(rows, *self._kernels(order))
         likelihood = pixels.likelihood(source.correlation_length)
-        return _State(rows, row_slopes, extinction, series, scale, flux, covariance, likelihood, norm)
+        return _State(
+            rows, row_slopes, extinction, series, scale, flux, covariance, likelihood, norm, combination
+        )
 
     def _spreads(self, prediction: _Prediction) -> bool:
         """Whether the model has an error that is not the weights'."""
@@ -352,36 +374,29 @@ class SpectrumModel(ModelParameters):
             residual, state.covariance
         )
         self.residuals.append(residual)
-        x, spread = state.rows[:, :m], state.rows[:, m + 1]
         p = state.extinction * state.series * np.ones(len(residual))
-        q = state.scale * p
-        base = x @ prediction.mean + state.rows[:, m]
-        by_factors = by_all_factors[:, :m]
         by_norm_error = 0.0
         if state.norm[1] > 0:
             by_norm_error = float(by_all_factors[:, m] @ state.flux)
             by_flux = by_flux + by_all_factors[:, m] * state.norm[1]
-        root = prediction.root if prediction.root.ndim == 2 else np.diag(prediction.root)
-        back = by_factors @ root.T  # derivative by q X
-        by_q = by_flux * base + np.einsum("nk,nk->n", back, x)
-        by_rows = np.zeros_like(state.rows)
-        if by_spread.size:
-            by_q += by_spread * spread
-            by_rows[:, m + 1] = q * by_spread
-        by_p = state.scale * by_q
-        by_base = q * by_flux
-        by_log_scale = float(by_q @ p) * state.scale
+        by, by_rows, by_mean, by_root = state.combination.slopes(
+            state.rows, by_flux, by_spread, by_all_factors
+        )
+        by_p = state.scale * by
+        by_log_scale = float(by_p @ p)
         key = self._key("log_scale", order)
         matched = key not in self.params
         if matched:  # scale = integral of the data / integral of p base
-            w = pixels.integral_weights()
-            by_integral = -by_log_scale / float(w @ (p * base))
-            by_p += by_integral * w * base
-            by_base = by_base + by_integral * w * p
+            weights = pixels.integral_weights()
+            base = state.rows[:, :m] @ prediction.mean + state.rows[:, m]
+            ratio = -by_log_scale / float(weights @ state.flux)
+            by_base = ratio * state.scale * weights * p
+            by_p += ratio * state.scale * weights * base
+            by_rows[:, :m] += np.outer(by_base, prediction.mean)
+            by_rows[:, m] += by_base
+            by_mean += state.rows[:, :m].T @ by_base
         else:
             total[key] += by_log_scale
-        by_rows[:, :m] = np.outer(by_base, prediction.mean) + q[:, np.newaxis] * back
-        by_rows[:, m] = by_base
         if "Av" in self.params:
             a, b = pixels.extinction()
             along, rv = p @ (by_p * a), self._rv()
@@ -403,8 +418,8 @@ class SpectrumModel(ModelParameters):
         if "vsini" in total:
             total["vsini"] += float(np.vdot(by_vsini, by_rows))
         # The derivative by Sigma_w is 1/2 (q X)^T W (q X), and the factors' is W (q X) root.
-        by_mean = x.T @ by_base
-        by_covariance = 0.5 * np.linalg.solve(root.T, ((q[:, np.newaxis] * x).T @ by_factors).T).T
+        root = prediction.root if prediction.root.ndim == 2 else np.diag(prediction.root)
+        by_covariance = 0.5 * np.linalg.solve(root.T, by_root.T).T
         norm_slopes = None
         if self.norm and not matched:
             norm_slopes = self.emulator.norm_factor_slope(self.grid_params)

@@ -31,6 +31,7 @@ class OrderPixels:
         self._chebyshev: Array = np.zeros((0, len(self.wave)))
         self._weights: Array | None = None
         self._likelihoods: dict[float, Any] = {}
+        self._rows: tuple[Source, float, float, Array] | None = None
         self._starfish: Any = None
 
     def is_of(self, order: Order) -> bool:
@@ -53,6 +54,13 @@ class OrderPixels:
         if self._starfish is None:
             self._starfish = _core.spectrum.Pixels(self.wave, self.variance + jitter, 0.0)
         return self._starfish
+
+    def rows(self, source: Source, vz: float, vsini: float) -> Array:
+        """(N, m + 2): the rows of a model at these pixels; not to be changed."""
+        kept = self._rows
+        if kept is None or kept[0] is not source or kept[1:3] != (vz, vsini):
+            self._rows = kept = (source, vz, vsini, source.sample(vz, vsini, self.log_wave))
+        return kept[3]
 
     def extinction(self) -> tuple[Array, Array]:
         if self._extinction is None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import operator
 import os
 import re
 import sys
@@ -51,7 +52,7 @@ class Params(MutableMapping[str, float]):
             del self._values[k]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._values or any(k.startswith(f"{key}:") for k in self._values)
+        return key in self._values or any(map(operator.methodcaller("startswith", f"{key}:"), self._values))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -61,6 +62,11 @@ class Params(MutableMapping[str, float]):
 
     def __repr__(self) -> str:
         return repr(self.as_dict())
+
+    def under(self, group: str) -> dict[str, float]:
+        """The parameters of a group, by the rest of their names."""
+        start, length = group + ":", len(group) + 1
+        return {key[length:]: value for key, value in self._values.items() if key.startswith(start)}
 
     def as_dict(self) -> dict[str, Any]:
         """Nested: groups are dictionaries, kernels and orders lists of them."""
@@ -182,7 +188,7 @@ class ModelParameters:
                 self.params[f"cheb:{i}"] = value
 
     def _series(self, group: str) -> Array:
-        inner = {k.rpartition(":")[2]: v for k, v in self.params.items() if k.startswith(group + ":")}
+        inner = self.params.under(group)
         if not inner:
             return np.zeros(0)
         coefficients = np.zeros(max(int(k) for k in inner))
@@ -275,14 +281,14 @@ class ModelParameters:
         return own if own in self.params else name
 
     def _kernels(self, order: int) -> tuple[tuple[float, float] | None, list[tuple[float, float, float]]]:
-        key = self._key("global_cov", order)
-        glob = (self.params[f"{key}:log_amp"], self.params[f"{key}:log_ls"]) if key in self.params else None
-        key = self._key("local_cov", order)
-        local = [
-            (kernel["log_amp"], kernel["mu"], kernel["log_sigma"])
-            for kernel in (_lists("local_cov", self.params[key].nested()) if key in self.params else [])
-        ]
-        return glob, local
+        inner = self.params.under(self._key("global_cov", order))
+        glob = (inner["log_amp"], inner["log_ls"]) if inner else None
+        numbered: dict[int, dict[str, float]] = {}
+        for name, value in self.params.under(self._key("local_cov", order)).items():
+            index, _, parameter = name.partition(":")
+            numbered.setdefault(int(index), {})[parameter] = value
+        kernels = [numbered[i] for i in sorted(numbered)]
+        return glob, [(kernel["log_amp"], kernel["mu"], kernel["log_sigma"]) for kernel in kernels]
 
     # --- files ---
 

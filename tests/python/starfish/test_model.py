@@ -293,6 +293,46 @@ def test_new_data_are_seen(trained: Emulator, observed: Spectrum) -> None:
     assert len(model()[0]) == 100
 
 
+def test_what_is_kept_between_steps_is_of_these_parameters(
+    trained: Emulator, observed: Spectrum, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values and gradients after single steps are those of a fresh model."""
+    trained.save(tmp_path / "library.h5")
+    emulator = Emulator.load(tmp_path / "library.h5")
+    model = SpectrumModel(emulator, observed, library.TRUTH, **CASES["all"])
+
+    def fresh() -> SpectrumModel:
+        other = SpectrumModel(emulator, observed, library.TRUTH, **CASES["all"])
+        other.set_param_vector(model.get_param_vector())
+        return other
+
+    steps = [
+        ("vz", 2.5),
+        ("global_cov:log_amp", -8.0),
+        ("Av", 0.1),
+        ("T", 5650.0),
+        ("vsini", 9.0),
+        ("vz", 3.5),
+    ]
+    for name, value in [*steps, ("logg", 4.3), ("log_scale", 0.02)]:
+        model.set_param_dict({name: value})
+        assert model.log_likelihood() == pytest.approx(fresh().log_likelihood(), rel=1e-13)
+    for name, value in [("vz", 1.5), ("Z", -0.2), ("vsini", 7.0), ("cheb:1", 0.08)]:
+        model.set_param_dict({name: value})
+        found, expected = model.log_likelihood_gradient(), fresh().log_likelihood_gradient()
+        assert found[0] == pytest.approx(expected[0], rel=1e-13)
+        np.testing.assert_allclose(found[1], expected[1], rtol=1e-9, atol=1e-9 * np.abs(expected[1]).max())
+    before = model.log_likelihood()
+    emulator.variances = 4 * emulator.variances
+    assert model.log_likelihood() == pytest.approx(fresh().log_likelihood(), rel=1e-13)
+    assert abs(model.log_likelihood() - before) > 1e-3
+    # A step in a kernel asks neither the processes nor the rows.
+    monkeypatch.setattr(model, "_prediction", lambda *_: pytest.fail("predicted again"))
+    monkeypatch.setattr("zelos.starfish.observed.Source.sample", lambda *_: pytest.fail("sampled again"))
+    model["global_cov:log_ls"] = 2.0
+    model.log_likelihood()
+
+
 def test_peaks_of_the_residual(trained: Emulator, observed: Spectrum) -> None:
     o = observed[0]
     flux = o._flux + 0.3 * np.exp(-0.5 * ((o._wave - 5120.0) / 0.1) ** 2)

@@ -20,14 +20,19 @@ struct Coefficients {
   RowMatrix data;
 };
 
+void set_kernels(spectrum::PixelCovariance& covariance, const std::optional<Pair>& global,
+                 const std::vector<Triple>& local) {
+  covariance.has_global = global.has_value();
+  if (global) covariance.global = {global->first, global->second};
+  for (const auto& [amplitude, centre, width] : local) covariance.local.push_back({amplitude, centre, width});
+}
+
 spectrum::PixelCovariance pixel_covariance(RowMatrix factors, Eigen::VectorXd spread, const std::optional<Pair>& global,
                                            const std::vector<Triple>& local) {
   spectrum::PixelCovariance covariance;
   covariance.factors = std::move(factors);
   covariance.spread = std::move(spread);
-  covariance.has_global = global.has_value();
-  if (global) covariance.global = {global->first, global->second};
-  for (const auto& [amplitude, centre, width] : local) covariance.local.push_back({amplitude, centre, width});
+  set_kernels(covariance, global, local);
   return covariance;
 }
 
@@ -214,6 +219,33 @@ void bind_likelihood(py::module_& module) {
   py::class_<spectrum::PixelCovariance>(module, "PixelCovariance")
       .def(py::init(&pixel_covariance), py::arg("factors"), py::arg("spread"), py::arg("global_kernel"),
            py::arg("local_kernels"));
+  py::class_<spectrum::RowCombination>(module, "RowCombination")
+      .def(py::init([](Eigen::VectorXd weights, Eigen::MatrixXd root, Eigen::VectorXd factor, double scale_error,
+                       bool spreads) {
+             return spectrum::RowCombination{std::move(weights), std::move(root), std::move(factor), scale_error,
+                                             spreads};
+           }),
+           py::arg("weights"), py::arg("root"), py::arg("factor"), py::arg("scale_error"), py::arg("spreads"))
+      .def(
+          "spectrum",
+          [](const spectrum::RowCombination& combination, const Eigen::Ref<const RowMatrix>& rows,
+             const std::optional<Pair>& global, const std::vector<Triple>& local) {
+            Eigen::VectorXd flux;
+            spectrum::PixelCovariance covariance;
+            spectrum::combine(rows, combination, flux, covariance);
+            set_kernels(covariance, global, local);
+            return std::make_pair(std::move(flux), std::move(covariance));
+          },
+          Release(), py::arg("rows"), py::arg("global_kernel"), py::arg("local_kernels"))
+      .def(
+          "slopes",
+          [](const spectrum::RowCombination& combination, const Eigen::Ref<const RowMatrix>& rows,
+             const Eigen::Ref<const Eigen::VectorXd>& by_flux, const Eigen::Ref<const Eigen::VectorXd>& by_spread,
+             const Eigen::Ref<const RowMatrix>& by_factors) {
+            auto by = spectrum::combine_slopes(rows, combination, by_flux, by_spread, by_factors);
+            return std::make_tuple(std::move(by.factor), std::move(by.rows), std::move(by.weights), std::move(by.root));
+          },
+          Release(), py::arg("rows"), py::arg("by_flux"), py::arg("by_spread"), py::arg("by_factors"));
   py::class_<spectrum::Pixels>(module, "Pixels")
       .def(py::init<Eigen::VectorXd, Eigen::VectorXd, double>(), py::arg("wave"), py::arg("variance"),
            py::arg("correlation_length"))
