@@ -30,6 +30,7 @@ import numpy as np
 
 from ...errors import ArgumentError, FormatError
 from ..driver import AxisRequest, Driver, Kind
+from ..linear_error import error_of_lines, second_difference
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -128,17 +129,17 @@ class Library:
         return np.log(values) if self.spacing[name] == "log" else values
 
     def error(self, params: Mapping[str, float], answer: Mapping[str, Array]) -> dict[str, Array]:
-        """One standard deviation of each value of an answer of `run` at this point: the leading term of the
-        error of a line, on each axis with the larger of the curvatures to the left and to the right, added in
-        quadrature. Infinite where an axis has no third run to tell a curvature from."""
+        """One standard deviation of each value of an answer of `run` at this point (linear_error.py), with
+        the curvatures to the left and to the right. Infinite where an axis has no third run to tell one
+        from."""
         places = self._places_of(params)
         found: dict[str, Array] = {}
         for name in self.outputs:
-            squares: Any = 0.0
+            lines = []
             for k, (axis, (side, x)) in enumerate(zip(self.grid, places, strict=True)):
                 nodes = self._spaced(axis, self.grid[axis])
                 left, right = side[0][0], side[1][0]
-                reach = (x - nodes[left]) * (nodes[right] - x)
+                reach = float((x - nodes[left]) * (nodes[right] - x))
                 if reach == 0:
                     continue
                 others = [s if i != k else [] for i, (s, _) in enumerate(places)]
@@ -147,10 +148,8 @@ class Library:
                     for start in (left - 1, left)
                     if start >= 0 and start + 2 < len(nodes)
                 ]
-                there = [np.abs(c) for c in curvatures if c is not None]
-                largest = np.max(there, axis=0) if there else np.inf
-                squares = squares + (reach * largest) ** 2
-            sigma = np.sqrt(squares)
+                lines.append((reach, [c for c in curvatures if c is not None]))
+            sigma = error_of_lines(lines)
             factor = np.abs(answer[name]) if self._is_log(name) else 1.0
             chosen = sigma[np.ix_(*self._where[name])] if self._where[name] and np.ndim(sigma) else sigma
             found[name] = np.broadcast_to(chosen * factor, np.shape(answer[name])).copy()
@@ -160,10 +159,8 @@ class Library:
         self, name: str, k: int, nodes: Array, start: int, others: Sequence[Sequence[tuple[int, float]]]
     ) -> Array | None:
         """Half the second derivative along axis k, from three nodes on, at the point; None at a hole."""
-        a, b, c = nodes[start : start + 3]
-        weights = (1 / ((a - b) * (a - c)), 1 / ((b - a) * (b - c)), 1 / ((c - a) * (c - b)))
         sides = [*others]
-        sides[k] = [(start + i, float(w)) for i, w in enumerate(weights)]
+        sides[k] = [(start + i, w) for i, w in enumerate(second_difference(nodes[start : start + 3]))]
         total: Any = 0.0
         for combination in itertools.product(*sides):
             weight = float(np.prod([w for _, w in combination]))

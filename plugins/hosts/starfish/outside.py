@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..errors import ArgumentError, OutsideRegion
+from ..fallback.linear_error import error_of_lines, second_difference
 from .grid import Array, GridLike, in_memory
 from .optional import need
 from .pca import correlation_length
@@ -48,10 +49,9 @@ class Interpolation:
     """Linear interpolation of a raw library in the simplex of its spectra that surrounds a point: in a
     hole of the emulator's library, or where a larger one goes on.
 
-    The error is that of the first term that linear interpolation leaves out. The second derivative along each
-    parameter is what a spectrum next to the point differs by from the interpolation of its two neighbours
-    along that axis; in quadrature over the parameters. Where no spectrum of the simplex has two neighbours
-    along an axis, the largest scatter of such differences in the library stands in.
+    The error is that of the first term that linear interpolation leaves out (zelos.fallback.linear_error),
+    with second derivatives from a spectrum of the simplex and its two neighbours along an axis. Where none
+    has two, the root mean square of those of the library stands in.
     """
 
     name = "interpolation"
@@ -69,7 +69,7 @@ class Interpolation:
         self._one = grid.grid_points.shape[1] == 1
         self._mesh = None if self._one else spatial.Delaunay(self._points)
         self._index = {tuple(point): i for i, point in enumerate(np.round(self._points, 9).tolist())}
-        self._differences: dict[tuple[int, int], tuple[Array, float] | None] = {}
+        self._curvatures: dict[tuple[int, int], Array | None] = {}
         self._typical: list[Array | None] = [None] * grid.grid_points.shape[1]
 
     def _corners(self, point: Array) -> tuple[Any, Array]:
@@ -89,11 +89,9 @@ class Interpolation:
         inner = transform[:-1] @ (point - transform[-1])
         return self._mesh.simplices[simplex], np.append(inner, 1 - inner.sum())
 
-    def _difference(self, node: int, axis: int) -> tuple[Array, float] | None:
-        """What a spectrum differs by from the interpolation of its neighbours along an axis, and the
-        product of the
-        distances to them: half the second derivative times that."""
-        if (node, axis) not in self._differences:
+    def _curvature(self, node: int, axis: int) -> Array | None:
+        """Half the second derivative along an axis, from a spectrum and its neighbours there."""
+        if (node, axis) not in self._curvatures:
             at = self._points[node]
             others = np.delete(np.arange(len(at)), axis)
             line = np.flatnonzero(np.all(np.abs(self._points[:, others] - at[others]) < 1e-9, axis=1))
@@ -103,22 +101,21 @@ class Interpolation:
             if left.size and right.size:
                 a = left[np.argmax(self._points[left, axis])]
                 b = right[np.argmin(self._points[right, axis])]
-                down, up = at[axis] - self._points[a, axis], self._points[b, axis] - at[axis]
-                between = (up * self._grid.fluxes[a] + down * self._grid.fluxes[b]) / (up + down)
-                found = (between - self._grid.fluxes[node], float(up * down))
-            self._differences[node, axis] = found
-        return self._differences[node, axis]
+                three = [a, node, b]
+                found = np.array(second_difference(self._points[three, axis])) @ self._grid.fluxes[three]
+            self._curvatures[node, axis] = found
+        return self._curvatures[node, axis]
 
     def _any(self, axis: int) -> Array:
-        """Root mean square over the library of the differences along an axis, for steps of 1."""
+        """Root mean square of the curvatures of the library along an axis."""
         if self._typical[axis] is None:
             total, count = np.zeros(len(self._grid.wl)), 0
             for node in range(len(self._points)):
-                found = self._difference(node, axis)
+                found = self._curvature(node, axis)
                 if found is not None:
-                    total += (found[0] / found[1]) ** 2
+                    total += found**2
                     count += 1
-            self._differences.clear()
+            self._curvatures.clear()
             if count == 0:
                 name = self._grid.param_names[axis]
                 raise ArgumentError(
@@ -137,17 +134,17 @@ class Interpolation:
         point = (np.array([params[name] for name in self._grid.param_names]) - self._low) / self._unit
         corners, weights = self._corners(point)
         flux = weights @ self._grid.fluxes[corners]
-        square, signed = np.zeros(len(self._grid.wl)), []
+        axes, signed = [], []
         for axis in range(len(point)):
-            # sum_v b_v (x_v - x)^2, which is down * up in one dimension.
-            size = float(weights @ (self._points[corners, axis] - point[axis]) ** 2)
-            known = [self._difference(int(node), axis) for node in corners]
-            parts = [found[0] / found[1] for found in known if found is not None]
-            second = np.mean(np.square(parts), axis=0) if parts else self._any(axis) ** 2
-            square += size**2 * second
-            signed += [size * part for part in parts]
+            # sum_v b_v (x_v - x)^2: the reach of a line in one dimension.
+            reach = float(weights @ (self._points[corners, axis] - point[axis]) ** 2)
+            known = [self._curvature(int(node), axis) for node in corners]
+            parts = [part for part in known if part is not None]
+            axes.append((reach, parts or [self._any(axis)]))
+            signed += [reach * part for part in parts]
         pattern = np.array(signed) if signed else flux[np.newaxis]
-        return _on(wl, self._grid.wl, flux, np.sqrt(square), pattern)
+        error = np.broadcast_to(error_of_lines(axes), flux.shape)
+        return _on(wl, self._grid.wl, flux, error, pattern)
 
 
 class Code:
