@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "toy.hpp"
+#include "zelos/error_model.hpp"
 
 namespace {
 
@@ -240,6 +241,39 @@ TEST_CASE("an angle that no H0 gives, and parameters outside beside one, are tol
   const Verdict other = verdict_of(query, y);
   CHECK(other.reason == Reason::box);
   CHECK(other.parameter == "ombh2");
+}
+
+TEST_CASE("a point that has no solution has no canonical values and no predicted error, whatever else is wrong",
+          "[region]") {
+  const Query query = emulator().query({"ombh2", "omch2", "thetastar", "tau", "logA", "ns"}, {{"derived", {}}});
+  toy::Point good = toy::interior(emulator(), 0.1);
+  good[2] = toy::truth("derived", good, 0);
+  zelos::Workspace workspace = query.workspace();
+  const zelos::ErrorModel model(query, {});
+  for (const double omch2 : {0.5, 5.0, 0.0}) {
+    std::vector<double> x = good, canonical(6, kUntouched);
+    double error = kUntouched;
+    zelos::ErrorEstimate estimate{kUntouched, kUntouched};
+    // What an earlier point left in the workspace is no answer either.
+    REQUIRE(query.predicted_error(good.data(), &error, workspace).inside());
+    error = kUntouched;
+    x[1] = omch2;
+    CAPTURE(omch2);
+    for (const Verdict& verdict :
+         {query.canonical(x.data(), canonical.data(), workspace), query.predicted_error(x.data(), &error, workspace),
+          model.evaluate(x.data(), &estimate, workspace)}) {
+      CHECK(verdict.reason == Reason::box);
+      CHECK(verdict.parameter == "omch2");
+    }
+    CHECK(canonical == std::vector<double>(6, kUntouched));
+    CHECK(error == kUntouched);
+    CHECK(estimate.mean == kUntouched);
+  }
+  // Where it has one, the box is no reason to be silent.
+  std::vector<double> x = good, canonical(6);
+  x[3] = 0.5;
+  CHECK(query.canonical(x.data(), canonical.data(), workspace).parameter == "tau");
+  CHECK(canonical[3] == 0.5);
 }
 
 TEST_CASE("no value that is not a number, or of an absurd size, gets an answer", "[region]") {

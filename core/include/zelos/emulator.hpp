@@ -180,8 +180,8 @@ class ZELOS_API Query {
   /// Predicted error of each request's block, error[n_requests]: the expected sum over all values of the output of
   /// (error / sigma)^2, sigma being that of its whitening. For spectra whitened by cosmic variance this is the expected
   /// delta chi^2 of the ideal experiment; the artifact's accuracy section has the scale of all else ("predicted_error":
-  /// the rms relative error where it is 1). NaN where the family predicts none. The point must be finite and solvable,
-  /// but may be outside the region.
+  /// the rms relative error where it is 1). NaN where the family predicts none. The point may be outside the region;
+  /// nothing is written where it is not finite, or has no solution for what is given in place of a parameter.
   Verdict predicted_error(const double* values, double* error, Workspace& workspace) const;
   /// What a real code is told of a point given by the bound names: the canonical parameters, what is given in place of
   /// one, and what was held fixed in training as far as its name is bound.
@@ -191,9 +191,9 @@ class ZELOS_API Query {
   /// not_finite nothing is written; it is inside otherwise, for no region is asked.
   Verdict physics(const double* values, double* numbers, int32_t* told, Workspace& workspace) const;
   /// Canonical parameter values, in the order of Emulator::parameters(), of a point given by the bound names. They are
-  /// given for a point outside as well, but where not_finite or no_solution: look at the verdict. Where it is not
-  /// inside and a parameter was solved for, the emulator's physics was used: with fixed_parameter, not that of the
-  /// point.
+  /// given for a point outside as well; nothing is written where it is not finite, or one has no solution. Where the
+  /// verdict is not inside and a parameter was solved for, the emulator's physics was used: with fixed_parameter, not
+  /// that of the point.
   Verdict canonical(const double* values, double* parameters, Workspace& workspace) const;
 
   struct Impl;

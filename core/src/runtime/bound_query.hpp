@@ -103,6 +103,8 @@ struct Query::Impl {
   Verdict read_values(const double* values, double* slots) const;
   Verdict tell(const double* values, double* numbers, int32_t* told, double* w) const;
   Verdict prepare(const double* values, int n_tangents, const double* seeds, double* w) const;
+  /// After prepare(): whether the canonical parameters are there, wherever the point lies.
+  bool is_known(const Verdict& verdict, const double* w) const;
   bool solve(const NamePlan::Step& step, int n_tangents, double* w, Verdict* verdict) const;
   void evaluate_feature(int index, int n_tangents, double* w) const;
   void evaluate_weights(int output, int n_tangents, double* w) const;

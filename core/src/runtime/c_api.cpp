@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/version.hpp"
+#include "runtime/bound_query.hpp"
 
 namespace {
 
@@ -39,6 +40,10 @@ zelos_status answer(const zelos::Verdict& verdict, zelos_verdict* out, zelos_err
   fill(verdict, out);
   if (verdict.inside()) return ZELOS_OK;
   return report(error, ZELOS_E_OUTSIDE, to_string(verdict).c_str());
+}
+
+bool is_known(zelos_workspace* workspace, const zelos::Verdict& verdict) {
+  return workspace->owner->is_known(verdict, workspace->workspace.impl().memory.data());
 }
 
 zelos::Emulator::Options options_of(const zelos_open_options* options) {
@@ -301,9 +306,7 @@ zelos_status zelos_predicted_error(const zelos_query* query, const double* value
     check(query, values, workspace);
     check_out(query, {errors});
     const zelos::Verdict verdict = query->query.predicted_error(values, errors, workspace->workspace);
-    const bool undefined =
-        verdict.reason == zelos::Verdict::Reason::not_finite || verdict.reason == zelos::Verdict::Reason::no_solution;
-    return undefined ? answer(verdict, nullptr, error) : ZELOS_OK;
+    return is_known(workspace, verdict) ? ZELOS_OK : answer(verdict, nullptr, error);
   });
 }
 
@@ -342,9 +345,7 @@ zelos_status zelos_error_model_evaluate(const zelos_error_model* model, const do
     need(model->model.fits(workspace->owner), "zelos_error_model_evaluate: the workspace is not one of the query");
     zelos::ErrorEstimate estimate;
     const zelos::Verdict verdict = model->model.evaluate(values, &estimate, workspace->workspace);
-    if (verdict.reason == zelos::Verdict::Reason::not_finite || verdict.reason == zelos::Verdict::Reason::no_solution) {
-      return answer(verdict, nullptr, error);
-    }
+    if (!is_known(workspace, verdict)) return answer(verdict, nullptr, error);
     if (mean != nullptr) *mean = estimate.mean;
     if (quantile != nullptr) *quantile = estimate.quantile;
     return ZELOS_OK;

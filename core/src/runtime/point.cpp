@@ -2,6 +2,7 @@
 // point.cpp: from the caller's values to canonical parameters, the verdict and the features.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "runtime/bound_query.hpp"
 
@@ -31,6 +32,8 @@ bool Query::Impl::solve(const NamePlan::Step& step, int n_tangents, double* w, V
   double lower = s.lower, upper = s.upper, slope = 0;
   const double at_lower = at(lower, &slope), at_upper = at(upper, &slope);
   const double sign = at_upper > at_lower ? 1 : -1;
+  // Stays so if there is no solution: whatever the verdict says then, the point is not known.
+  w[slots_at + step.out] = std::numeric_limits<double>::quiet_NaN();
   if (!(sign * (target - at_lower) >= 0 && sign * (at_upper - target) >= 0)) {
     // A parameter that left its range is the better answer: what the feature spans there means nothing.
     for (int64_t i = 0; i < d; ++i) {
@@ -189,6 +192,13 @@ Verdict Query::Impl::prepare(const double* values, int n_tangents, const double*
     return verdict;
   }
   return model->region.check(features);
+}
+
+bool Query::Impl::is_known(const Verdict& verdict, const double* w) const {
+  if (verdict.reason == Verdict::Reason::not_finite) return false;
+  return std::all_of(plan.steps.begin(), plan.steps.end(), [&](const NamePlan::Step& step) {
+    return step.op != NamePlan::Op::solve || std::isfinite(w[slots_at + step.out]);
+  });
 }
 
 Verdict Query::Impl::tell(const double* values, double* numbers, int32_t* told, double* w) const {

@@ -114,7 +114,7 @@ Verdict Query::verdict(const double* values, Workspace& workspace) const {
 Verdict Query::predicted_error(const double* values, double* error, Workspace& workspace) const {
   double* w = workspace.impl().memory.data();
   const Verdict verdict = impl_->prepare(values, 0, nullptr, w);
-  if (verdict.reason == Verdict::Reason::not_finite || verdict.reason == Verdict::Reason::no_solution) return verdict;
+  if (!impl_->is_known(verdict, w)) return verdict;
   for (int64_t i = static_cast<int64_t>(impl_->plan.canonical.size()); i < impl_->n_features(); ++i) {
     if (impl_->needs_feature[i]) impl_->evaluate_feature(static_cast<int>(i), 0, w);
   }
@@ -134,7 +134,7 @@ Verdict Query::physics(const double* values, double* numbers, int32_t* told, Wor
 Verdict Query::canonical(const double* values, double* parameters, Workspace& workspace) const {
   double* w = workspace.impl().memory.data();
   const Verdict verdict = impl_->prepare(values, 0, nullptr, w);
-  if (verdict.reason == Verdict::Reason::not_finite || verdict.reason == Verdict::Reason::no_solution) return verdict;
+  if (!impl_->is_known(verdict, w)) return verdict;
   std::copy_n(w + impl_->features_at, impl_->plan.canonical.size(), parameters);
   return verdict;
 }

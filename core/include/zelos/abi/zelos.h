@@ -204,7 +204,7 @@ ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_verdict_at(const zelos_query* q
                                                             zelos_workspace* workspace, zelos_verdict* verdict,
                                                             zelos_error* error);
 /** Predicted error per request: the expected sum over the output's values of (error / sigma)^2, sigma that of its
- * whitening (of spectra: delta chi^2 of the ideal experiment); NaN where none is predicted. */
+ * whitening (of spectra: delta chi^2 of the ideal experiment), or NaN; ZELOS_E_OUTSIDE as for the error model. */
 ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_predicted_error(const zelos_query* query, const double* values,
                                                                  double* errors, zelos_workspace* workspace,
                                                                  zelos_error* error);
