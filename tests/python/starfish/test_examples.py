@@ -48,12 +48,44 @@ def test_cobaya(inputs: Path, trained: Emulator, observed: Spectrum) -> None:
     assert len(chain) > 10 and 5400 < chain["T"].to_numpy()[-1] < 6000
 
 
+def example(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_emcee(inputs: Path) -> None:
     pytest.importorskip("emcee")
-    spec = importlib.util.spec_from_file_location("emcee_fit", EXAMPLES / "emcee_fit.py")
-    assert spec is not None and spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    chain = example.main(["library.h5", "star.hdf5", "--steps", "60"])
+    chain = example("emcee_fit").main(["library.h5", "star.hdf5", "--steps", "60"])
     for name, truth in zip(library.NAMES, library.TRUTH, strict=True):
         assert abs(chain[name].mean() - truth) < 5 * chain[name].std(), name
+
+
+def test_dynesty(inputs: Path, trained: Emulator, observed: Spectrum) -> None:
+    pytest.importorskip("dynesty")
+    module = example("dynesty_fit")
+    chain, evidence, error = module.main(
+        ["library.h5", "star.hdf5", "--live", "30", "--walks", "10", "--dlogz", "1"]
+    )
+    for name, truth in zip(library.NAMES, library.TRUTH, strict=True):
+        assert abs(chain[name].mean() - truth) < 5 * chain[name].std(), name
+
+    # Laplace's approximation: the height and width of the largest posterior over the volume of the prior.
+    model = SpectrumModel(trained, observed, library.TRUTH, vz=0.0, log_scale=0.0)
+    best = model.train().x
+    hessian = np.empty((len(best), len(best)))
+    steps = 1e-4 * np.maximum(np.abs(best), 1.0) * np.eye(len(best))
+    for i, step in enumerate(steps):
+        slopes = []
+        for x in (best + step, best - step):
+            model.set_param_vector(x)
+            slopes.append(model.log_likelihood_gradient()[1])
+        hessian[i] = (slopes[0] - slopes[1]) / (2 * step[i])
+    model.set_param_vector(best)
+    volumes = [*np.ptp(trained.grid_points, axis=0), *(high - low for low, high in module.PRIORS.values())]
+    pixels = len(observed[0].wave)
+    expected = model.log_likelihood() - 0.5 * pixels * np.log(2 * np.pi) - np.log(volumes).sum()
+    expected += 0.5 * (len(best) * np.log(2 * np.pi) - np.linalg.slogdet(-hessian)[1])
+    assert abs(evidence - expected) < 4 * error + 0.5
