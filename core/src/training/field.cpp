@@ -125,14 +125,16 @@ void leave_out(SegmentFit* fit) {
   fit->truncation.array() /= rest.array().square();
 }
 
-/// Rounds the basis to steps of a power of two, each a hundredth of what the last component adds to that value: the
-/// bits beyond say nothing, and as zeros they take no room in an archive.
+/// Rounds the basis to steps of a power of two, each a hundredth of what the last component adds to that value, or of
+/// what was dropped, if that is less: the bits beyond say nothing, and as zeros they take no room in an archive.
 void round_basis(SegmentFit* fit) {
   const RowVectorXd largest = fit->weights.cwiseAbs().colwise().maxCoeff();
   const int64_t last = fit->basis.cols() - 1;
   if (!(largest.minCoeff() > 0)) return;
+  const double kept = fit->weights.col(last).squaredNorm() / static_cast<double>(fit->weights.rows());
+  const double share = 0.01 * std::clamp(std::sqrt(fit->truncation.mean() / kept), 1e-6, 1.0);
   for (int64_t row = 0; row < fit->basis.rows(); ++row) {
-    const double value = 0.01 * largest[last] * fit->basis.row(row).norm() / std::sqrt(static_cast<double>(last + 1));
+    const double value = share * largest[last] * fit->basis.row(row).norm() / std::sqrt(static_cast<double>(last + 1));
     if (!(value > 0)) continue;
     for (int64_t i = 0; i <= last; ++i) {
       const double step = std::exp2(std::floor(std::log2(value / largest[i])));
