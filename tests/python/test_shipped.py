@@ -64,6 +64,15 @@ def test_predicted_errors_are_of_the_size_of_the_measured_ones(name):
     assert 1e-7 < predicted["derived"] < 2e-4
 
 
+@pytest.mark.parametrize("name", ["CAMB_lcdm", "CAMB_lcdm_mnu", "CAMB_lcdm_nnu", "CAMB_w0wa"])
+def test_predicted_errors_of_spectra_are_calibrated(name):
+    emulator = zelos.get_emulator(f"hub:{name}")
+    for spectra in (["Cl.tt", "Cl.te", "Cl.ee"], ["Cl.tt", "Cl.te", "Cl.ee", "Cl.pp"], ["Cl.bb"], ["Cl.pp"]):
+        model = emulator.error_model(spectra)
+        assert model.n_left_out == emulator.info["provenance"]["training_set"]["n"]
+        assert 0.8 < model.calibration < 3
+
+
 def test_fallback_beyond_w0():
     params = {"Omega_b": 0.049, "Omega_cdm": 0.262, "H0": 67.4, "logA": 3.05, "ns": 0.966, "w0": -0.2}
     with pytest.raises(zelos.OutsideRegion, match="w0"):

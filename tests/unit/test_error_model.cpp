@@ -5,6 +5,7 @@
 #include <limits>
 #include <random>
 
+#include "artifact/container.hpp"
 #include "failure.hpp"
 #include "runtime/model.hpp"
 #include "toy.hpp"
@@ -113,6 +114,66 @@ TEST_CASE("without errors of points left out the quantile is that of normal erro
   const ErrorEstimate found = estimate(model, query);
   CHECK(found.quantile > found.mean);
   CHECK(found.quantile < 4 * found.mean);  // 3.84: a single weight
+}
+
+TEST_CASE("an artifact of before errors were kept is calibrated when it is migrated", "[error_model]") {
+  const Small small("{type: gaussian_process, params: {kernel: squared_exponential, groups: 2}}");
+  const std::filesystem::path whole = small.folder / "small.h5", older = small.folder / "older.h5";
+  zelos::artifact::Contents contents = zelos::artifact::read(whole).contents;
+  size_t n_errors = 0;
+  for (auto array = contents.arrays.begin(); array != contents.arrays.end();) {
+    const std::string& path = array->first;
+    const bool errors = path.size() > 16 && path.compare(path.size() - 16, 16, "/left_out_errors") == 0;
+    n_errors += errors ? 1 : 0;
+    array = errors ? contents.arrays.erase(array) : std::next(array);
+  }
+  REQUIRE(n_errors == 2);
+  zelos::artifact::write(older, contents);
+  const Query query = small.query({{"Pk.linear", {}}});
+  const ErrorModel model(query, {});
+  const Emulator before = Emulator::open(older);
+  const Query old_query = before.query(kNames, {{"Pk.linear", {}}});
+  CHECK(ErrorModel(old_query, {}).n_left_out() == 0);
+
+  const std::string id = zelos::migrate(older, small.folder / "migrated.h5");
+  const Emulator after = Emulator::open(small.folder / "migrated.h5");
+  CHECK(after.id() == id);
+  const Query new_query = after.query(kNames, {{"Pk.linear", {}}});
+  const ErrorModel migrated(new_query, {});
+  CHECK(migrated.n_left_out() == 60);
+  CHECK(migrated.calibration() == Approx(model.calibration()).epsilon(0.02));
+  CHECK(migrated.calibration() != 1);
+  for (const std::vector<double>& x : {kPoint, std::vector<double>{0.14, 3.2}}) {
+    const ErrorEstimate found = estimate(migrated, new_query, x), expected = estimate(model, query, x);
+    CHECK(found.mean == expected.mean);
+    CHECK(found.quantile == Approx(expected.quantile).epsilon(0.02));
+  }
+  const auto& arrays = after.impl().opened.contents.arrays;
+  for (const auto& [path, array] : contents.arrays) {
+    CAPTURE(path);
+    CHECK(std::equal(array.data.begin(), array.data.end(), arrays.at(path).data.begin(), arrays.at(path).data.end()));
+    CHECK(arrays.at(path).storage == array.storage);
+  }
+  CHECK(after.impl().opened.contents.document == contents.document);
+}
+
+TEST_CASE("what the PCA drops has to be known at points, or small, for a calibration", "[error_model]") {
+  const Small small;
+  zelos::artifact::Contents contents = zelos::artifact::read(small.folder / "small.h5").contents;
+  REQUIRE(contents.arrays.erase("outputs/Pk.linear/segment0/truncation") == 1);
+  const double expected = expected_error(small.query({{"Pk.linear", {}}}));
+  for (const double share : {0.02, 0.5}) {
+    for (nlohmann::json& output : contents.document["outputs"]) {
+      if (output["name"] == "Pk.linear") output["truncation_error"] = share * expected;
+    }
+    const std::filesystem::path file = small.folder / "mean.h5";
+    zelos::artifact::write(file, contents);
+    const Emulator emulator = Emulator::open(file);
+    const Query query = emulator.query(kNames, {{"Pk.linear", {}}});
+    const ErrorModel model(query, {});
+    CAPTURE(share);
+    CHECK((model.n_left_out() > 0) == (share < 0.1));
+  }
 }
 
 TEST_CASE("where a family predicts no error neither mean nor quantile is known", "[error_model]") {

@@ -389,6 +389,84 @@ TEST_CASE("gaussian_process: weights are rounded where y_scale says that nothing
   CHECK(std::sqrt(square / (50 * 4)) < 5e-5 * 1e-3);
 }
 
+TEST_CASE("gaussian_process: errors of points left out follow from an older state", "[family][gaussian_process]") {
+  const std::string params =
+      GENERATE(R"({"groups": 2})", R"({"kernel": "matern52", "trend_degree": 1})", R"({"terms": [[2, 0], [0, 1, 2]]})",
+               R"({"noise_to_signal_bounds": [1e-10, 1e-9]})");
+  CAPTURE(params);
+  const RowMatrix x = random_points(140, 3, 23);
+  const RowMatrix y = apply(x, 4, smooth);
+  const std::vector<double> y_scale(4, 0.1);
+  const Trained trained = train(kFamily, x, y, {params, 1, 1, nullptr, -1, y_scale.data()});
+  REQUIRE(trained.status == ZELOS_OK);
+  const State& whole = trained.state;
+  State older = whole;
+  older.arrays.erase(std::find_if(older.arrays.begin(), older.arrays.end(),
+                                  [](const State::Array& a) { return a.name == ZELOS_LEFT_OUT_ERRORS; }));
+  REQUIRE(older.arrays.size() + 1 == whole.arrays.size());
+  const auto* extension = static_cast<const zelos_migrate*>(kFamily->get_extension(ZELOS_EXT_MIGRATE));
+  REQUIRE(extension != nullptr);
+  zelos_error error = {sizeof(zelos_error), 0, ""};
+  const auto migrate = [&](const State& state, State* out) {
+    std::vector<zelos_array> views;
+    const zelos_state view = state.view(views);
+    return extension->migrate(nullptr, &view, keep_state, out, &error);
+  };
+  State restored;
+  REQUIRE(migrate(older, &restored) == ZELOS_OK);
+  CHECK(restored.settings == whole.settings);
+  for (const State::Array& array : whole.arrays) {
+    CAPTURE(array.name);
+    const State::Array& found = restored.array(array.name);
+    CHECK(found.shape == array.shape);
+    if (array.name != ZELOS_LEFT_OUT_ERRORS) {
+      CHECK(found == array);
+      continue;
+    }
+    // The weights are rounded, what training had was not; both are in steps of 1/32.
+    size_t other = 0;
+    double largest = 0;
+    for (size_t i = 0; i < array.data.size(); ++i) {
+      largest = std::max(largest, std::abs(found.data[i] - array.data[i]));
+      other += found.data[i] != array.data[i] ? 1 : 0;
+    }
+    CHECK(largest <= 1.0 / 32.0);
+    CHECK(other < array.data.size() / 20);
+  }
+  State same;
+  REQUIRE(migrate(whole, &same) == ZELOS_OK);
+  CHECK(same == whole);
+
+  // A kernel that is not the weights': the variance that training stored gives it away.
+  State bad = older;
+  auto settings = nlohmann::json::parse(bad.settings);
+  for (auto& group : settings["groups"]) group["noise_to_signal"] = 1e3 * group["noise_to_signal"].get<double>() + 0.1;
+  bad.settings = settings.dump();
+  CHECK(migrate(bad, &same) == ZELOS_E_FORMAT);
+  CHECK_THAT(std::string(error.message), Contains("mean square"));
+  settings.erase("groups");
+  bad.settings = settings.dump();
+  CHECK(migrate(bad, &same) == ZELOS_E_FORMAT);
+  CHECK_THAT(std::string(error.message), Contains("noise_to_signal"));
+  bad = older;
+  bad.arrays.pop_back();
+  CHECK(migrate(bad, &same) == ZELOS_E_FORMAT);
+}
+
+TEST_CASE("gaussian_process: what has no errors of points left out is migrated as it is",
+          "[family][gaussian_process]") {
+  const std::string params = GENERATE(R"({"variance": "posterior"})", R"({"variance": "none"})");
+  const RowMatrix x = random_points(60, 3, 24);
+  const Trained trained = train(kFamily, x, apply(x, 4, smooth), {params});
+  REQUIRE(trained.status == ZELOS_OK);
+  std::vector<zelos_array> views;
+  const zelos_state view = trained.state.view(views);
+  const auto* extension = static_cast<const zelos_migrate*>(kFamily->get_extension(ZELOS_EXT_MIGRATE));
+  State out;
+  REQUIRE(extension->migrate(nullptr, &view, keep_state, &out, nullptr) == ZELOS_OK);
+  CHECK(out == trained.state);
+}
+
 TEST_CASE("gaussian_process: deterministic, and resumed equals uninterrupted", "[family][gaussian_process]") {
   const std::string groups = GENERATE("3", "\"auto\"");
   const RowMatrix x = random_points(120, 3, 11);

@@ -68,7 +68,11 @@ TEST_CASE("golden artifacts open and answer as they did when they were written",
     CHECK(migrated.id == id);
     CHECK(migrated.format_version == zelos::artifact::kFormatVersion);
     CHECK(migrated.contents.document == stored.document);
-    REQUIRE(migrated.contents.arrays.size() == stored.arrays.size());
+    // Nothing is added but what families restore.
+    for (const auto& [path, array] : migrated.contents.arrays) {
+      CAPTURE(path);
+      CHECK((stored.arrays.count(path) == 1 || fs::path(path).filename() == "left_out_errors"));
+    }
     for (const auto& [path, array] : stored.arrays) {
       const zelos::artifact::Array& other = migrated.contents.arrays.at(path);
       CAPTURE(path);

@@ -125,9 +125,10 @@ class ZELOS_API Emulator {
   std::shared_ptr<const Impl> impl_;
 };
 
-/// Writes the artifact at `from`, of any format version, in the newest one: the same document and numbers, bit by bit.
-/// `to` is replaced at once, or not at all; it may be `from`. Returns the id of what was written. Throws Error as
-/// Emulator::open; ZELOS_E_IO if `to` can't be written.
+/// Writes the artifact at `from`, of any format version, in the newest one: the same numbers, bit by bit, and what the
+/// families can restore that older versions did not store (ZELOS_EXT_MIGRATE). `to` is replaced at once, or not at all;
+/// it may be `from`. Returns the id of what was written. Throws Error as Emulator::open; ZELOS_E_FORMAT if a stored
+/// state contradicts itself; ZELOS_E_IO if `to` can't be written.
 ZELOS_API std::string migrate(const std::filesystem::path& from, const std::filesystem::path& to);
 
 /// Scratch memory for one thread. Made by Query::workspace(); use it with that query only.

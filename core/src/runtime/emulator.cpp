@@ -31,11 +31,6 @@ Emulator Emulator::open(const void* bytes, size_t size, const std::string& name_
                        name_for_messages, options);
 }
 
-std::string migrate(const std::filesystem::path& from, const std::filesystem::path& to) {
-  Emulator::open(from);  // its probes: what is written has been seen to answer
-  return artifact::write(to, artifact::read(from).contents);
-}
-
 const std::string& Emulator::name() const { return impl_->name; }
 const std::string& Emulator::version() const { return impl_->version; }
 const std::string& Emulator::id() const { return impl_->opened.id; }

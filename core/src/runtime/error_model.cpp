@@ -19,6 +19,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kLevel = 0.95, kNormalQuantile = 1.6448536269514722;
 constexpr double kKnown = 0.006;  ///< measured on real runs: docs/predicted-errors.md
 constexpr int kCalibrationPoints = 16;
+constexpr double kSmall = 0.1;  ///< share of the expected error
 
 /// Of the gamma distribution (Wilson and Hilferty).
 double gamma_quantile(double mean, double variance) {
@@ -176,7 +177,8 @@ struct ErrorModel::Impl {
   const Query::Impl* query;
   std::vector<int> outputs;        ///< whose errors count
   std::vector<VectorXd> diagonal;  ///< M_kk of each
-  VectorXd dropped;  ///< by the PCA: Delta chi^2 at points that it did not know; one entry: their mean alone
+  VectorXd dropped;                ///< by the PCA: Delta chi^2 at points that it did not know
+  double dropped_flat = 0;         ///< the part of it of which the mean alone is known
   double dropped_mean = 0, dropped_variance = 0;
   double coupling = 1;  ///< sum_kl M_kl^2 v_k v_l over its diagonal part, at the reference
   double calibration = 1;
@@ -318,13 +320,14 @@ void ErrorModel::Impl::add_dropped(int output, double share) {
     }
     sum = sum.size() == 0 ? VectorXd(here) : VectorXd(sum + here);
   }
-  if (sum.size() == 0) sum = VectorXd::Constant(1, model.outputs[output].truncation_error);
-  if (dropped.size() == 0) {
+  if (sum.size() == 0) {
+    dropped_flat += share * model.outputs[output].truncation_error;
+  } else if (dropped.size() == 0) {
     dropped = share * sum;
   } else if (dropped.size() == sum.size()) {
     dropped += share * sum;
   } else {
-    dropped = VectorXd::Constant(1, dropped.mean() + share * sum.mean());
+    dropped_flat += share * sum.mean();
   }
 }
 
@@ -354,7 +357,9 @@ void ErrorModel::Impl::calibrate(const MatrixXd& m, const Weights& weights) {
   double phi = 2;
   for (int i = 0; i < 60; ++i) phi = std::pow(1 + phi, 1.0 / static_cast<double>(d + 1));
   std::vector<double> ratios, x(static_cast<size_t>(d));
-  for (int i = 1, used = 0; i <= 64 * kCalibrationPoints && used < kCalibrationPoints; ++i) {
+  double expected = 0;
+  int used = 0;
+  for (int i = 1; i <= 64 * kCalibrationPoints && used < kCalibrationPoints; ++i) {
     for (int64_t j = 0; j < d; ++j) {
       const double u = std::fmod(0.5 + i * std::pow(phi, -static_cast<double>(j + 1)), 1.0);
       x[j] = model.parameters[j].min + u * (model.parameters[j].max - model.parameters[j].min);
@@ -364,6 +369,7 @@ void ErrorModel::Impl::calibrate(const MatrixXd& m, const Weights& weights) {
     VectorXd v = VectorXd::Zero(weights.n);
     for (const int o : outputs) q.variances(o, memory.data(), v.data() + weights.first[o]);
     const VectorXd terms = m.diagonal().cwiseProduct(v);
+    expected += terms.sum() + dropped_mean;
     const double quantile =
         gamma_quantile(terms.sum() + dropped_mean, 2 * coupling * terms.squaredNorm() + dropped_variance);
     if (!(quantile > 0)) continue;
@@ -375,7 +381,8 @@ void ErrorModel::Impl::calibrate(const MatrixXd& m, const Weights& weights) {
       ratios.push_back((found[row] + rest) / quantile);
     }
   }
-  if (ratios.empty()) return;
+  // The spread of what the PCA dropped belongs to the quantile; of older artifacts the mean alone is known.
+  if (ratios.empty() || dropped_flat * used > kSmall * expected) return;
   // The rank of a new one among n is a share of (n + 1) / n of those known; kKnown is on top, for the features, the PCA
   // and the hyperparameters knew the points that the regressions left out.
   const double rank = (kLevel + kKnown) * static_cast<double>(n + 1) / static_cast<double>(n);
@@ -416,6 +423,7 @@ ErrorModel::ErrorModel(const Query& query, const Likelihood& likelihood) {
       if (all > 0) impl->add_dropped(o, seen / all);
     }
     if (impl->dropped.size() == 0) impl->dropped = VectorXd::Zero(1);
+    impl->dropped.array() += impl->dropped_flat;
     impl->dropped_mean = impl->dropped.mean();
     impl->dropped_variance = (impl->dropped.array() - impl->dropped_mean).square().mean();
     impl->calibrate(m, weights);

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/kernels.hpp"
+#include "runtime/family_state.hpp"
 #include "runtime/model.hpp"
 
 namespace zelos {
@@ -25,7 +26,7 @@ Regressor::Regressor(const zelos_family& family, const zelos_state& state, std::
       scale_(scale, scale + inputs_.size()),
       name_(name_for_messages) {
   zelos_error error{sizeof error, 0, {}};
-  zelos_host host{sizeof host, nullptr, [](const zelos_host*, const char*) -> const void* { return nullptr; }};
+  const zelos_host host = empty_host();
   zelos_model* model = nullptr;
   const zelos_status status = family.open(&host, &state, &model, &error);
   if (status != ZELOS_OK) rethrow(name_, status, error);

@@ -10,54 +10,13 @@
 #include "base/sha256.hpp"
 #include "base/text.hpp"
 #include "registry/registry.hpp"
+#include "runtime/family_state.hpp"
 
 namespace zelos {
 namespace {
 
 using nlohmann::json;
 using RowMatrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-/// A family's state, owned.
-struct State {
-  std::vector<std::string> names;
-  std::vector<artifact::Array> arrays;
-  std::string settings;
-
-  static State copy(const zelos_state& source) {
-    State state;
-    state.settings = source.settings_json;
-    for (uint32_t i = 0; i < source.n_arrays; ++i) {
-      const zelos_array& a = source.arrays[i];
-      artifact::Array array;
-      int64_t size = 1;
-      for (int32_t r = 0; r < a.rank; ++r) {
-        array.shape.push_back(a.shape[r]);
-        size *= a.shape[r];
-      }
-      array.data = AlignedBuffer(size);
-      std::copy(a.data, a.data + size, array.data.begin());
-      state.names.emplace_back(a.name);
-      state.arrays.push_back(std::move(array));
-    }
-    return state;
-  }
-
-  /// Valid while this lives and `views` does.
-  zelos_state view(std::vector<zelos_array>* views) const {
-    views->clear();
-    for (size_t i = 0; i < arrays.size(); ++i) {
-      zelos_array a{
-          names[i].c_str(), arrays[i].data.data(), static_cast<int32_t>(arrays[i].shape.size()), {0, 0, 0, 0}};
-      std::copy(arrays[i].shape.begin(), arrays[i].shape.end(), a.shape);
-      views->push_back(a);
-    }
-    return {sizeof(zelos_state), static_cast<uint32_t>(views->size()), views->data(), settings.c_str()};
-  }
-};
-
-zelos_host empty_host() {
-  return {sizeof(zelos_host), nullptr, [](const zelos_host*, const char*) -> const void* { return nullptr; }};
-}
 
 const zelos_train& trainer_of(const zelos_family& family) {
   const auto* trainer = static_cast<const zelos_train*>(family.get_extension(ZELOS_EXT_TRAIN));
@@ -72,7 +31,7 @@ class Checkpoint {
     if (!folder.empty()) file_ = folder / (key_.substr(0, 16) + ".h5");
   }
 
-  bool load(State* state, bool* finished) const {
+  bool load(FamilyState* state, bool* finished) const {
     if (file_.empty() || !std::filesystem::exists(file_)) return false;
     artifact::Opened opened = artifact::read(file_);
     const json& document = opened.contents.document;
@@ -88,7 +47,7 @@ class Checkpoint {
 
   void save(const zelos_state& source, bool finished) const {
     if (file_.empty()) return;
-    State state = State::copy(source);
+    FamilyState state = FamilyState::copy(source);
     artifact::Contents contents;
     contents.document = {{"key", key_}, {"finished", finished}, {"settings", state.settings}, {"names", state.names}};
     for (size_t i = 0; i < state.names.size(); ++i) contents.arrays[state.names[i]] = std::move(state.arrays[i]);
@@ -194,7 +153,7 @@ json RegressionRunner::fit(const std::string& title, const EmulatorFunction& fun
   digest.update(targets.data(), targets.size() * sizeof(double));
   const Checkpoint checkpoint(options_.checkpoint_folder, to_hex(digest.finish()));
 
-  State stored;
+  FamilyState stored;
   bool finished = false;
   const bool resumed = checkpoint.load(&stored, &finished);
   if (!finished) {
@@ -229,20 +188,10 @@ json RegressionRunner::fit(const std::string& title, const EmulatorFunction& fun
         return ZELOS_E_IO;
       }
     };
-    State result;
+    FamilyState result;
     const zelos_host host = empty_host();
     zelos_error error{sizeof error, 0, {}};
-    const zelos_status status = trainer.train(
-        &host, &set, &options,
-        [](void* data, const zelos_state* state, zelos_error*) -> zelos_status {
-          try {
-            *static_cast<State*>(data) = State::copy(*state);
-            return ZELOS_OK;
-          } catch (const std::exception&) {
-            return ZELOS_E_MEMORY;
-          }
-        },
-        &result, &error);
+    const zelos_status status = trainer.train(&host, &set, &options, FamilyState::save, &result, &error);
     if (status != ZELOS_OK) throw Error(status, title + ": " + error.message);
     checkpoint.save(result.view(&views), true);
     stored = std::move(result);
@@ -257,13 +206,7 @@ json RegressionRunner::fit(const std::string& title, const EmulatorFunction& fun
              {"family_version", family.version},
              {"settings", json::parse(stored.settings)},
              {"inputs", inputs}};
-  for (size_t i = 0; i < stored.names.size(); ++i) {
-    if (stored.names[i] == ZELOS_LEFT_OUT_ERRORS) {
-      stored.arrays[i].storage = artifact::Array::Storage::float32;
-      for (double& e : stored.arrays[i].data) e = static_cast<float>(e);
-    }
-    contents->arrays[path + "/model/" + stored.names[i]] = std::move(stored.arrays[i]);
-  }
+  std::move(stored).store(path, contents);
   for (const auto& [name, v] : {std::pair<const char*, const Eigen::VectorXd*>{"center", &center}, {"scale", &scale}}) {
     artifact::Array a;
     a.shape = {v->size()};
@@ -277,18 +220,9 @@ json RegressionRunner::fit(const std::string& title, const EmulatorFunction& fun
 Eigen::MatrixXd RegressionRunner::predict(const json& block, const std::string& path, const FeatureTable& features,
                                           const artifact::Contents& contents) {
   const zelos_family& family = registry::find(block.at("family").get<std::string>());
-  const std::string prefix = path + "/model/", settings = block.at("settings").dump();
+  const std::string settings = block.at("settings").dump();
   std::vector<zelos_array> arrays;
-  for (auto it = contents.arrays.lower_bound(prefix);
-       it != contents.arrays.end() && it->first.compare(0, prefix.size(), prefix) == 0; ++it) {
-    zelos_array a{it->first.c_str() + prefix.size(),
-                  it->second.data.data(),
-                  static_cast<int32_t>(it->second.shape.size()),
-                  {0, 0, 0, 0}};
-    std::copy(it->second.shape.begin(), it->second.shape.end(), a.shape);
-    arrays.push_back(a);
-  }
-  const zelos_state state{sizeof state, static_cast<uint32_t>(arrays.size()), arrays.data(), settings.c_str()};
+  const zelos_state state = stored_state(contents, path, settings, &arrays);
   const zelos_host host = empty_host();
   zelos_error error{sizeof error, 0, {}};
   zelos_model* raw = nullptr;

@@ -8,6 +8,7 @@
 #include "left_out_variance.hpp"
 #include "legendre_basis.hpp"
 #include "likelihood.hpp"
+#include "older_states.hpp"
 #include "optimise.hpp"
 #include "training.hpp"
 
@@ -824,11 +825,34 @@ zelos_status check(const char* params_json, int64_t n_inputs, zelos_error* error
   return guard(error, [&] { parse(params_json, n_inputs, 1); });
 }
 
+zelos_status migrate(const zelos_host* host, const zelos_state* state, zelos_save_state save, void* save_data,
+                     zelos_error* error) {
+  zelos_model* model = nullptr;
+  const zelos_status opened = open(host, state, &model, error);
+  if (opened != ZELOS_OK) return opened;
+  const std::unique_ptr<Model> owner(from_handle<Model>(model));
+  return guard(error, [&] {
+    std::vector<zelos_array> arrays(state->arrays, state->arrays + state->n_arrays);
+    RowMatrix left_out;
+    if (owner->variance == VarianceKind::kLeaveOneOut && !has_array(*state, ZELOS_LEFT_OUT_ERRORS)) {
+      left_out = restore_left_out_errors(*state);
+      arrays.push_back({ZELOS_LEFT_OUT_ERRORS, left_out.data(), 2, {left_out.rows(), left_out.cols(), 0, 0}});
+    }
+    const zelos_state whole = {sizeof(zelos_state), static_cast<uint32_t>(arrays.size()), arrays.data(),
+                               state->settings_json};
+    zelos_error told = {sizeof(zelos_error), 0, ""};
+    const zelos_status status = save(save_data, &whole, &told);
+    if (status != ZELOS_OK) throw Error(status, told.message);
+  });
+}
+
 const void* get_extension(const char* id) {
   static const zelos_train kTrain = {sizeof(zelos_train), kDefaults, train, check};
   static const zelos_uncertainty kUncertainty = {sizeof(zelos_uncertainty), variance};
+  static const zelos_migrate kMigrate = {sizeof(zelos_migrate), migrate};
   if (std::strcmp(id, ZELOS_EXT_TRAIN) == 0) return &kTrain;
   if (std::strcmp(id, ZELOS_EXT_UNCERTAINTY) == 0) return &kUncertainty;
+  if (std::strcmp(id, ZELOS_EXT_MIGRATE) == 0) return &kMigrate;
   return nullptr;
 }
 

@@ -167,13 +167,21 @@ Eigen::MatrixXd Likelihood::left_out_errors() {
   return inverse_.diagonal().cwiseInverse().asDiagonal() * weights_;
 }
 
+Eigen::MatrixXd Likelihood::left_out_errors(const Eigen::VectorXd& theta, const Eigen::MatrixXd& weights) {
+  factorise_or_throw(theta);
+  weights_ = weights;
+  return left_out_errors();
+}
+
+void Likelihood::factorise_or_throw(const Eigen::VectorXd& theta) {
+  if (factorise(theta)) return;
+  throw Error(ZELOS_E_NUMERIC,
+              "gaussian_process: the covariance of the points is not positive definite; raise the lower end of "
+              "'noise_to_signal_bounds'");
+}
+
 Likelihood::Fit Likelihood::fit(const Eigen::VectorXd& theta) {
-  if (!factorise(theta)) {
-    throw Error(ZELOS_E_NUMERIC,
-                "gaussian_process: the covariance of the points is not positive definite; raise "
-                "the lower end of "
-                "'noise_to_signal_bounds'");
-  }
+  factorise_or_throw(theta);
   return {factor_, whitened_h_, trend_llt_.matrixL(), trend_, weights_, signal_, left_out_errors()};
 }
 

@@ -52,6 +52,9 @@ class Likelihood {
   /// Q_ii. Infinite where C is not positive definite.
   Eigen::VectorXd leave_one_out(const Eigen::VectorXd& theta);
 
+  /// The same errors (n, outputs) of a fit at theta from its `weights`, whatever y was. ZELOS_E_NUMERIC as fit().
+  Eigen::MatrixXd left_out_errors(const Eigen::VectorXd& theta, const Eigen::MatrixXd& weights);
+
   struct Fit {
     Eigen::MatrixXd factor;           ///< (n, n), lower triangle: C = L L^T
     Eigen::MatrixXd whitened_trend;   ///< L^-1 H
@@ -66,6 +69,7 @@ class Likelihood {
 
  private:
   bool factorise(const Eigen::VectorXd& theta);
+  void factorise_or_throw(const Eigen::VectorXd& theta);
   void invert();
   Eigen::MatrixXd left_out_errors();
 

@@ -77,7 +77,6 @@ class LeftOutVariance {
     const Eigen::ArrayXd leverage = left_out_leverage(x, &out.leverage_factor).tail(n);
     const Eigen::MatrixXd errors = all_errors.bottomRows(n);
     out.variance_terms.resize(errors.cols(), 2);
-    out.left_out_errors = RowMatrix::Zero(n, errors.cols());
     for (Eigen::Index o = 0; o < errors.cols(); ++o) {
       const Eigen::ArrayXd square = errors.col(o).array().square();
       constexpr int kSteps = 64, kStepsPerUnit = 8;
@@ -91,13 +90,15 @@ class LeftOutVariance {
         best = value;
         out.variance_terms.row(o) << c, g;
       }
-      const double c = out.variance_terms(o, 0), g = out.variance_terms(o, 1);
-      if (!(c > 0.0)) continue;
-      constexpr double kPerUnit = 32.0;
-      const Eigen::ArrayXd standard = errors.col(o).array() / (c * leverage.pow(g)).sqrt();
-      out.left_out_errors.col(o) = (standard * kPerUnit).round().matrix() / kPerUnit;
     }
+    out.left_out_errors = standardise(leverage, errors, out.variance_terms);
     return out;
+  }
+
+  /// The `left_out_errors` that fit() stores, from its `variance_terms` and leave-one-out errors (n, m).
+  static RowMatrix standardise(const RowMatrix& x, const Eigen::MatrixXd& errors, const RowMatrix& variance_terms) {
+    RowMatrix unused;
+    return standardise(left_out_leverage(x, &unused), errors, variance_terms);
   }
 
   LeftOutVariance() = default;
@@ -145,6 +146,19 @@ class LeftOutVariance {
   static LegendreBasis basis(int64_t n_inputs, int degree) {
     return LegendreBasis(index_set(static_cast<int>(n_inputs), degree,
                                    std::vector<double>(static_cast<size_t>(n_inputs), 1.0), 1.0, 100000));
+  }
+
+  static RowMatrix standardise(const Eigen::ArrayXd& leverage, const Eigen::MatrixXd& errors,
+                               const RowMatrix& variance_terms) {
+    constexpr double kPerUnit = 32.0;
+    RowMatrix out = RowMatrix::Zero(errors.rows(), errors.cols());
+    for (Eigen::Index o = 0; o < errors.cols(); ++o) {
+      const double c = variance_terms(o, 0), g = variance_terms(o, 1);
+      if (!(c > 0.0)) continue;
+      const Eigen::ArrayXd standard = errors.col(o).array() / (c * leverage.pow(g)).sqrt();
+      out.col(o) = (standard * kPerUnit).round().matrix() / kPerUnit;
+    }
+    return out;
   }
 
   /// l_i / (1 - l_i) over its mean.

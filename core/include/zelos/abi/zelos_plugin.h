@@ -89,7 +89,7 @@ typedef struct zelos_family {
   zelos_status (*predict_jacobian)(const zelos_model* model, const double* x, double* y, double* jacobian,
                                    void* workspace, zelos_error* error);
 
-  /* [any] A capability by id, NULL if absent: ZELOS_EXT_TRAIN, ZELOS_EXT_UNCERTAINTY. */
+  /* [any] A capability by id, NULL if absent: ZELOS_EXT_TRAIN, ZELOS_EXT_UNCERTAINTY, ZELOS_EXT_MIGRATE. */
   const void* (*get_extension)(const char* id);
 } zelos_family;
 
@@ -151,6 +151,18 @@ typedef struct zelos_train {
    * training set is made, which may take days. Without it zelos compares the keys with those of defaults_json. */
   zelos_status (*check)(const char* params_json, int64_t n_inputs, zelos_error* error);
 } zelos_train;
+
+/* --- capability: states of older versions ------------------------------------------------------------------------ */
+#define ZELOS_EXT_MIGRATE "zelos.migrate/1"
+typedef struct zelos_migrate {
+  uint32_t struct_size;
+  /* [any] Hands to `save` a state that `open` would open, with what this version of the family stores beside and an
+   * older one did not, as far as it follows from what is there: the same predictions and variances, to the last bit.
+   * A state that lacks nothing, or from which nothing follows, is handed over as it is. ZELOS_E_FORMAT if what is
+   * stored contradicts itself. */
+  zelos_status (*migrate)(const zelos_host* host, const zelos_state* state, zelos_save_state save, void* save_data,
+                          zelos_error* error);
+} zelos_migrate;
 
 /* --- entry ----------------------------------------------------------------------------------------------------- */
 typedef struct zelos_plugin_entry {

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluate.add_argument("--output", action="append", help="output to print (default: derived parameters)")
     evaluate.add_argument("--fallback", help="code that answers outside the region")
     migrate = commands.add_parser(
-        "migrate", help="write an .h5 in the newest format version: the same numbers, another id"
+        "migrate", help="write an .h5 as this version would: the same numbers, another id"
     )
     migrate.add_argument("artifact", help="NAME.h5")
     migrate.add_argument("-o", "--output", help="where to (default: in its place)")
