@@ -62,7 +62,8 @@ def test_camb_driver_against_camb_itself() -> None:
     driver_class = drivers.load("camb")
     k, z = np.geomspace(1e-3, 1, 30), np.array([0, 1.0])
     config = {"mnu": 0.06, "ns": 0.965}
-    driver = driver_class(config, {"Pk.linear": {"k": k, "z": z}, "Hubble": {"z": z}, "derived": {}})
+    outputs = {name: {"z": z} for name in ("Hubble", "sigma8_z", "fsigma8")}
+    driver = driver_class(config, {"Pk.linear": {"k": k, "z": z}, **outputs, "derived": {}})
     point = {"ombh2": 0.0224, "omch2": 0.12, "H0": 67.0, "logA": 3.05}
     found = driver.run(point)
     pars = camb.set_params(ombh2=0.0224, omch2=0.12, H0=67.0, As=1e-10 * np.exp(3.05), ns=0.965, mnu=0.06)
@@ -75,7 +76,12 @@ def test_camb_driver_against_camb_itself() -> None:
     np.testing.assert_allclose(found["Pk.linear"].T, power / 0.67**3, rtol=3e-4)
     np.testing.assert_allclose(found["Hubble"], results.hubble_parameter(z), rtol=1e-9)
     derived = dict(zip(driver_class.derived, found["derived"], strict=True))
-    assert derived["sigma8"] == pytest.approx(float(results.get_sigma8_0()), rel=1e-3)  # k ends at 1 here
+    # CAMB's own rule for sigma8 needs k finer than CAMB's default.
+    pars.set_matter_power(redshifts=[1.0, 0.0], kmax=5.0, k_per_logint=50)
+    fine = camb.get_results(pars)
+    np.testing.assert_allclose(derived["sigma8"], fine.get_sigma8_0(), rtol=3e-6)
+    np.testing.assert_allclose(found["sigma8_z"], fine.get_sigma8()[::-1], rtol=3e-6)
+    np.testing.assert_allclose(found["fsigma8"], fine.get_fsigma8()[::-1], rtol=3e-6)
     assert derived["S8"] == pytest.approx(derived["sigma8"] * np.sqrt(derived["omegam"] / 0.3), rel=1e-12)
     assert "ns = 0.965" in driver.settings(point)
     assert driver.version == camb.__version__
@@ -186,7 +192,7 @@ def test_classy_driver_against_classy_itself() -> None:
     code = classy.Class()
     code.set({"omega_b": 0.0224, "omega_cdm": 0.12, "H0": 67.0, "A_s": 1e-10 * np.exp(3.05), "n_s": 0.965})
     code.set({"N_ur": 3.044, "tau_reio": 0.055, "output": "tCl,pCl,lCl,mPk", "lensing": "yes"})
-    code.set({"l_max_scalars": 2000, "z_max_pk": 1, "P_k_max_1/Mpc": 1.02})
+    code.set({"l_max_scalars": 2000, "z_max_pk": 1, "P_k_max_1/Mpc": 1.02 * 5})
     code.compute()
     np.testing.assert_allclose(found["Pk.linear"][:, 1], [code.pk_lin(value, 1.0) for value in k], rtol=1e-9)
     np.testing.assert_allclose(found["Cl.tt"], code.lensed_cl(500)["tt"][2:] * 2.7255e6**2, rtol=1e-9)
@@ -300,10 +306,10 @@ def test_scalars_of_camb_do_not_depend_on_what_else_is_asked() -> None:
     answers.append(driver({"lmax": 600}, {"Cl.tt": {"ell": np.arange(2, 601)}, "derived": {}}).run(point))
     low, high, spectra = (dict(zip(driver.derived, a["derived"], strict=True)) for a in answers)
     for name in driver.derived:
-        assert low[name] == pytest.approx(high[name], rel=1e-3), name
-        assert spectra[name] == pytest.approx(high[name], rel=1e-3), name
+        assert low[name] == pytest.approx(high[name], rel=1e-3 if name in ("zrei",) else 1e-4), name
+        assert spectra[name] == pytest.approx(high[name], rel=1e-3 if name in ("zrei",) else 1e-4), name
     assert low["zrei"] > 5
-    np.testing.assert_allclose(answers[0]["sigma8_z"], answers[1]["sigma8_z"], rtol=1e-3)
+    np.testing.assert_allclose(answers[0]["sigma8_z"], answers[1]["sigma8_z"], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -337,4 +343,4 @@ def test_a_quantity_is_given_once(
 def test_classy_computes_as_much_of_the_power_as_sigma8_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "classy", ModuleType("classy"))
     outputs = {"Pk.linear": {"k": np.array([0.01, 0.2]), "z": np.array([0.0])}, "derived": {}}
-    assert drivers.load("classy")({}, outputs)._input({"H0": 67.0})["P_k_max_1/Mpc"] == 1.02
+    assert drivers.load("classy")({}, outputs)._input({"H0": 67.0})["P_k_max_1/Mpc"] == 1.02 * 5
