@@ -237,9 +237,9 @@ class Driver:
         return spectra
 
     def _sigma8(self, results: Any) -> tuple[FloatArray, FloatArray]:
-        """sigma8 and f sigma8 at ``_z_power``. Without spectra CAMB samples k coarsely: its spline of P(k) is good to
-        1e-4 and less, its rule for sigma8, on those k, wrong by 1e-4 to 2e-3, differently at each point. There
-        the integral over the spline replaces it."""
+        """sigma8 and f sigma8 at ``_z_power``. Without spectra CAMB samples k coarsely, and its rule for
+        sigma8, a sum on those k, is wrong by 1e-4 to 2e-3, differently at each point: the integral over its
+        spline of P(k), good to 1e-6, replaces it."""
         sigma8, fsigma8 = results.get_sigma8()[::-1], results.get_fsigma8()[::-1]
         if self._wants_cl:
             return sigma8, fsigma8
