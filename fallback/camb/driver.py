@@ -219,8 +219,8 @@ class Driver:
             if name in self.outputs:
                 out[name] = np.asarray(distance(self.outputs[name]["z"]), float)
         if "derived" in self.outputs:
-            values = self._derived(results, parameters, float(sigma8[0]))
-            out["derived"] = np.array([values[name] for name in DERIVED])
+            derived = self._derived(results, parameters, float(sigma8[0]))
+            out["derived"] = np.array([derived[name] for name in DERIVED])
         return out
 
     def _spectra(self, results: Any) -> dict[str, FloatArray]:

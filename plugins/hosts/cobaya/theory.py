@@ -433,9 +433,9 @@ class Zelos(BoltzmannBase):
     def calculate(self, state: dict[Any, Any], want_derived: bool = True, **params: float) -> bool:
         if not self._prepared:
             self._prepare()
-        if self._learnt and self._learnt.look():
+        if self._learnt and self._learnt.look() and (learnt := self._learnt.member):
             self._prepare()
-            self.statistics.add_version(self._learnt.member.name, self._learnt.member.core.version)
+            self.statistics.add_version(learnt.name, learnt.core.version)
         start = self.statistics.now()
         values = np.array([[params[name] for name in self._inputs]], float)
         answered: list[tuple[_Asked, np.ndarray]] = []

@@ -342,7 +342,8 @@ class Emulator:
     @property
     def spans(self) -> Array:
         """(D,): the ranges of the parameters, on their scales."""
-        return np.maximum(np.ptp(self.on_scales(self.grid_points), axis=0), self._separations())
+        spans: Array = np.maximum(np.ptp(self.on_scales(self.grid_points), axis=0), self._separations())
+        return spans
 
     @property
     def iPhiPhi(self) -> Array:

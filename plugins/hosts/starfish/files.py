@@ -101,7 +101,7 @@ def _load_starfish(cls: type[Emulator], path: str) -> Emulator:
     try:
         with h5py.File(path, "r") as base:
             hyper = base["hyperparameters"]
-            arrays = {
+            arrays: dict[str, Any] = {
                 name: np.array(base[name][()], dtype=np.float64)
                 for name in ("grid_points", "wavelength", *_STARFISH)
             }

@@ -65,7 +65,8 @@ def decompose_file(
         :, np.newaxis
     ]
     weights = np.empty((total, count))
-    squares, kept = np.zeros_like(mean), []
+    squares = np.zeros_like(mean)
+    kept: list[Array] = []
     for rows, z in blocks():
         weights[rows] = z @ eigenspectra.T
         left = z[held[rows]]
