@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from .. import _core
-from ..errors import ArgumentError, OutsideRegion
+from ..errors import ArgumentError, FormatError, OutsideRegion
 from . import starfish_compat as compat
 from .emulator import Emulator
 from .fit import maximise
@@ -31,6 +31,10 @@ from .observed import LN_MAGNITUDE, OrderPixels, Source
 from .outside import Ladder
 from .parameters import ModelParameters
 from .spectrum import Spectrum
+from .transforms import convert_series
+
+#: Metadata of a file whose Chebyshev series are over the range of an order; Starfish's have no such entry.
+_CHEB_RANGE = "cheb_range"
 
 _TRUNCATION = ("correlated", "diagonal", "none")
 
@@ -87,7 +91,8 @@ class SpectrumModel(ModelParameters):
     vz, vsini:    km/s; vsini = 0 does not rotate.
     Av, Rv:       magnitudes; Rv is 3.1 if not given. The law is ccm89.
     log_scale:    natural logarithm of the scale; without it the integral of the data is matched.
-    cheb:         coefficients c1, c2, ... of a series whose constant is 1.
+    cheb:         coefficients c1, c2, ... of a series over the range of the order's wavelengths, whose
+                  constant is 1.
     global_cov:   {"log_amp", "log_ls"}; local_cov: [{"mu", "log_amp", "log_sigma"}, ...].
     orders:       a dictionary for each order with what it has of its own: vz, log_scale, cheb, global_cov,
                   local_cov.
@@ -99,8 +104,8 @@ class SpectrumModel(ModelParameters):
                   "reject"]; `make_fallback` says how to write them in a file. Their stated error enters the
                   covariance; there is no gradient there. `answered` counts who answered.
     starfish_compat:  Starfish's own covariance, with the inverse of Sigma_w where Sigma_w should stand,
-                      extinction and series on the factors of X, Rv ignored, no truncation; dense, for
-                      comparison alone.
+                      extinction and series on the factors of X, the series one of wave / wave.max(), Rv
+                      ignored, no truncation; dense, for comparison alone.
 
     Not thread-safe: a sampler that uses threads needs a model for each.
     """
@@ -466,9 +471,33 @@ class SpectrumModel(ModelParameters):
     def save(self, filename: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
         """Parameters, what is frozen, and metadata, in Starfish's TOML."""
         meta: dict[str, Any] = {"name": self.name, "data": self.data_name}
+        if not self.starfish_compat:
+            meta[_CHEB_RANGE] = "order"
         if self.emulator.name is not None:
             meta["emulator"] = self.emulator.name
         self._save_parameters(filename, meta | dict(metadata or {}))
+
+    def _adopt(self, flat: dict[str, float], metadata: Mapping[str, Any], filename: str) -> None:
+        """A Chebyshev series of a file of Starfish, or of `starfish_compat`, becomes one over the order's
+        range, or the other way round; its constant goes to log_scale."""
+        series = {key: value for key, value in flat.items() if "cheb" in key.split(":")}
+        if not series or (_CHEB_RANGE in metadata) != self.starfish_compat:
+            return
+        if len(self.pixels) > 1:
+            raise FormatError(
+                f"{filename}: a Chebyshev series of wave / wave.max() is read for one order alone"
+            )
+        old = np.zeros(max(int(key.rpartition(":")[2]) for key in series))
+        for key, value in series.items():
+            old[int(key.rpartition(":")[2]) - 1] = value
+        constant, new = convert_series(old, self.pixels[0].wave, self.starfish_compat)
+        if not constant > 0:
+            raise FormatError(f"{filename}: its Chebyshev series is not positive on average")
+        prefix = next(iter(series)).rpartition(":")[0]
+        flat.update({f"{prefix}:{i}": float(c) for i, c in enumerate(new, start=1)})
+        for key in ("log_scale", "orders:0:log_scale"):
+            if key in flat:
+                flat[key] += float(np.log(constant))
 
     def plot(self, order: int = 0, axes: Any = None) -> Any:
         """Data and model, and the residual with bands of 1, 2 and 3 sigma; returns the axes."""

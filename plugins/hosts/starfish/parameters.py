@@ -308,6 +308,7 @@ class ModelParameters:
             content = tomllib.loads(Path(filename).read_text())
             flat = flatten(content["parameters"])
             frozen = [str(name) for name in content["frozen"]]
+            metadata = dict(content.get("metadata", {}))
         except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
             raise FormatError(f"{filename}: not the state of a model: {error}") from error
         for key in flat:
@@ -315,8 +316,12 @@ class ModelParameters:
         missing = [key for key in self._grid_names if key not in flat]
         if missing:
             raise FormatError(f"{filename}: without the emulator's parameter '{missing[0]}'")
+        self._adopt(flat, metadata, str(filename))
         self.params = Params(flat)
         self.frozen = frozen
+
+    def _adopt(self, flat: dict[str, float], metadata: Mapping[str, Any], filename: str) -> None:
+        """Parameters of a file, before they become the model's."""
 
     def _parameter_lines(self) -> list[str]:
         lines = ["Parameters"]

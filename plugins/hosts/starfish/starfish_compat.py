@@ -10,6 +10,7 @@ import numpy as np
 from .. import _core
 from .grid import Array
 from .observed import LN_MAGNITUDE
+from .transforms import chebyshev_basis
 
 if TYPE_CHECKING:
     from .model import SpectrumModel
@@ -20,7 +21,8 @@ JITTER = 1e-10
 
 def order_parts(model: SpectrumModel, order: int) -> tuple[float, Array, Any]:
     """Scale, flux and covariance (zelos/spectrum.hpp: PixelCovariance): the inverse of Sigma_w where Sigma_w
-    should stand; extinction, series and broadening on both factors of X; Rv ignored."""
+    should stand; extinction, series (of wave / wave.max()) and broadening on both factors of X; Rv
+    ignored."""
     pixels, emulator = model.pixels[order], model.emulator
     m = emulator.ncomps
     source = model.starfish_source
@@ -30,7 +32,7 @@ def order_parts(model: SpectrumModel, order: int) -> tuple[float, Array, Any]:
         rows = rows * np.exp(-LN_MAGNITUDE * model.params["Av"] * (a + b / 3.1))
     series = model._series(model._key("cheb", order))
     if series.size:
-        rows = rows * (1.0 + series @ pixels.chebyshev(len(series)))
+        rows = rows * (1.0 + series @ chebyshev_basis(pixels.wave, len(series), starfish=True))
     mean, weights = emulator(model.grid_params)
     x = rows[:m] * rows[m + 1]
     flux = mean @ x + rows[m]

@@ -53,10 +53,26 @@ def extinction_coefficients(wave: Array, law: str = "ccm89") -> tuple[Array, Arr
     return a, b
 
 
-def chebyshev_basis(wave: Array, count: int) -> Array:
-    """(count, N): T_1 .. T_count of wave / wave.max(), as Starfish has it."""
-    x = wave / wave.max()
-    return np.asarray(np.polynomial.chebyshev.chebvander(x, count)[:, 1:].T)
+def chebyshev_basis(wave: Array, count: int, starfish: bool = False) -> Array:
+    """(count, N): T_1 .. T_count of the range of the wavelengths, from -1 to 1. `starfish`: of wave /
+    wave.max(), where they are all but the same over a narrow range."""
+    low, high = _chebyshev_domain(wave, starfish)
+    x = (2 * wave - low - high) / (high - low)
+    return np.ascontiguousarray(np.polynomial.chebyshev.chebvander(x, count)[:, 1:].T)
+
+
+def convert_series(series: Array, wave: Array, to_starfish: bool) -> tuple[float, Array]:
+    """constant, c': constant (1 + c' @ chebyshev_basis) is 1 + c @ the other basis."""
+    polynomial = np.polynomial.Chebyshev([1.0, *series], domain=_chebyshev_domain(wave, not to_starfish))
+    coefficients = polynomial.convert(domain=_chebyshev_domain(wave, to_starfish)).coef
+    constant = float(coefficients[0])
+    converted = np.zeros(len(series))
+    converted[: len(coefficients) - 1] = coefficients[1:] / constant
+    return constant, converted
+
+
+def _chebyshev_domain(wave: Array, starfish: bool) -> tuple[float, float]:
+    return (-float(wave.max()), float(wave.max())) if starfish else (float(wave.min()), float(wave.max()))
 
 
 def integral_weights(wave: Array) -> Array:

@@ -89,8 +89,30 @@ def test_model_state(emulator: Emulator, data: Spectrum) -> None:
     model = SpectrumModel(emulator, data, [5000, 4.0, 0.0])
     model.load(REFERENCE / "model.toml")
     assert set(model.labels) == set(NUMBERS["labels"])
-    assert model["cheb"] == [0.1, -0.03] and model["local_cov:0:mu"] == 5120.0
+    assert model["local_cov:0:mu"] == 5120.0
     np.testing.assert_array_equal(model.grid_params, POINT)
+    theirs = SpectrumModel(emulator, data, [5000, 4.0, 0.0], starfish_compat=True)
+    theirs.load(REFERENCE / "model.toml")
+    assert theirs["cheb"] == [0.1, -0.03]
+
+
+def test_series_of_a_state(emulator: Emulator, data: Spectrum, tmp_path: Path) -> None:
+    """Starfish's Chebyshev series of wave / wave.max() becomes the same function of the order's range, and
+    back."""
+    model = SpectrumModel(emulator, data, [5000, 4.0, 0.0], truncation="none")
+    model.load(REFERENCE / "model.toml")
+    x = data[0].wave / data[0].wave.max()
+    theirs = 1 + np.polynomial.chebyshev.chebval(x, [0.0, 0.1, -0.03])
+    flux, _ = model.flux_and_std()
+    model["cheb"] = [0.0, 0.0]
+    model["log_scale"] = -0.2
+    np.testing.assert_allclose(flux, model.flux_and_std()[0] * theirs * np.exp(0.2), rtol=1e-12)
+    again = SpectrumModel(emulator, data, [5000, 4.0, 0.0], starfish_compat=True)
+    model.load(REFERENCE / "model.toml")
+    model.save(tmp_path / "model.toml")
+    again.load(tmp_path / "model.toml")
+    assert again["cheb"] == pytest.approx([0.1, -0.03], rel=1e-9)
+    assert again["log_scale"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_own_file_in_starfish_layout(emulator: Emulator, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def transform(flux: Any, wl: Any, model: SpectrumModel) -> Any:
     root = np.sin(angle)
     profile = (2 * 0.4 * root + 0.5 * np.pi * 0.6 * root**2) * root
     broadened = sum(p * spline(at - np.log1p(v * vsini / C_KMS)) for v, p in zip(x, profile, strict=True))
-    series = 1 + model.cheb @ np.array([wave / wave.max()])
+    series = 1 + model.cheb @ np.array([2 * (wave - wave[0]) / (wave[-1] - wave[0]) - 1])
     return broadened / profile.sum() * series * np.exp(model.params["log_scale"])
 
 
