@@ -66,6 +66,8 @@ struct WeightTraining {
   GammaPrior noise_prior;                 ///< of lambda_xi, or of each 1 / nugget
   /// The length scales of a component keep the ratios that they have at the start.
   bool keep_ratios = false;
+  /// The first, then random ones. With a shared noise and no `gram`, those are of each component by itself, at the
+  /// noise that the first start has found; all components then go on together from the best of each, while that gains.
   int n_starts = 3;
   int max_iterations = 1000;  ///< of each start
   double tolerance = 1e-3;    ///< of the largest component of the gradient of log posterior
@@ -84,7 +86,8 @@ struct WeightOptimum {
   bool converged = false;
   bool stopped = false;  ///< `progress` said so
   int evaluations = 0;
-  std::vector<double> start_values;  ///< best log posterior of each start
+  /// Best log posterior of each start; where components are tried by themselves, the sum of what they reached.
+  std::vector<double> start_values;
 };
 
 struct WeightProblem;

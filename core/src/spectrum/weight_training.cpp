@@ -107,18 +107,20 @@ VectorXd random_start(const WeightData& data, std::uint64_t seed) {
 WeightData component(const WeightData& data, Index i) {
   WeightData one = data;
   one.weights = data.weights.col(i);
+  one.own_noise = true;
   one.scales.clear();  // its points are on them
   return one;
 }
 
 VectorXd component(const Layout& layout, const VectorXd& theta, Index i) {
   VectorXd one(2 + layout.d);
-  one << theta[i], theta[layout.variance(i)], theta.segment(layout.length(i), layout.d);
+  one << layout.log_noise(theta, i), theta[layout.variance(i)], theta.segment(layout.length(i), layout.d);
   return one;
 }
 
+// A noise that all share stays as it is.
 void put(const Layout& layout, const VectorXd& one, Index i, VectorXd& theta) {
-  theta[i] = one[0];
+  if (layout.own_noise) theta[i] = one[0];
   theta[layout.variance(i)] = one[1];
   theta.segment(layout.length(i), layout.d) = one.tail(layout.d);
 }
@@ -194,7 +196,8 @@ WeightOptimum WeightModel::train(const WeightTraining& training) const {
   const int n_starts = std::max(1, training.n_starts);
   // Independent processes are independent problems.
   const bool split = layout.own_noise;
-  const int n_problems = split ? static_cast<int>(layout.m) : 1;
+  const int m = static_cast<int>(layout.m);
+  const int n_problems = split ? m : 1;
   std::vector<std::shared_ptr<const WeightProblem>> problems;
   for (int i = 0; i < n_problems; ++i) {
     problems.push_back(split ? std::make_shared<const WeightProblem>(component(problem_->data, i)) : problem_);
@@ -207,24 +210,26 @@ WeightOptimum WeightModel::train(const WeightTraining& training) const {
   std::vector<double> best(static_cast<std::size_t>(n_problems), -std::numeric_limits<double>::infinity());
   std::vector<Minimum> results(static_cast<std::size_t>(n_problems * n_starts));
 
-  const auto run = [&](int task) {
-    const int start = task / n_problems, problem = task % n_problems;
+  // Call with the mutex held.
+  const auto report = [&] {
+    ++evaluations;
+    double sum = 0.0;
+    for (const double b : best) sum += b;
+    if (!stopped && training.progress && !training.progress(evaluations, sum, best_theta)) stopped = true;
+    if (stopped) throw Stopped();
+  };
+  const auto seed = [&](int task) { return training.seed * 1000003u + static_cast<std::uint64_t>(task); };
+
+  const auto descend = [&](int problem, const VectorXd& first, const VectorXd* random) {
     const auto at = static_cast<std::size_t>(problem);
     const WeightProblem& one = *problems[at];
-    const VectorXd first = split ? component(layout, training.start, problem) : training.start;
     const Free free(one.layout, first, training.keep_ratios);
-    VectorXd begin = free.from_all(first);
-    if (start > 0) {
-      begin = free.from_all(
-          random_start(one.data, training.seed * 1000003u + static_cast<std::uint64_t>(start * n_problems + problem)));
-    }
     const auto negative = [&](const VectorXd& given, VectorXd& slope) {
       const VectorXd x = free.to_all(given);
       VectorXd gradient;
       const double value = log_posterior(one, training, x, gradient, split ? 1 : training.n_threads);
       {
         const std::lock_guard<std::mutex> lock(mutex);
-        ++evaluations;
         if (value > best[at]) {
           best[at] = value;
           if (split) {
@@ -233,10 +238,7 @@ WeightOptimum WeightModel::train(const WeightTraining& training) const {
             best_theta = x;
           }
         }
-        double sum = 0.0;
-        for (const double b : best) sum += b;
-        if (!stopped && training.progress && !training.progress(evaluations, sum, best_theta)) stopped = true;
-        if (stopped) throw Stopped();
+        report();
       }
       if (!std::isfinite(value)) {
         slope.setZero(given.size());
@@ -246,14 +248,94 @@ WeightOptimum WeightModel::train(const WeightTraining& training) const {
       return -value;
     };
     const Bounds limits = free.bounds(bounds(one.data));
-    results[static_cast<std::size_t>(task)] =
-        minimise(negative, begin, limits.lower, limits.upper, training.max_iterations, training.tolerance, 1e-4);
+    return minimise(negative, free.from_all(random ? *random : first), limits.lower, limits.upper,
+                    training.max_iterations, training.tolerance, 1e-4);
   };
-  try {
-    if (split) {
-      parallel(n_problems * n_starts, training.n_threads, run);
+  const auto run = [&](int task) {
+    const int start = task / n_problems, problem = task % n_problems;
+    const VectorXd first = split ? component(layout, training.start, problem) : training.start;
+    if (start == 0) {
+      results[static_cast<std::size_t>(task)] = descend(problem, first, nullptr);
     } else {
-      for (int start = 0; start < n_starts; ++start) run(start);
+      const VectorXd random = random_start(problems[static_cast<std::size_t>(problem)]->data, seed(task));
+      results[static_cast<std::size_t>(task)] = descend(problem, first, &random);
+    }
+  };
+
+  Minimum all;  // of the components together, if each is tried alone
+  // Given the noise that they share, components are independent. A random start of them all would have to be lucky in
+  // each, so each is tried from other starts alone; all go on together from the best of each. Whether one was better.
+  const auto improve = [&](int round) {
+    WeightTraining alone = training;
+    alone.noise_prior = GammaPrior{};
+    const VectorXd present = best_theta;
+    std::vector<std::shared_ptr<const WeightProblem>> ones;
+    for (int i = 0; i < m; ++i) ones.push_back(std::make_shared<const WeightProblem>(component(problem_->data, i)));
+    std::vector<Minimum> found(static_cast<std::size_t>(m * n_starts));
+    parallel(m * n_starts, training.n_threads, [&](int task) {
+      const int i = task % m, start = task / m;
+      const WeightProblem& one = *ones[static_cast<std::size_t>(i)];
+      const VectorXd first = component(layout, present, i);
+      const Free free(one.layout, first, training.keep_ratios);
+      const auto negative = [&](const VectorXd& given, VectorXd& slope) {
+        VectorXd gradient;
+        const double value = log_posterior(one, alone, free.to_all(given), gradient, 1);
+        {
+          const std::lock_guard<std::mutex> lock(mutex);
+          report();
+        }
+        if (!std::isfinite(value)) {
+          slope.setZero(given.size());
+          return 1e30;
+        }
+        slope = -free.slope_from_all(gradient);
+        return -value;
+      };
+      Minimum& result = found[static_cast<std::size_t>(task)];
+      result.x = free.from_all(first);
+      if (start == 0) {
+        VectorXd slope;
+        result.value = negative(result.x, slope);
+      } else {
+        VectorXd begin = free.from_all(random_start(one.data, seed((round * n_starts + start) * m + i)));
+        Bounds limits = free.bounds(bounds(one.data));
+        begin[0] = limits.lower[0] = limits.upper[0] = first[0];
+        result =
+            minimise(negative, begin, limits.lower, limits.upper, training.max_iterations, training.tolerance, 1e-4);
+      }
+      result.x = free.to_all(result.x);
+    });
+    VectorXd theta = present;
+    bool better = false;
+    for (int i = 0; i < m; ++i) {
+      const auto value = [&](int start) { return found[static_cast<std::size_t>(start * m + i)].value; };
+      int winner = 0;
+      for (int start = 1; start < n_starts; ++start) {
+        if (round == 0) results[static_cast<std::size_t>(start)].value += value(start);
+        if (value(start) < value(winner) - 1e-2) winner = start;
+      }
+      if (winner == 0) continue;
+      better = true;
+      put(layout, found[static_cast<std::size_t>(winner * m + i)].x, i, theta);
+    }
+    if (!better) return false;
+    const Minimum together = descend(0, theta, nullptr);
+    if (together.value < all.value) all = together;
+    return true;
+  };
+
+  const bool by_component = !split && problem_->data.gram.size() == 0;
+  try {
+    if (by_component) {
+      run(0);
+      all = results[0];
+      double slope = 0.0;
+      const double prior = log_prior(training.noise_prior, best_theta[0], -layout.noise_sign(), slope);
+      for (int start = 1; start < n_starts; ++start) results[static_cast<std::size_t>(start)].value = -prior;
+      for (int round = 0; n_starts > 1 && round < 3 && improve(round); ++round) {
+      }
+    } else {
+      parallel(n_problems * n_starts, split ? training.n_threads : 1, run);
     }
   } catch (const Stopped&) {
   }
@@ -274,8 +356,8 @@ WeightOptimum WeightModel::train(const WeightTraining& training) const {
   optimum.converged = !stopped;
   for (int i = 0; i < n_problems; ++i) {
     optimum.log_posterior += best[static_cast<std::size_t>(i)];
-    const Minimum* winner = nullptr;
-    for (int start = 0; start < n_starts; ++start) {
+    const Minimum* winner = by_component ? &all : nullptr;
+    for (int start = 0; start < n_starts && !by_component; ++start) {
       const Minimum& result = results[static_cast<std::size_t>(start * n_problems + i)];
       if (winner == nullptr || result.value < winner->value) winner = &result;
     }

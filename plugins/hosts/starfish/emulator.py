@@ -392,7 +392,7 @@ class Emulator:
         keep_ratios: bool = False,
         points: int | None = None,
         max_iter: int = 1000,
-        n_starts: int = 1,
+        n_starts: int | None = None,
         tolerance: float = 0.5,
         lengthscale_priors: Sequence[tuple[float, float]] | None = None,
         lambda_xi_prior: tuple[float, float] | str | None = None,
@@ -415,7 +415,9 @@ class Emulator:
         points:       so many of the grid's points, well spread, decide the hyperparameters; the processes are
                       conditioned on all. None: all of them up to 1200, and of a complete grid.
         max_iter:     iterations of each start (`options={"maxiter": n}` does the same).
-        n_starts:     the present hyperparameters, then random ones.
+        n_starts:     the present hyperparameters, then random ones: with "joint" of each component by itself,
+                      at the lambda_xi that the first start has found, before all go on from the best of each.
+                      None: 4 of "joint" if the emulator has not been trained, else 1.
         tolerance:    of the gradient. A component g where the posterior is sigma wide is g sigma^2 away from
                       the optimum; rounding leaves about 0.2 where lambda_xi is large.
         lengthscale_priors:  (shape, rate) of a Gamma density for each parameter; none: flat.

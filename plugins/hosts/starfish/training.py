@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ Progress = Callable[[int, float], bool | None]
 #: scipy's methods, which scripts written for Starfish may name.
 _SCIPY_METHODS = {"nelder-mead", "powell", "cg", "bfgs", "l-bfgs-b", "tnc", "cobyla", "slsqp", "trust-constr"}
 
+#: Of joint training of an emulator that has no hyperparameters to begin with.
+STARTS = 4
+
 #: Libraries of more points that are no complete grid are trained on this many of them.
 LARGEST_TRAINING = 1200
 
@@ -35,7 +38,8 @@ class Training:
     converged:      the largest component of the gradient is at most the tolerance, or rounding leaves
                     no more to gain.
     gradient_norm:  that component, of the log posterior by the logarithms of the hyperparameters.
-    start_values:   log posterior that each start reached, if it ended.
+    start_values:   log posterior that each start reached, if it ended; the sum of what components reached,
+                    where they are tried by themselves.
     history:        (evaluations, log posterior) as it rose.
     """
 
@@ -60,7 +64,7 @@ class Settings:
     keep_ratios: bool
     points: int | None
     max_iter: int
-    n_starts: int
+    n_starts: int | None
     tolerance: float
     lengthscale_priors: Sequence[tuple[float, float]] | None
     lambda_xi_prior: tuple[float, float] | str | None
@@ -85,6 +89,9 @@ def train(emulator: Emulator, s: Settings) -> Training:
         emulator.mean_degree if s.mean_degree is None else s.mean_degree,
         emulator.scales if s.scales is None else s.scales,
     )
+    if s.n_starts is None:
+        fresh = s.resume or not emulator.trained
+        s = replace(s, n_starts=STARTS if fresh and not emulator.independent else 1)
     checkpoint = None if s.checkpoint is None else Path(s.checkpoint)
     if s.resume:
         if checkpoint is None:

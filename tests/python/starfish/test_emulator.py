@@ -125,11 +125,36 @@ def test_training_reaches_the_optimum(small: Emulator) -> None:
     assert -found.fun < training.log_posterior + 0.05
 
 
+def test_a_component_that_starts_badly_is_tried_again(grid: Grid) -> None:
+    """With a shared noise a start of all components at once would have to be good for each."""
+    good = Emulator.from_grid(grid, n_components=5)
+    good.train("joint")
+    assert len(good.training.start_values) == 4
+    found = {}
+    for n_starts in (1, 4):
+        emulator = Emulator.from_grid(grid, n_components=5)
+        emulator.start_from(good)
+        lengths = good.lengthscales
+        lengths[2] = 0.15 * np.array([300.0, 0.5, 0.5])  # a tenth of the steps: noise
+        emulator.lengthscales = lengths
+        training = emulator.train(n_starts=n_starts)
+        assert training.log_posterior == pytest.approx(emulator.log_likelihood(), abs=0.1)
+        found[n_starts] = training.log_posterior
+    assert found[1] < good.training.log_posterior - 5
+    assert found[4] == pytest.approx(good.training.log_posterior, abs=0.1)
+
+
 def test_threads_and_seeds_do_not_matter(grid: Grid) -> None:
     found = []
     for threads in (1, 2):
         emulator = Emulator.from_grid(grid, n_components=3)
         emulator.train("independent", threads=threads, n_starts=2, seed=3)
+        found.append(emulator.get_param_vector())
+    np.testing.assert_array_equal(*found)
+    found = []
+    for threads in (1, 2):
+        emulator = Emulator.from_grid(grid, n_components=3)
+        emulator.train("joint", threads=threads, n_starts=3, seed=3)
         found.append(emulator.get_param_vector())
     np.testing.assert_array_equal(*found)
 
