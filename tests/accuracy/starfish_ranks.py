@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Injection and recovery with a spectral emulator: ``python tests/accuracy/starfish_ranks.py``.
 
-Spectra of the closed form of tests/python/starfish/library.py, between the points of the library that the
-emulator is made of, with noise. Truths are drawn from the prior, so that with the right posterior the rank
-of each truth among draws of its posterior is uniform (Talts et al. 2018, arXiv:1804.06788). The same spectra
-are fitted with `starfish_compat`, which has Starfish's covariance. Writes a table, and starfish_ranks.png and
-starfish_posterior.png in docs/images. What is done is kept in --folder: run it again to go on.
+Spectra of closed forms as in tests/python/starfish/library.py, between the points of the libraries that the
+emulators are made of, with noise. Truths are drawn from the prior, so that with the right posterior the rank
+of each truth among draws of its posterior is uniform (Talts et al. 2018, arXiv:1804.06788), if all that the
+posterior is uncertain of is drawn anew. The emulator's error is part of that, and is the same for all stars
+between the same points of a library: so the spectra are from many libraries, with other lines. The same
+spectra are fitted with `starfish_compat`, which has Starfish's covariance. Writes a table, and
+starfish_ranks.png and starfish_posterior.png in docs/images. What is done is kept in --folder: run it again
+to go on.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import multiprocessing
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +38,56 @@ HIGH = np.array([6450.0, 4.95, 0.45, 3.0, 0.03])
 MODELS = {"zelos": {}, "Starfish's covariance": {"starfish_compat": True}}
 
 
-def make_emulator(folder: Path) -> Emulator:
-    path = folder / "emulator.h5"
+@dataclass(frozen=True)
+class Study:
+    folder: Path
+    libraries: int
+    drawn: bool
+    noise: float
+    size: int
+
+    def seed(self, index: int) -> int:
+        """Of the library that a spectrum is from."""
+        return 1 + index % self.libraries
+
+
+def draw(emulator: Emulator, point: Any, random: Any) -> Any:
+    """A spectrum as the likelihood takes it to be: weights, and a residual with the kernel of
+    `PixelCovariance`."""
+    mean, covariance = emulator(point)
+    weights = random.multivariate_normal(mean, covariance, method="cholesky")
+    speed = 299792.458 * np.log(emulator.wl)
+    r = np.abs(speed[:, np.newaxis] - speed) / 4 * np.sqrt(3) / emulator.residual_length
+    root = np.linalg.cholesky((1 + r) * np.exp(-r) + 1e-12 * np.eye(len(r)))
+    residual = np.sqrt(emulator.residual_variance) * (root @ random.normal(size=len(r)))
+    return emulator.flux_mean + weights @ (emulator.eigenspectra * emulator.flux_std) + residual
+
+
+def make_emulator(folder: Path, seed: int) -> Emulator:
+    """Of the library whose lines have that seed."""
+    path = folder / f"emulator_{seed}.h5"
     if not path.exists():
-        grid = Grid(library.WL, library.points(), library.NAMES, library.fluxes())
+        fluxes = library.fluxes(library.lines(seed))
+        grid = Grid(library.WL, library.points(), library.NAMES, fluxes)
         emulator = Emulator.from_grid(grid, n_components=20, whiten_pixels=False)
-        emulator.train("independent", mean_degree=2)
+        emulator.train("independent", mean_degree=2, n_starts=1, threads=1)
         emulator.save(path)
     return Emulator.load(path)
 
 
-def observe(index: int, noise: float) -> tuple[Any, Spectrum]:
-    """Truth and spectrum: the closed form itself, shifted by moving its wavelengths."""
-    random = np.random.default_rng([7, index])
+def observe(index: int, s: Study) -> tuple[Any, Spectrum]:
+    """Truth and spectrum: the closed form itself (or a draw of the emulator), shifted by moving its
+    wavelengths."""
+    random, noise = np.random.default_rng([7, index]), s.noise
     truth = random.uniform(LOW, HIGH)
-    rest = library.spectrum(truth[:3])
+    if s.drawn:
+        rest = draw(make_emulator(s.folder, s.seed(index)), truth[:3], random)
+    else:
+        rest = library.spectrum(truth[:3], library.lines(s.seed(index)))
     factor = np.sqrt((299792.458 + truth[3]) / (299792.458 - truth[3]))
     wave = library.WL * factor  # where the star's pixels are seen
-    flux = np.exp(truth[4]) * rest / rest.mean() + noise * random.normal(size=len(wave))
+    scale = 1.0 if s.drawn else rest.mean()
+    flux = np.exp(truth[4]) * rest / scale + noise * random.normal(size=len(wave))
     inside = slice(40, -40)
     return truth, Spectrum(wave[inside], flux[inside], np.full(len(wave[inside]), noise))
 
@@ -128,11 +164,11 @@ def walk(model: SpectrumModel, start: Any, random: Any) -> tuple[Any, Any]:
     return chain, np.full(len(chain), 1 / len(chain))
 
 
-def one(task: tuple[str, str, int, int, float]) -> dict[str, Any]:
+def one(task: tuple[str, int, Study]) -> dict[str, Any]:
     """What became of one spectrum with one model."""
-    folder, name, index, size, noise = task
-    emulator = Emulator.load(Path(folder) / "emulator.h5")
-    truth, data = observe(index, noise)
+    name, index, s = task
+    emulator = make_emulator(s.folder, s.seed(index))
+    truth, data = observe(index, s)
     began = time.process_time()
     parameters = {"vz": 0.0, "log_scale": 0.0, **MODELS[name]}
     model = SpectrumModel(emulator, data, truth[:3], outside="reject", **parameters)
@@ -140,7 +176,7 @@ def one(task: tuple[str, str, int, int, float]) -> dict[str, Any]:
     if model.starfish_compat:
         points, weights = walk(model, truth, random)
     else:
-        points, weights = draws(model, truth, size, random)
+        points, weights = draws(model, truth, s.size, random)
     mean = weights @ points
     return {
         "truth": truth.tolist(),
@@ -152,17 +188,15 @@ def one(task: tuple[str, str, int, int, float]) -> dict[str, Any]:
     }
 
 
-def run(
-    folder: Path, counts: dict[str, int], size: int, processes: int, noise: float
-) -> dict[str, list[dict[str, Any]]]:
-    make_emulator(folder)
-    path = folder / "ranks.json"
+def run(s: Study, counts: dict[str, int], processes: int) -> dict[str, list[dict[str, Any]]]:
+    path = s.folder / "ranks.json"
     done: dict[str, list[dict[str, Any]]] = (
         json.loads(path.read_text()) if path.exists() else {name: [] for name in MODELS}
     )
     with multiprocessing.Pool(processes) as pool:
+        pool.starmap(make_emulator, [(s.folder, 1 + i) for i in range(s.libraries)])
         for name, count in counts.items():
-            tasks = [(str(folder), name, index, size, noise) for index in range(len(done[name]), count)]
+            tasks = [(name, index, s) for index in range(len(done[name]), count)]
             for case in pool.imap(one, tasks):
                 done[name].append(case)
                 if len(done[name]) % 5 == 0 or len(done[name]) == count:
@@ -170,7 +204,7 @@ def run(
                     temporary.write_text(json.dumps(done))
                     temporary.replace(path)
                     print(name, len(done[name]), flush=True)
-    return {name: done[name][:count] for name, count in counts.items()}
+    return {name: done[name][:count] for name, count in counts.items() if count}
 
 
 def table(done: dict[str, list[dict[str, Any]]]) -> str:
@@ -190,9 +224,7 @@ def table(done: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def figures(
-    done: dict[str, list[dict[str, Any]]], folder: Path, images: Path, size: int, noise: float
-) -> None:
+def figures(done: dict[str, list[dict[str, Any]]], s: Study, images: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -213,8 +245,8 @@ def figures(
     figure.savefig(images / "starfish_ranks.png", dpi=110)
 
     index = 0
-    truth, data = observe(index, noise)
-    emulator = make_emulator(folder)
+    truth, data = observe(index, s)
+    emulator = make_emulator(s.folder, s.seed(index))
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.9))
     for name, options in MODELS.items():
         model = SpectrumModel(
@@ -230,8 +262,8 @@ def figures(
         if model.starfish_compat:
             chain, _ = walk(model, truth, random)
         else:
-            points, weights = draws(model, truth, 4 * size, random)
-            chain = points[random.choice(len(points), 4 * size, p=weights)]
+            points, weights = draws(model, truth, 4 * s.size, random)
+            chain = points[random.choice(len(points), 4 * s.size, p=weights)]
         for ax, label, column in zip(axes, NAMES, chain.T, strict=False):
             grid = np.linspace(column.min(), column.max(), 300)
             density = stats.gaussian_kde(column)(grid)
@@ -258,7 +290,11 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--compat-count", type=int, default=200, help="of fits with Starfish's covariance")
-    parser.add_argument("--noise", type=float, default=0.02, help="of a pixel, relative to the mean flux")
+    parser.add_argument("--libraries", type=int, default=40, help="that the spectra are from in turn")
+    parser.add_argument(
+        "--drawn", action="store_true", help="spectra are draws of the emulators, not the closed form"
+    )
+    parser.add_argument("--noise", type=float, default=0.005, help="of a pixel, relative to the mean flux")
     parser.add_argument("--size", type=int, default=300)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, default=Path("ranks"))
@@ -266,13 +302,15 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(exist_ok=True)
     counts = dict(zip(MODELS, (options.count, options.compat_count), strict=True))
-    done = run(options.folder, counts, options.size, options.processes, options.noise)
+    s = Study(options.folder, options.libraries, options.drawn, options.noise, options.size)
+    done = run(s, counts, options.processes)
     print(table(done))
     effective = [case["effective"] for case in done["zelos"]]
     print(f"effective draws: {np.median(effective):.0f}, least {np.min(effective):.0f}")
     seconds = {name: round(sum(case["seconds"] for case in cases)) for name, cases in done.items()}
     print(f"processor time: {seconds}")
-    figures(done, options.folder, options.images, options.size, options.noise)
+    if not s.drawn:
+        figures(done, s, options.images)
 
 
 if __name__ == "__main__":

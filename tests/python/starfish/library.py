@@ -10,17 +10,23 @@ import numpy as np
 NAMES = ["T", "logg", "Z"]
 AXES = (np.linspace(5000.0, 6500.0, 6), np.linspace(3.5, 5.0, 4), np.linspace(-1.0, 0.5, 4))
 WL = np.geomspace(5100.0, 5150.0, 512)  # 5.7 km/s a pixel
-RNG = np.random.default_rng(1)
-LINES = RNG.uniform(5098.0, 5152.0, 70)
-STRENGTH = RNG.uniform(-1.5, 1.0, 70)
-SLOPES = RNG.normal(size=(70, 3)) * [1.2, 0.25, 0.5] + [-1.0, 0.1, 0.8]
 
 
-def spectrum(point):
+def lines(seed):
+    """Centres, strengths and slopes of the lines of a library."""
+    random = np.random.default_rng(seed)
+    centres, strengths = random.uniform(5098.0, 5152.0, 70), random.uniform(-1.5, 1.0, 70)
+    return centres, strengths, random.normal(size=(70, 3)) * [1.2, 0.25, 0.5] + [-1.0, 0.1, 0.8]
+
+
+LINES = lines(1)
+
+
+def spectrum(point, of=LINES):
     """Flux of saturating Gaussian lines on a black body's slope at WL; point is (T, logg, Z)."""
     t, g, z = (np.asarray(point) - [5777.0, 4.4, 0.0]) / [1000.0, 1.0, 1.0]
     eta = np.zeros_like(WL)
-    for centre, strength, slope in zip(LINES, STRENGTH, SLOPES):  # noqa: B905  (Starfish's Python)
+    for centre, strength, slope in zip(*of):  # noqa: B905  (Starfish's Python)
         depth = np.exp(strength + slope @ [t, g, z] - 0.3 * t * t)
         width = 0.17 * (1 + 0.1 * t)
         eta += depth * np.exp(-0.5 * ((WL - centre) / width) ** 2)
@@ -32,8 +38,8 @@ def points():
     return np.array(list(itertools.product(*AXES)))
 
 
-def fluxes():
-    return np.array([spectrum(point) for point in points()])
+def fluxes(of=LINES):
+    return np.array([spectrum(point, of) for point in points()])
 
 
 TRUTH = (5680.0, 4.21, -0.17)
