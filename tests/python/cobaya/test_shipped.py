@@ -116,6 +116,17 @@ def test_every_product_against_camb(emulator):
             np.testing.assert_allclose(*values, rtol=1e-3, atol=1e-9, err_msg=name)
 
 
+def test_theta_may_be_sampled_under_its_own_name(emulator):
+    """Without the detour over cosmomc_theta that CAMB's theory needs."""
+    direct = {**params(), "theta_MC_100": {"prior": {"min": 1.03, "max": 1.05}}}
+    del direct["cosmomc_theta"]
+    derived = []
+    for block in (params(), direct):
+        model = get_model({"theory": theory(outside="error"), "likelihood": {"one": None}, "params": block})
+        derived.append(dict(zip(DERIVED, model.logposterior(POINT).derived[-len(DERIVED) :], strict=True)))
+    assert derived[0] == pytest.approx(derived[1], rel=1e-12)
+
+
 def test_more_multipoles_than_emulated_are_refused(emulator):
     from cobaya.log import LoggedError
 
