@@ -252,6 +252,10 @@ def test_the_hub_finds_shared_folders_first(
     with pytest.raises(zelos.FileError, match="did you mean 'hub:shared'"):
         zelos.get_emulator("hub:sharde")
     with pytest.raises(zelos.FileError, match="did you mean 'hub:shared'"):
+        zelos.get_emulator("hub:SHARED")
+    with pytest.raises(zelos.FileError, match=r"there are: .*shared"):
+        zelos.get_emulator("hub:quite_another")
+    with pytest.raises(zelos.FileError, match="did you mean 'hub:shared'"):
         zelos.get_emulator("shared")
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 
@@ -76,3 +79,15 @@ def test_a_zero_of_the_truth_is_measured_against_the_largest_value() -> None:
     truth = np.array([[0.0, 2.0, 4.0]])
     error = validate._relative(np.array([[0.04, 2.02, 4.0]]), truth)
     np.testing.assert_allclose(error, [[0.01, 0.01, 0.0]])
+
+
+def test_learning_curves_of_many_outputs_fit_on_a_page() -> None:
+    names = ("comoving_radial_distance", "angular_diameter_distance", "Hubble", "sigma8_z")
+    row = {"p50": 1e-4, "p68": 2e-4, "p95": 5e-4, "p99": 1e-3}
+    curve = [{"n": n, **dict.fromkeys(names, row)} for n in (10, 20, 40)]
+    figure = report._learning_plot(curve, cast("validate.Accuracy", SimpleNamespace(summary={})))
+    figure.canvas.draw()
+    assert figure.get_figwidth() <= 10
+    for panel in figure.axes[: len(names)]:
+        assert panel.title.get_window_extent().width <= 1.2 * panel.bbox.width
+        assert panel.yaxis.label.get_window_extent().height <= panel.bbox.height

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """The end of a message about an unknown name: the nearest known one, or nothing."""
-    near = get_close_matches(name, list(known), 1)
-    return f"; did you mean '{prefix}{near[0]}'?" if near else ""
+    """The end of a message about an unknown name: the nearest known one, whatever its case, or nothing."""
+    names = {each.lower(): each for each in known}
+    near = get_close_matches(name.lower(), names, 1)
+    return f"; did you mean '{prefix}{names[near[0]]}'?" if near else ""
 
 
 class Error(Exception):

@@ -140,7 +140,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     known = list_emulators()
     if name in known:
         return known[name]
-    hint = did_you_mean(name, known, PREFIX)
+    hint = did_you_mean(name, known, PREFIX) or f"; there are: {', '.join(known) or 'none'}"
     places = ", ".join(str(folder) for folder in folders())
     raise FileError(f"'{text}': no emulator '{name}' in {places}{hint}")
 

@@ -266,8 +266,10 @@ def _where(label: str, accuracy: Accuracy, ranges: Mapping[str, tuple[float, flo
 
 def _learning_plot(curve: list[dict[str, Any]], accuracy: Accuracy) -> Any:
     labels = [key for key in curve[-1] if key != "n"]
-    figure, panels = _figure(len(labels), 1, (4.5 * len(labels), 3.2))
-    for panel, label in zip(panels, labels, strict=True):
+    columns = min(3, len(labels))
+    rows = -(-len(labels) // columns)
+    figure, panels = _figure(columns, rows, (10, 2.8 * rows))
+    for panel, label in zip(panels, labels, strict=False):
         for key, name, colour in _CURVES:
             panel.plot(
                 [row["n"] for row in curve],
@@ -276,10 +278,13 @@ def _learning_plot(curve: list[dict[str, Any]], accuracy: Accuracy) -> Any:
                 color=colour,
                 label=name,
             )
-        panel.set(xscale="log", yscale="log", xlabel="training runs", ylabel=_title(label, accuracy))
+        panel.set(xscale="log", yscale="log", xlabel="training runs")
+        panel.set_title(_title(label, accuracy), fontsize=9)
         sizes = [row["n"] for row in curve]
         panel.set_xticks(sizes, [str(n) for n in sizes])
         panel.set_xticks([], minor=True)
         panel.grid(alpha=0.3)
         panel.legend(fontsize=8)
+    for panel in panels[len(labels) :]:
+        panel.set_axis_off()
     return figure
