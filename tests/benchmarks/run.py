@@ -14,26 +14,15 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import shlex
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-DOCS = HERE.parents[1] / "docs"
-ONE_THREAD = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "CUDA_VISIBLE_DEVICES": "",
-    "JAX_PLATFORMS": "cpu",
-    "JAXCAPSE_NO_AUTO_DOWNLOAD": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-}
+from harness import Worker, duration, machine, times
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 #: Subjects by the interpreter that they run in. The first of a case that is zelos is what ratios refer to.
 SUBJECTS = {"zelos_c": "own", "zelos_python": "own", "real_camb": "own", "cobaya_step": "own"}
 PEERS = ("jaxcapse_random", "cosmopower_jax_shipped", "cosmopower_random")
@@ -54,52 +43,6 @@ CASES = {
     "Cobaya step, zelos": "log-posterior in Cobaya, zelos",
     "Cobaya step, CAMB": "log-posterior in Cobaya, CAMB",
 }
-
-
-class Worker:
-    def __init__(self, subject: str, python: str, options: dict[str, Any]) -> None:
-        self.subject = subject
-        self._process = subprocess.Popen(
-            [python, str(HERE / "worker.py"), subject, json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if options["verbose"] else subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, **ONE_THREAD},
-        )
-        self.about = self._read()
-
-    def measure(self, case: str, seconds: float) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        print(json.dumps({"case": case, "seconds": seconds}), file=self._process.stdin, flush=True)
-        return self._read()
-
-    def close(self) -> None:
-        self._process.communicate()
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        return json.loads(line) if line else {"missing": "its process ended", "failed": "its process ended"}
-
-
-def machine() -> dict[str, Any]:
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    flags: set[str] = set()
-    if info.exists():
-        fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-        values = {key.strip(): value.strip() for key, value in fields.items()}
-        cpu, flags = values.get("model name", cpu), set(values.get("flags", "").split())
-    vectors = next((n for n in ("avx512f", "avx2", "avx") if n in flags), "baseline")
-    return {
-        "cpu": cpu,
-        "vectors": vectors,
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -183,19 +126,6 @@ def table(taken: dict[str, list[tuple[float, float]]]) -> list[dict[str, Any]]:
     for row in rows:
         row["ratio"] = None if reference is None else row["processor_min"] / reference
     return rows
-
-
-def duration(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-6:.3g} µs"
-
-
-def times(ratio: float | None) -> str:
-    if ratio is None:
-        return ""
-    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2g}"
 
 
 def markdown(record: dict[str, Any]) -> str:

@@ -1,174 +1,280 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""zelos.starfish against Starfish 0.4.2 in one run: ``python tests/benchmarks/starfish.py --peer PYTHON``.
+"""Times zelos.starfish and Starfish in one run on one core, and writes docs/starfish-benchmarks.{json,md}.
 
-PYTHON is an interpreter that has Starfish (Python 3.9: `pip install astrostarfish==0.4.2`). Both hold the
-same emulator (Starfish's own file, made by it from a library of 300 spectra) and answer in turn, on one
-thread; what is compared is the least processor time of each. Prints a table in Markdown.
+    python tests/benchmarks/starfish.py --peer PYTHON
+
+PYTHON is an interpreter that has Starfish (Python 3.9: `pip install astrostarfish==0.4.2`). What is compared
+is the least processor time of each, on one thread. Starfish's calls take seconds: `--peer-rounds` are few.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
-import subprocess
+import shlex
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import timing
+from harness import Worker, duration, machine, times
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-POINT = [5333.0, 4.1, -0.3]
-KERNELS: dict[str, Any] = {
-    "global_cov": {"log_amp": -9.0, "log_ls": 3.0},
-    "local_cov": [
-        {"mu": 5150.0, "log_amp": -9.0, "log_sigma": 3.0},
-        {"mu": 5200.0, "log_amp": -9.0, "log_sigma": 3.0},
-    ],
-}
-MODELS: dict[str, dict[str, Any]] = {"plain": {}, "global kernel and two local ones": KERNELS}
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SUBJECTS = {"zelos": "spectra_zelos", "starfish": "spectra_starfish", "torch": "spectra_torch"}
+KERNELS = {"plain": "", "kernels": "global kernel and two local ones"}
+SMALL = {"shape": [10, 6, 5], "pixels": 4096, "high": 5300.0, "components": 5}
 
 
-def library(pixels: int) -> dict[str, Any]:
-    """10 x 6 x 5 spectra of saturating lines."""
-    random = np.random.default_rng(1)
-    wl = np.geomspace(5100.0, 5300.0, pixels)
-    axes = np.linspace(4800, 6600, 10), np.linspace(3, 5, 6), np.linspace(-1, 0.5, 5)
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    t, g, z = ((points - [5700.0, 4.0, -0.25]) / [900.0, 1.0, 0.75]).T
-    eta = np.zeros((len(points), pixels))
-    for centre in random.uniform(5098, 5302, 300):
-        a, b, c, d = random.normal(size=4) * [0.8, 0.7, 0.3, 0.4] + [-0.5, -0.8, 0.1, 0.6]
-        line = np.exp(-0.5 * ((wl - centre) / 0.12) ** 2)
-        eta += np.exp(a + b * t + c * g + d * z - 0.3 * t * t)[:, np.newaxis] * line
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    core = options.core if options.core is not None else min(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})  # inherited by the workers
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "folder": folder,
+            "components": options.components,
+            "sizes": options.sizes,
+            "peer_pixels": options.peer_pixels,
+            "verbose": options.verbose,
+        }
+        pythons = {"zelos": sys.executable, "starfish": options.peer, "torch": sys.executable}
+
+        def start(name: str) -> Worker:
+            return Worker(SUBJECTS[name], pythons[name], settings)
+
+        workers = {name: start(name) for name in SUBJECTS if pythons[name]}
+        about = {name: {k: v for k, v in w.about.items() if k != "cases"} for name, w in workers.items()}
+        for name, entry in about.items():
+            say(f"{name}: {entry.get('missing', 'ready')}")
+        workers = {name: w for name, w in workers.items() if "cases" in w.about}
+        facts: dict[str, Any] = {}
+
+        def fact(who: Worker, key: str, name: str, **arguments: Any) -> None:
+            facts[key] = who.fact(name, **arguments)
+            if "failed" in facts[key]:
+                raise SystemExit(f"{key}: {facts[key]['failed']}")
+            say(f"{key}: {facts[key]}")
+
+        zelos = workers["zelos"]
+        for pixels in sorted({4096, *(size + size // 8 for size in options.sizes if size >= 4000)}):
+            fact(zelos, f"spectra of {pixels} pixels", "make", pixels=pixels)
+        if "starfish" in workers:
+            fact(workers["starfish"], "Starfish's emulator", "make")
+        least: dict[str, dict[str, float]] = {}
+        for turn in range(max(options.rounds, options.peer_rounds)):
+            for case in zelos.about["cases"]:
+                for name, worker in workers.items():
+                    rounds = options.rounds if name == "zelos" else options.peer_rounds
+                    without_starfish = "starfish" not in workers and not case.startswith(
+                        ("own", "neighbours", "hyper", "gradient", "call")
+                    )
+                    if case not in worker.about["cases"] or turn >= rounds or without_starfish:
+                        continue
+                    answer = worker.measure(case, options.seconds)
+                    if "failed" in answer:
+                        raise SystemExit(f"{name}, {case}: {answer['failed']}")
+                    best = min(processor for _, processor in answer["samples"])
+                    found = least.setdefault(case, {})
+                    found[name] = min(best, found.get(name, best))
+            say(f"round {turn + 1}")
+        for name, worker in workers.items():
+            if name != "torch":
+                for m in options.components:
+                    fact(worker, f"value, {m} components, {name}", "values", components=m)
+        fact(zelos, "training, zelos", "training", **SMALL)
+        if options.reuse:
+            fact(zelos, "reuse", "reuse")
+        if "starfish" in workers and options.peer_training > 0:
+            fact(workers["starfish"], "training, starfish", "training", seconds=options.peer_training)
+        for worker in workers.values():
+            worker.close()
+        for name in workers:
+            if name != "torch":
+                fresh = start(name)
+                fact(fresh, f"memory, {name}", "memory", components=options.memory_components)
+                fresh.close()
     return {
-        "wl": wl,
-        "grid_points": points,
-        "fluxes": 1 - 0.9 * eta / (1 + eta),
-        "param_names": ["T", "logg", "Z"],
+        "date": datetime.date.today().isoformat(),
+        "command": shlex.join(["python", "tests/benchmarks/starfish.py", *shown_arguments(options)]),
+        "machine": machine(),
+        "subjects": about,
+        "components": options.components,
+        "sizes": options.sizes,
+        "memory_components": options.memory_components,
+        "least_processor_seconds": least,
+        "facts": facts,
     }
 
 
-def cases(package: str, folder: Path, sizes: list[int]) -> dict[str, Callable[[], object]]:
-    """What is timed. Parameters change from call to call: nothing can be kept from the call before."""
-    if package == "starfish":
-        from Starfish import Spectrum
-        from Starfish.emulator import Emulator
-        from Starfish.models import SpectrumModel
-    else:
-        from zelos.starfish import Emulator, Spectrum, SpectrumModel
-    emulator = Emulator.load(str(folder / "emulator.hdf5"))
-    vector, steps = emulator.get_param_vector(), iter(range(10**9))
-    made: dict[str, Callable[[], object]] = {}
+def shown_arguments(options: argparse.Namespace) -> list[str]:
+    """Without what belongs to this machine."""
+    arguments = ["PYTHON" if argument == options.peer else argument for argument in sys.argv[1:]]
+    for flag in ("--output", "--core"):
+        if flag in arguments:
+            at = arguments.index(flag)
+            del arguments[at : at + 2]
+    return arguments
 
-    def likelihood_of_weights() -> float:
-        emulator.set_param_vector(vector + 1e-9 * next(steps))
-        return float(emulator.log_likelihood())
 
-    def call() -> object:
-        return emulator([POINT[0] + 1e-3 * (next(steps) % 1000), *POINT[1:]])
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
-    def likelihood(model: Any, gradient: bool) -> Callable[[], object]:
-        def run() -> object:
-            change = next(steps) % 1000
-            model.set_param_dict(
-                {"T": POINT[0] + 1e-3 * change, "vsini": 8.0 + 1e-4 * change, "vz": 1e-4 * change}
+
+def table(head: list[str], rows: list[list[str]], left: int = 1) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |"]
+    lines.append("| " + " | ".join(["---"] * left + ["---:"] * (len(head) - left)) + " |")
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def markdown(record: dict[str, Any]) -> str:
+    about, least, facts = record["machine"], record["least_processor_seconds"], record["facts"]
+
+    def cell(case: str, name: str) -> str:
+        seconds = least.get(case, {}).get(name)
+        return "" if seconds is None else duration(seconds)
+
+    def ratio(case: str, other: str, ours: str | None = None) -> str:
+        above, below = least.get(case, {}).get(other), least.get(ours or case, {}).get("zelos")
+        return "" if above is None or below is None else times(above / below)
+
+    packages = []
+    for entry in record["subjects"].values():
+        if "title" in entry:
+            packages.append(
+                f"{entry['title']} ({', '.join(f'{k} {v}' for k, v in entry['versions'].items())})"
             )
-            return model.log_likelihood_gradient() if gradient else model.log_likelihood()
-
-        return run
-
-    made["call"] = call
-    for size in sizes:
-        pixels = slice((len(emulator.wl) - size) // 2, (len(emulator.wl) + size) // 2)
-        wave = np.ascontiguousarray(emulator.wl[pixels])
-        flux = np.load(folder / "flux.npy")[pixels]
-        for name, kernels in MODELS.items():
-            data = Spectrum(wave, flux, np.full(size, 0.01))
-            model = SpectrumModel(
-                emulator, data, POINT, vz=0.0, vsini=8.0, log_scale=0.0, cheb=[0.01, 0.01], **kernels
-            )
-            made[f"likelihood, {size} pixels, {name}"] = likelihood(model, False)
-            if package == "zelos":
-                made[f"with gradient, {size} pixels, {name}"] = likelihood(model, True)
-    # Last of all: they change the emulator.
-    made["Habib likelihood, 300 spectra, 5 components"] = likelihood_of_weights
-    if package == "zelos":
-
-        def with_gradient() -> object:
-            emulator.set_param_vector(vector + 1e-9 * next(steps))
-            return emulator.log_likelihood_gradient()
-
-        made["with gradient (double precision), 300 spectra, 5 components"] = with_gradient
-    return made
-
-
-def worker(package: str, folder: Path, sizes: list[int]) -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    known = cases(package, folder, sizes)
-    print(json.dumps(list(known)), file=answers, flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        print(
-            json.dumps(timing.samples(known[request["case"]], request["seconds"])), file=answers, flush=True
-        )
-
-
-def make(folder: Path) -> None:
-    """By Starfish, in its own interpreter."""
-    from types import SimpleNamespace
-
-    from Starfish.emulator import Emulator
-
-    grid = library(4096)
-    emulator = Emulator.from_grid(SimpleNamespace(**grid), n_components=5)
-    emulator.lambda_xi = 1e3
-    emulator.variances = 10 * (emulator.weights**2).mean(axis=0)
-    emulator.lengthscales = np.tile([1200.0, 1.8, 1.3], (5, 1))
-    emulator.set_param_dict({})
-    emulator._trained = True
-    emulator.save(str(folder / "emulator.hdf5"))
-    flux = grid["fluxes"][137] / grid["fluxes"][137].mean()
-    np.save(folder / "flux.npy", flux + 0.01 * np.random.default_rng(2).normal(size=len(flux)))
-
-
-def start(python: str, package: str, folder: Path, options: argparse.Namespace) -> subprocess.Popen[str]:
-    command = [
-        python,
-        __file__,
-        "--worker",
-        package,
-        "--folder",
-        str(folder),
-        "--sizes",
-        *map(str, options.sizes),
+    missing = [f"{name}: {e['missing']}" for name, e in record["subjects"].items() if "missing" in e]
+    lines = [
+        "# Benchmarks of spectral emulators",
+        "",
+        "Generated by `tests/benchmarks/starfish.py`, which times all in one run; do not edit. Least",
+        "processor times on one thread: those of different machines or runs do not compare, the ratios do.",
+        "",
+        f"- Date: {record['date']}",
+        f"- Machine: {about['cpu']} ({about['vectors']}), one of {about['cores']} cores, one thread; "
+        f"load at the end {about['load']}; {about['system']}, Python {about['python']}",
+        f"- Packages: {', '.join(packages)}" + (f"; {'; '.join(missing)}" if missing else ""),
+        f"- Command: `{record['command']}`",
+        "",
+        "Parameters change from call to call, so that nothing can be kept from the call before.",
+        "",
+        "## Hyperparameters and calls",
+        "",
+        "Emulators of 700 spectra (10 x 10 x 7). The likelihood of the hyperparameters (Habib et al.), whose",
+        f"values differ by at most {difference(record):.0e} relative; `ratio` is of Starfish's value to ours",
+        "with its gradient. A call gives the weights and their covariance at a point.",
+        "",
     ]
-    environment = {**os.environ, **ONE_THREAD}
-    if package == "starfish":
-        environment.pop("PYTHONPATH", None)
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment
-    )
+    head = ["components", "Starfish", "PyTorch, with gradient", "zelos", "zelos, with gradient", "ratio"]
+    rows = []
+    for m in record["components"]:
+        value, slope, call = f"hyper {m}", f"gradient {m}", f"call {m}"
+        rows.append(
+            [
+                str(m),
+                cell(value, "starfish"),
+                cell(slope, "torch") or "not installed",
+                cell(value, "zelos"),
+                cell(slope, "zelos"),
+                ratio(value, "starfish", slope),
+                cell(call, "starfish"),
+                cell(call, "zelos"),
+                ratio(call, "starfish"),
+            ]
+        )
+    lines += table([*head, "call: Starfish", "zelos", "ratio"], rows)
+    if "neighbours" in least:
+        lines += [
+            "A call of an emulator of 7,000 spectra with holes, with 15 components, a mean of degree 2 and",
+            f"predictions from 40 neighbours, takes {cell('neighbours', 'zelos')}.",
+            "",
+        ]
+    lines += [
+        "## Likelihood of a spectrum",
+        "",
+        "Starfish's own emulator file of 300 spectra with five components, in both packages; T, v sin i",
+        "and v_z change. The likelihoods are not the same: [what is different](starfish.md).",
+        "",
+    ]
+    rows = []
+    for size in record["sizes"]:
+        for name, text in KERNELS.items():
+            value, slope = f"likelihood {size} {name}", f"slopes {size} {name}"
+            if value in least:
+                rows.append(
+                    [
+                        f"{size:,}",
+                        text,
+                        cell(value, "starfish"),
+                        cell(value, "zelos"),
+                        ratio(value, "starfish"),
+                        cell(slope, "zelos"),
+                        times(least[slope]["zelos"] / least[value]["zelos"]),
+                    ]
+                )
+    head = ["pixels", "", "Starfish", "zelos", "ratio", "zelos, with gradient", "over the value"]
+    lines += table(head, rows, 2)
+    lines += [
+        "With the covariance of what the components leave out, which Starfish does not have (beyond 4,000",
+        "pixels, emulators of 60 spectra):",
+        "",
+    ]
+    rows = []
+    for size in record["sizes"]:
+        for name, text in KERNELS.items():
+            value, slope = f"own likelihood {size} {name}", f"own slopes {size} {name}"
+            one = least[value]["zelos"]
+            rows.append(
+                [
+                    f"{size:,}",
+                    text,
+                    duration(one),
+                    duration(one / size),
+                    cell(slope, "zelos"),
+                    times(least[slope]["zelos"] / one),
+                ]
+            )
+    lines += table(["pixels", "", "zelos", "a pixel", "with gradient", "over the value"], rows, 2)
+    lines += ["## Training", ""]
+    rows = []
+    for name, title in (("zelos", "zelos"), ("starfish", "Starfish")):
+        entry = facts.get(f"training, {name}")
+        if entry:
+            words = {
+                "zelos": ("not converged", "converged"),
+                "starfish": ("stopped by the benchmark", "says that it is done"),
+            }
+            ended = words[name][int(entry["converged"])]
+            text = "300 spectra, five components"
+            rows.append([text, title, duration(entry["training"]), ended, f"{entry['optimum']:.1f}"])
+    for name, entry in facts.get("reuse", {}).items():
+        ended = "converged" if entry["converged"] else "not converged"
+        text = f"700 spectra: {name}"
+        rows.append([text, "zelos", duration(entry["training"]), ended, f"{entry['optimum']:.1f}"])
+    lines += table(["", "", "processor time", "", "log likelihood"], rows, 2)
+    memory = [
+        f"{title} {facts[key]['memory']:.0f} MiB"
+        for title, key in (("zelos", "memory, zelos"), ("Starfish", "memory, starfish"))
+        if key in facts
+    ]
+    lines += [
+        "## Memory",
+        "",
+        f"Peak of a process that makes the emulator of 700 spectra with {record['memory_components']} "
+        f"components, its likelihood and one call: {', '.join(memory)}.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def ask(process: subprocess.Popen[str], request: dict[str, Any] | None) -> Any:
-    assert process.stdin is not None and process.stdout is not None
-    if request is not None:
-        print(json.dumps(request), file=process.stdin, flush=True)
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit("a worker has ended: run it with --worker to see why")
-    return json.loads(line)
-
-
-def duration(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms"
+def difference(record: dict[str, Any]) -> float:
+    """The largest relative difference of the packages' likelihoods of the hyperparameters."""
+    facts, found = record["facts"], [0.0]
+    for m in record["components"]:
+        ours, theirs = (facts.get(f"value, {m} components, {name}") for name in ("zelos", "starfish"))
+        if ours and theirs:
+            found.append(abs(ours["value"] / theirs["value"] - 1))
+    return max(found)
 
 
 def main() -> None:
@@ -176,46 +282,27 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has Starfish")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 3000])
+    parser.add_argument("--components", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6, 7])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 3000, 10000, 100000], help="pixels")
+    parser.add_argument("--peer-pixels", type=int, default=3000, help="the most that Starfish is given")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peer-rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=0.5, help="for each case and round")
-    parser.add_argument("--worker", choices=("zelos", "starfish", "make"), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--peer-training", type=float, default=300.0, help="seconds of Starfish's; 0: none")
+    parser.add_argument(
+        "--no-reuse", dest="reuse", action="store_false", help="no training from other emulators"
+    )
+    parser.add_argument("--memory-components", type=int, default=6)
+    parser.add_argument("--core", type=int, help="the core (default: the first)")
+    parser.add_argument("--output", type=Path, default=DOCS, help="folder (default: docs)")
+    parser.add_argument("--verbose", action="store_true", help="show what the subjects print")
     options = parser.parse_args()
-    if options.worker == "make":
-        return make(options.folder)
-    if options.worker:
-        return worker(options.worker, options.folder, options.sizes)
-    if options.peer is None:
-        parser.error("--peer is the interpreter that has Starfish")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        command = [options.peer, __file__, "--worker", "make", "--folder", name]
-        subprocess.run(command, check=True, env={**os.environ, **ONE_THREAD, "PYTHONPATH": ""})
-        processes = {
-            package: start(python, package, folder, options)
-            for package, python in (("zelos", sys.executable), ("starfish", options.peer))
-        }
-        known = {package: ask(process, None) for package, process in processes.items()}
-        least: dict[tuple[str, str], float] = {}
-        for turn in range(options.rounds):
-            for case in known["zelos"]:
-                for package, process in processes.items():
-                    if case not in known[package] or (least.get((case, package), 0.0) > 1.0 and turn > 1):
-                        continue
-                    samples = ask(process, {"case": case, "seconds": options.seconds})
-                    best = min(processor for _, processor in samples)
-                    least[case, package] = min(best, least.get((case, package), best))
-        for process in processes.values():
-            process.communicate()
-    print("| | zelos | Starfish 0.4.2 | ratio |\n| --- | ---: | ---: | ---: |")
-    for case in known["zelos"]:
-        ours, theirs = least[case, "zelos"], least.get((case, "starfish"))
-        other = "" if theirs is None else duration(theirs)
-        print(
-            f"| {case} | {duration(ours)} | {other} | {'' if theirs is None else f'{theirs / ours:,.0f}'} |"
-        )
-    return None
+    record = measure(options)
+    options.output.mkdir(parents=True, exist_ok=True)
+    text = markdown(record)
+    (options.output / "starfish-benchmarks.json").write_text(json.dumps(record, indent=1) + "\n")
+    (options.output / "starfish-benchmarks.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

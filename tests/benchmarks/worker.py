@@ -2,7 +2,7 @@
 """A process that holds one subject: ``worker.py SUBJECT OPTIONS_AS_JSON``.
 
 It says in one line what it is and which cases it has, then answers each case that it reads with
-(wall, processor) seconds per call.
+(wall, processor) seconds per call, and each fact with what the subject's FACTS says.
 """
 
 from __future__ import annotations
@@ -35,6 +35,12 @@ def main() -> None:
     say({"title": module.TITLE, "versions": module.versions(), "note": module.NOTE, "cases": list(cases)})
     for line in sys.stdin:
         request = json.loads(line)
+        if "fact" in request:
+            try:
+                say(module.FACTS[request["fact"]](**request["arguments"]))
+            except Exception as error:
+                say({"failed": f"{type(error).__name__}: {error}"[:300]})
+            continue
         call, divisor = cases[request["case"]]
         try:
             taken = timing.samples(call, request["seconds"])

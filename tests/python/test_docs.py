@@ -163,6 +163,19 @@ def test_readme() -> None:
         assert written and same(written[1], content), mark
 
 
+@pytest.mark.parametrize("page", [path.stem for path in sorted(DOCS.glob("*benchmarks.json"))])
+def test_a_page_of_benchmarks_is_what_its_script_writes(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the record beside it, so that no figure on it is by hand."""
+    folder, script = ROOT / "tests/benchmarks", {"benchmarks": "run", "starfish-benchmarks": "starfish"}[page]
+    monkeypatch.syspath_prepend(str(folder))
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{script}", folder / f"{script}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    record = json.loads((ROOT / f"docs/{page}.json").read_text())
+    assert (ROOT / f"docs/{page}.md").read_text() == module.markdown(record)
+
+
 def test_comparison_of_outputs() -> None:
     assert same("a 1.23 b in 5s", "a  1.2301 b\nin 71s")
     assert not same("a 1.23", "a 1.26") and not same("a 1", "b 1") and not same("1 2", "1")
