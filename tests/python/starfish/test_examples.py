@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from zelos.starfish import Emulator, Spectrum, SpectrumModel
 
 from . import library
 
+SHARED = Path(os.environ.get("ZELOS_SHARED", Path(__file__).parents[4] / "shared"))
 EXAMPLES = Path(__file__).parents[3] / "configs/examples/starfish"
 
 
@@ -89,3 +91,40 @@ def test_dynesty(inputs: Path, trained: Emulator, observed: Spectrum) -> None:
     expected = model.log_likelihood() - 0.5 * pixels * np.log(2 * np.pi) - np.log(volumes).sum()
     expected += 0.5 * (len(best) * np.log(2 * np.pi) - np.linalg.slogdet(-hessian)[1])
     assert abs(evidence - expected) < 4 * error + 0.5
+
+
+@pytest.fixture(scope="module")
+def star() -> tuple[Any, str]:
+    """The example of a real star, and its spectrum."""
+    pytest.importorskip("astropy")
+    spectrum = SHARED / "data/spectra/hd190406_hires.fits"
+    if not spectrum.is_file():
+        pytest.skip(f"needs {spectrum.name} in {SHARED.name}/data/spectra (ZELOS_SHARED)")
+    spec = importlib.util.spec_from_file_location("hd190406", EXAMPLES / "hd190406.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    return example, str(spectrum)
+
+
+def test_noise_of_a_real_star(star: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the photons' noise is said to be, against fourth differences of the continuum's pixels."""
+    example, spectrum = star
+    monkeypatch.setattr(example, "BIN", 1)
+    for _, flux, sigma in example.read(spectrum):
+        continuum = flux[2:-2] > 0.97
+        found = np.median(np.abs(np.diff(flux, 4)[continuum])) / 0.6745 / np.sqrt(70)
+        assert found == pytest.approx(np.median(sigma[2:-2][continuum]), rel=0.1)
+
+
+@pytest.mark.slow
+def test_fit_of_a_real_star(star: tuple[Any, str]) -> None:
+    """With two rounds of local kernels; without them 80 % of the pixels are within one standard deviation."""
+    example, spectrum = star
+    emulator = Emulator.from_grid(example.library(), 15, whiten_pixels=False)
+    emulator.train("independent", mean_degree=2)
+    model = example.fit(emulator, example.straighten(emulator, example.read(spectrum)), rounds=2)
+    z = np.concatenate(example.scores(model))
+    assert 0.9 < np.sqrt(np.mean(z**2)) < 1.1
+    assert 0.65 < np.mean(np.abs(z) < 1) < 0.74
+    assert abs(model["T"] - 5941) < 150 and abs(model["logg"] - 4.4) < 0.2
