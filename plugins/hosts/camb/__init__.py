@@ -12,6 +12,15 @@ a `zelos.ArgumentError`). A `camb.CAMBparams` is no input here: its settings cou
 physics.
 """
 
+from typing import Any
+
 from .results import Params, PowerInterpolator, Results, get_background, get_results, set_params, use
 
 __all__ = ["Params", "PowerInterpolator", "Results", "get_background", "get_results", "set_params", "use"]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(
+        f"zelos.camb has no '{name}': a script gives its parameters to zelos.camb.set_params, "
+        "and has the rest of CAMB from CAMB itself (import camb)"
+    )

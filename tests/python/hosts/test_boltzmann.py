@@ -525,6 +525,9 @@ def test_camb_refuses(artifact: Path) -> None:
     drop_in.get_results(camb_params(POINT, halofit_version="mead")).get_total_cls(100)
     with pytest.raises(zelos.ArgumentError, match="expected what"):
         drop_in.get_results(object())  # type: ignore[arg-type]
+    with pytest.raises(AttributeError, match=r"no 'CAMBparams': .*zelos\.camb\.set_params"):
+        _ = drop_in.CAMBparams
+    assert not hasattr(drop_in, "get_transfer_functions")
     results = drop_in.get_results(camb_params(POINT))
     for call in (
         lambda: results.get_unlensed_scalar_cls(),
