@@ -62,7 +62,7 @@ double largest_error(const Case& c, double shift) {
 }  // namespace
 
 TEST_CASE("the emulator gives the formulas' values on native and requested axes", "[runtime]") {
-  const std::vector<double> ell{2, 3.25, 28.5, 29.5, 30.5, 31, 60.5, 89.5, 90.5, 120, 149.75, 150};
+  const std::vector<double> ell{2, 3, 28, 29, 30, 31, 60, 89, 90, 91, 120, 149, 150};
   const auto c = GENERATE_COPY(
       Case{"Cl.tt", {}, 3e-3}, Case{"Cl.tt", {ell}, 3e-3}, Case{"Cl.ee", {}, 6e-3}, Case{"Cl.ee", {ell}, 6e-3},
       Case{"Cl.te", {}, 2e-2}, Case{"Cl.te", {ell}, 2e-2}, Case{"Pk.linear", {}, 1e-3},

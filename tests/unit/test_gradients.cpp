@@ -60,9 +60,9 @@ const std::vector<Question> kQuestions{
 const std::vector<Request> kNative{{"Cl.tt", {}},     {"Cl.ee", {}},        {"Cl.te", {}},
                                    {"Pk.linear", {}}, {"Pk.nonlinear", {}}, {"Hubble", {}},
                                    {"signal", {}},    {"flux", {}},         {"derived", {}}};
-const std::vector<Request> kOffNode{{"Cl.tt", {{2, 10.5, 29.5, 30.5, 77.7, 149.9}}},
-                                    {"Cl.ee", {{2.5, 50, 89.25, 89.75, 90.5, 140.1}}},
-                                    {"Cl.te", {{3.3, 100.1}}},
+const std::vector<Request> kOffNode{{"Cl.tt", {{2, 10, 29, 30, 31, 77, 149}}},
+                                    {"Cl.ee", {{3, 50, 88, 89, 90, 140}}},
+                                    {"Cl.te", {{3, 100}}},
                                     {"Pk.linear", {{0.0012, 0.33}, {0, 0.7, 2.9}}},
                                     {"Pk.nonlinear", {{0.0012, 0.33, 0.9}, {0.2}}},
                                     {"Hubble", {{0.01, 2.2}}},

@@ -35,7 +35,7 @@ TEST_CASE("names that are missing, unknown, given twice or in conflict are named
       GENERATE(Case{{"ombh2", "omch2", "H0", "tau", "logA"}, {"ns", "missing"}}, Case{{}, {"ombh2", "ns", "nothing"}},
                Case{{"ombh2", "omch2", "tau", "logA", "ns"}, {"H0", "thetastar", "missing"}},
                Case{{"ombh2", "omch2", "H0", "tau", "logA", "ns", "mnnu"}, {"mnnu", "mnu"}},
-               Case{{"ombh2", "omch2", "H0", "tau", "logA", "ns", "nrun"}, {"nrun", "toy"}},
+               Case{{"ombh2", "omch2", "H0", "tau", "logA", "ns", "nrun"}, {"nrun", "toy", "H0 (or thetastar"}},
                Case{{"ombh2", "omch2", "H0", "tau", "logA", "ns", ""}, {"''"}},
                Case{{"ombh2", "omch2", "H0", "tau", "logA", "ns", "ns"}, {"'ns' and 'ns'"}},
                Case{{"ombh2", "omch2", "H0", "tau", "logA", "ns", "As"}, {"'logA' and 'As'", "same quantity"}},
@@ -64,7 +64,7 @@ TEST_CASE("outputs and axes that are not there are named", "[runtime]") {
       Case{{"Cl.tt", {{}, {}}}, {"Cl.tt", "1", "2"}}, Case{{"Pk.linear", {{0.1}}}, {"Pk.linear", "2", "1"}},
       Case{{"Cl.tt", {{1.9}}}, {"Cl.tt", "ell = 1.9", "[2, 150]"}}, Case{{"Cl.tt", {{2, 151}}}, {"ell = 151"}},
       Case{{"Pk.linear", {{0.0009}, {}}}, {"k = 0.0009", "[0.001, 1]"}}, Case{{"Pk.linear", {{}, {3.1}}}, {"z = 3.1"}},
-      Case{{"Cl.tt", {{2, nan}}}, {"Cl.tt", "ell", "nan"}}, Case{{"Cl.tt", {{HUGE_VAL}}}, {"ell"}},
+      Case{{"Cl.tt", {{2, 2.5}}}, {"Cl.tt", "ell = 2.5", "whole"}}, Case{{"Cl.tt", {{2, nan}}}, {"Cl.tt", "ell", "nan"}}, Case{{"Cl.tt", {{HUGE_VAL}}}, {"ell"}},
       Case{{"Cl.tt", {{30, 20}}}, {"ell", "ascending", "30 before 20"}},
       Case{{"Cl.tt", {{30, 30}}}, {"ell", "ascending"}}, Case{{"Pk.linear", {{}, {1, 0.5}}}, {"z", "ascending"}},
       Case{{"derived", {{0.5}}}, {"derived", "index"}}, Case{{"derived", {{3}}}, {"derived"}});

@@ -23,10 +23,14 @@ std::vector<double> subset_or_throw(const std::string& emulator, const OutputMod
   const double slack = 1e-12 * std::max(std::abs(native.values.front()), std::abs(native.values.back()));
   std::vector<double> points(wanted);
   const std::string where = "emulator " + emulator + ", output " + output.description->name + ": " + native.name;
+  const bool multipoles = native.name == "ell";  // the runs say nothing of what lies between them
   for (double& x : points) {
     if (!(x >= native.values.front() - slack && x <= native.values.back() + slack)) {
       throw Error(ZELOS_E_ARGUMENT, where + " = " + to_text(x) + " is outside [" + to_text(native.values.front()) +
                                         ", " + to_text(native.values.back()) + "]");
+    }
+    if (multipoles && std::abs(x - std::round(x)) > slack) {
+      throw Error(ZELOS_E_ARGUMENT, where + " = " + to_text(x) + ": multipoles are whole numbers");
     }
     x = std::clamp(x, native.values.front(), native.values.back());
     if (output.axes[axis].coordinate == Coordinate::label &&

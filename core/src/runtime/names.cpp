@@ -274,13 +274,7 @@ class Planner {
     std::vector<std::string> names;
     for (size_t i = 0; i < targets_.size(); ++i) {
       if (known_.count(targets_[i]) != 0) continue;
-      std::string text = model_.parameters[i].name;
-      std::vector<std::string> ways = model_.parameters[i].synonyms;
-      for (const auto& s : model_.solvable) {
-        if (s.parameter == static_cast<int>(i)) ways.push_back(s.name);
-      }
-      if (!ways.empty()) text += " (or " + join(ways, ", ") + ")";
-      names.push_back(text);
+      names.push_back(with_ways(i, model_.parameters[i].synonyms));
     }
     throw Error(ZELOS_E_ARGUMENT, "emulator " + model_.name + " needs " + join(names, " and ") + ", which " +
                                       (names.size() == 1 ? "is" : "are") +
@@ -289,8 +283,16 @@ class Planner {
 
   std::string takes() const {
     std::vector<std::string> names;
-    for (const Parameter& p : model_.parameters) names.push_back(p.name);
+    for (size_t i = 0; i < model_.parameters.size(); ++i) names.push_back(with_ways(i, {}));
     return join(names, ", ");
+  }
+
+  /// A parameter, and in brackets the `ways` and what is solved for it.
+  std::string with_ways(size_t parameter, std::vector<std::string> ways) const {
+    for (const auto& s : model_.solvable) {
+      if (s.parameter == static_cast<int>(parameter)) ways.push_back(s.name);
+    }
+    return model_.parameters[parameter].name + (ways.empty() ? "" : " (or " + join(ways, ", ") + ")");
   }
 
   const Emulator::Impl& model_;

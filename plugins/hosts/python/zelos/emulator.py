@@ -191,8 +191,8 @@ class Emulator:
 
         ``emulator(params, k, z)``  P(k, z), Mpc^3, shape ``k.shape + z.shape`` (k in 1/Mpc): of the output
                                     `output`, else of ``Pk.linear``, else of the only one with axes k and z.
-        ``emulator(params, ell)``   a dict with ``ell`` and C_ell (no ell factor, muK^2; ``pp`` without
-                                    unit) under ``tt``, ``te``, ``ee``, ...; with `output`, or if the
+        ``emulator(params, ell)``   a dict with ``ell`` (whole) and C_ell (no ell factor, muK^2; ``pp``
+                                    without unit) under ``tt``, ``te``, ``ee``, ...; with `output`, or if the
                                     emulator has a single output of one axis and no spectra, that array alone.
         ``emulator(params)``        the same dict from ell = 2 on; without spectra, a dict of all outputs on
                                     their native axes.
