@@ -284,6 +284,31 @@ TEST_CASE("params that name features are those that give their positions", "[tra
   CHECK(terms == 2);
 }
 
+TEST_CASE("a PCA of which nothing is said keeps what the regression could give", "[training]") {
+  const toy::TemporaryFolder folder;
+  toy::train(R"(
+name: plain
+config: {code: formulas}
+parameters: {omch2: [0.11, 0.13], H0: [60, 75]}
+outputs: {Hubble: {}}
+emulator_fn: {type: polynomial}
+training: {n: 40}
+)",
+             40, folder / "a.h5");
+  const zelos::Emulator emulator = zelos::Emulator::open(folder / "a.h5");
+  const zelos::Query query = emulator.query({"omch2", "H0"}, {{"Hubble", {}}});
+  zelos::Workspace workspace = query.workspace();
+  std::vector<double> out(query.size());
+  toy::Point point = toy::interior(zelos::Emulator::open(toy::artifact()), 0);
+  const std::vector<double>& z = toy::axis("z_fine");
+  for (const double shift : {-0.4, 0.1, 0.45}) {
+    const std::vector<double> varied{0.12 + 0.02 * shift, 67.5 + 15 * shift};
+    std::copy(varied.begin(), varied.end(), point.begin() + 1);
+    REQUIRE(query.evaluate(varied.data(), out.data(), workspace).inside());
+    for (size_t i = 0; i < z.size(); ++i) CHECK(out[i] == Approx(toy::truth("Hubble", point, z[i])).epsilon(5e-5));
+  }
+}
+
 TEST_CASE("accuracy is attached without changing an answer", "[training]") {
   const toy::TemporaryFolder folder;
   std::filesystem::copy_file(toy::small_artifact(), folder / "a.h5");

@@ -71,9 +71,16 @@ VectorXd whitening_sigma(const Whitening& plan, const MatrixXd& y, const std::ve
   return sigma;
 }
 
+/// The mean squared whitened residual that a PCA may leave. Where the whitening is no error, it is a part of the
+/// variance (rms 1e-3 of the standard deviation, about the noise of a Boltzmann code over a usual range).
+double negligible(const Whitening& plan, const MatrixXd& white) {
+  const bool in_errors = plan.kind != Whitening::Kind::standardise && plan.kind != Whitening::Kind::none;
+  return in_errors ? 0.01 : 1e-6 * white.squaredNorm() / static_cast<double>(white.rows());
+}
+
 /// Principal directions of `white` (points x values), orthonormal columns. count: how many, 0: as many as leave a mean
-/// squared residual of 0.01.
-MatrixXd principal_directions(const MatrixXd& white, int64_t count, const std::string& name) {
+/// squared residual of `residual`.
+MatrixXd principal_directions(const MatrixXd& white, int64_t count, double residual, const std::string& name) {
   const int64_t n = white.rows();
   // The smaller of the two Gram matrices has the same spectrum.
   const bool by_points = n < white.cols();
@@ -84,7 +91,7 @@ MatrixXd principal_directions(const MatrixXd& white, int64_t count, const std::s
   const VectorXd eigenvalues = solver.eigenvalues().reverse().cwiseMax(0);
   if (count == 0) {
     double left = eigenvalues.sum();
-    while (count < rank && left > 0.01 * static_cast<double>(n)) left -= eigenvalues[count++];
+    while (count < rank && left > residual * static_cast<double>(n)) left -= eigenvalues[count++];
   }
   // Directions with no variance at all (a constant) carry nothing.
   const double floor = 1e-24 * std::max(1.0, eigenvalues[0]);
@@ -237,7 +244,7 @@ SegmentFit Field::fit_segment(const SegmentPlan& plan, const FeatureTable& featu
     fit.weights = white;
     return fit;
   }
-  const MatrixXd directions = principal_directions(white, plan.weights, name);
+  const MatrixXd directions = principal_directions(white, plan.weights, negligible(plan.whitening, white), name);
   fit.weights = white * directions;
   fit.basis = sigma.asDiagonal() * directions;
   if (plan.breakpoints.empty()) {

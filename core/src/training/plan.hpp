@@ -69,8 +69,8 @@ struct StretchPlan {
 /// A `pca` transform: on one segment of the first axis.
 struct SegmentPlan {
   int64_t first = 0, size = 0;  ///< points of the axis
-  int64_t weights = 0;          ///< how many; 0: as many as leave a mean squared whitened residual of 0.01
-  bool rotate = true;           ///< false: every value is its own weight
+  int64_t weights = 0;  ///< how many; 0: as many as leave a negligible residual, 0.01 where whitening is in errors
+  bool rotate = true;   ///< false: every value is its own weight
   Whitening whitening;
   std::optional<StretchPlan> stretch;
   std::vector<double> breakpoints;  ///< of the knots; empty without
