@@ -64,7 +64,8 @@ TEST_CASE("outputs and axes that are not there are named", "[runtime]") {
       Case{{"Cl.tt", {{}, {}}}, {"Cl.tt", "1", "2"}}, Case{{"Pk.linear", {{0.1}}}, {"Pk.linear", "2", "1"}},
       Case{{"Cl.tt", {{1.9}}}, {"Cl.tt", "ell = 1.9", "[2, 150]"}}, Case{{"Cl.tt", {{2, 151}}}, {"ell = 151"}},
       Case{{"Pk.linear", {{0.0009}, {}}}, {"k = 0.0009", "[0.001, 1]"}}, Case{{"Pk.linear", {{}, {3.1}}}, {"z = 3.1"}},
-      Case{{"Cl.tt", {{2, 2.5}}}, {"Cl.tt", "ell = 2.5", "whole"}}, Case{{"Cl.tt", {{2, nan}}}, {"Cl.tt", "ell", "nan"}}, Case{{"Cl.tt", {{HUGE_VAL}}}, {"ell"}},
+      Case{{"Cl.tt", {{2, 2.5}}}, {"Cl.tt", "ell = 2.5", "whole"}},
+      Case{{"Cl.tt", {{2, nan}}}, {"Cl.tt", "ell", "nan"}}, Case{{"Cl.tt", {{HUGE_VAL}}}, {"ell"}},
       Case{{"Cl.tt", {{30, 20}}}, {"ell", "ascending", "30 before 20"}},
       Case{{"Cl.tt", {{30, 30}}}, {"ell", "ascending"}}, Case{{"Pk.linear", {{}, {1, 0.5}}}, {"z", "ascending"}},
       Case{{"derived", {{0.5}}}, {"derived", "index"}}, Case{{"derived", {{3}}}, {"derived"}});

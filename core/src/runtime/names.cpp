@@ -23,8 +23,8 @@ struct Synonym {
   double factor = 1;
 };
 
-// CAMB, CLASS, Cobaya, CosmoMC and Planck names, then those of stellar spectra. CLASS's 100*theta_s is not here: it is another angle than CAMB's
-// thetastar (maximum of the visibility against optical depth one).
+// CAMB, CLASS, Cobaya, CosmoMC and Planck names, then those of stellar spectra. CLASS's 100*theta_s is not here: it is
+// another angle than CAMB's thetastar (maximum of the visibility against optical depth one).
 constexpr Synonym kSynonyms[] = {
     {"ombh2", "ombh2"},
     {"omegabh2", "ombh2"},
