@@ -138,9 +138,17 @@ class Emulated:
         return self._label("sigma8")
 
     def effective_f_sigma8(self, z: Any, z_step: float = 0.1) -> Any:
-        """f sigma_8 as the emulated code defines it. CAMB's, from the correlation of velocity and density, is
-        0.4 % above CLASS's d sigma_8 / d ln a with neutrinos of 0.06 eV. z_step is not needed."""
-        return self._point.at_z("fsigma8", z)
+        """d sigma_8 / d ln a as CLASS has it: the difference of sigma_8 at z + z_step and z - z_step; below z_step
+        that at 0 and 2 z, below z_step / 10 a one-sided one of that step. The emulated f sigma_8 is another
+        quantity: CAMB's, from the correlation of velocity and density, is 0.4 % higher with neutrinos of 0.06 eV."""
+        z = np.asarray(z, float)
+        least = z_step / 10
+        step = np.where(z >= least, np.minimum(z, z_step), least)
+        before = np.where(z >= least, z - step, z)
+        width = z + step - before
+        sigma8 = self._point.at_z("sigma8_z", np.stack([before, z + step]))
+        found = (sigma8[0] - sigma8[1]) / width * (1 + z)
+        return found if found.ndim else float(found)
 
     def scale_independent_growth_factor(self, z: Any) -> Any:
         """D(z)/D(0) of sigma_8: with massive neutrinos growth depends on scale a little; CLASS's is that of
@@ -148,8 +156,8 @@ class Emulated:
         return self._point.at_z("sigma8_z", z) / self._point.at_z("sigma8_z", 0.0)
 
     def scale_independent_growth_factor_f(self, z: Any) -> Any:
-        """f sigma_8 / sigma_8."""
-        return self._point.at_z("fsigma8", z) / self._point.at_z("sigma8_z", z)
+        """d ln sigma_8 / d ln a."""
+        return self.effective_f_sigma8(z) / self._point.at_z("sigma8_z", z)
 
     # --- background
 

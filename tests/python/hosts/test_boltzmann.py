@@ -118,7 +118,8 @@ def test_same_points(reference: Reference, artifact: Path, emulator: zelos.Emula
             asked = emulator.evaluate(camb_point, [name], {"z": z_background})[name]
             np.testing.assert_allclose(of_camb(z_background), asked, rtol=TOLERANCE, err_msg=name)
         sigma8_z, f_sigma8 = expected[begin : begin + 4], expected[begin + 4 : begin + 8]
-        np.testing.assert_allclose(code.effective_f_sigma8(z), f_sigma8, rtol=TOLERANCE)
+        asked = emulator.evaluate(camb_point, ["fsigma8"], {"z": z})["fsigma8"]
+        np.testing.assert_allclose(asked, f_sigma8, rtol=TOLERANCE)
         growth = code.scale_independent_growth_factor(z)
         np.testing.assert_allclose(growth, sigma8_z / sigma8_z[0], rtol=TOLERANCE)
 
@@ -154,6 +155,11 @@ def test_class_has_classs_units(artifact: Path, emulator: zelos.Emulator) -> Non
     )
     assert code.Omega_m() == derived["omegam"] and code.Omega_b() == pytest.approx(0.0224 / 0.674**2)
     assert code.scale_independent_growth_factor(0.0) == 1
+    for value, low, high in ((0.7, 0.6, 0.8), (0.04, 0.0, 0.08), (0.0, 0.0, 0.01)):
+        between = emulator.evaluate(POINT, ["sigma8_z"], {"z": np.array([low, high])})["sigma8_z"]
+        slope = (between[0] - between[1]) / (high - low) * (1 + value)
+        assert code.effective_f_sigma8(value) == pytest.approx(slope, rel=1e-9)
+        assert code.effective_f_sigma8([value, 0.5])[0] == pytest.approx(slope, rel=1e-9)
     f = code.scale_independent_growth_factor_f(0.5)
     assert f == pytest.approx(
         code.Omega_m() ** 0.55 * (1.5**3 / (code.Hubble(0.5) / code.Hubble(0)) ** 2) ** 0.55, rel=0.02
