@@ -4,7 +4,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,8 +59,12 @@ SYNONYMS = {
 #: Parameters of extensions of LCDM -> their values in LCDM.
 NEUTRAL = {"omk": 0.0, "w": -1.0, "wa": 0.0, "Alens": 1.0, "nrun": 0.0, "nrunrun": 0.0}
 
-#: sigma8 is an integral over P(k): at 5/Mpc it loses less than 1e-6, at 1/Mpc 3e-4, at 0.2/Mpc 6 %.
-LEAST_K_MAX = 5.0
+
+def least_k_max(outputs: Iterable[str]) -> float:
+    """1/Mpc. sigma8 is an integral over P(k): at 5/Mpc it loses less than 1e-6, at 1/Mpc 3e-4, at 0.2/Mpc 6 %.
+    With spectra 1/Mpc has to do: more would change what lensing is made of."""
+    return 1.0 if any(name.startswith("Cl.") for name in outputs) else 5.0
+
 
 # The acoustic oscillations of P(k) lie in this range of k (1/Mpc): 170 points on it keep a spline through
 # them below 1e-5.

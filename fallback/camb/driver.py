@@ -118,7 +118,7 @@ class Driver:
         ]
         self._z_power = np.unique(np.concatenate([[0.0], *redshifts])) if redshifts else np.array([0.0])
         last = [axes["k"][-1] for axes in self.outputs.values() if "k" in axes]
-        self._k_max = max([cosmology.LEAST_K_MAX, *last])
+        self._k_max = max([cosmology.least_k_max(self.outputs), *last])
 
     @property
     def version(self) -> str:

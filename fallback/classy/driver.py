@@ -116,7 +116,7 @@ class Driver:
         if matter or "derived" in self.outputs:
             wanted.append("mPk")
             last = [float(axes["k"][-1]) for axes in matter if "k" in axes]
-            k_max = max([cosmology.LEAST_K_MAX, *last])
+            k_max = max([cosmology.least_k_max(self.outputs), *last])
             settings["P_k_max_1/Mpc"] = 1.02 * k_max
             settings["z_max_pk"] = max([float(axes["z"][-1]) for axes in matter], default=0.0)
         settings["output"] = ",".join(wanted)

@@ -29,7 +29,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def camb_power(point: dict[str, float], k: np.ndarray, z: float) -> np.ndarray:
     pars = camb.set_params(ombh2=0.0224, As=1e-10 * np.exp(3.05), ns=0.965, mnu=0.06, WantCls=False, **point)
-    pars.set_matter_power(redshifts=[1.0, 0.5, 0.0], kmax=1.02)
+    pars.set_matter_power(redshifts=[1.0, 0.5, 0.0], kmax=1.02 * 5)
     pars.NonLinear = camb.model.NonLinear_none
     power = camb.get_results(pars).get_matter_power_interpolator(
         nonlinear=False, hubble_units=False, k_hunit=False

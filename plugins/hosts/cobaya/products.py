@@ -14,7 +14,7 @@ from scipy.interpolate import CubicSpline
 from cobaya.conventions import Const
 from cobaya.tools import Pool1D, Pool2D, combine_1d
 
-from ..fallback.cosmology import LEAST_K_MAX
+from ..fallback.cosmology import least_k_max
 
 #: Cobaya's product -> output of the emulator over z, factor to Cobaya's units.
 OVER_Z = {
@@ -124,7 +124,8 @@ def training_grid(outputs: Iterable[Any]) -> dict[str, Any]:
 
     CAMB takes the non-linear lensing correction from this grid: on another one the spectra differ a little.
     """
-    redshifts, k_max, nonlinear = np.zeros(1), LEAST_K_MAX, False
+    outputs = list(outputs)
+    redshifts, k_max, nonlinear = np.zeros(1), least_k_max(output.name for output in outputs), False
     for output in outputs:
         axes = {axis.name: axis.values for axis in output.axes}
         if output.name in ("Pk.linear", "Pk.nonlinear", *PERTURBATIONS):

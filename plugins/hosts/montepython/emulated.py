@@ -138,9 +138,9 @@ class Emulated:
         return self._label("sigma8")
 
     def effective_f_sigma8(self, z: Any, z_step: float = 0.1) -> Any:
-        """d sigma_8 / d ln a as CLASS has it: the difference of sigma_8 at z + z_step and z - z_step; below z_step
-        that at 0 and 2 z, below z_step / 10 a one-sided one of that step. The emulated f sigma_8 is another
-        quantity: CAMB's, from the correlation of velocity and density, is 0.4 % higher with neutrinos of 0.06 eV."""
+        """d sigma_8 / d ln a as CLASS has it: the difference of sigma_8 at z + z_step and z - z_step; below
+        z_step that at 0 and 2 z, below z_step / 10 a one-sided one of that step. The emulated f sigma_8 is
+        another quantity: CAMB's, of velocity and density, is 0.4 % higher with neutrinos of 0.06 eV."""
         z = np.asarray(z, float)
         least = z_step / 10
         step = np.where(z >= least, np.minimum(z, z_step), least)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,7 @@ def statistics(sampler: Any) -> dict[str, Any]:
     return sampler.model.theory["zelos.cobaya.Zelos"].statistics.as_dict()
 
 
+@pytest.mark.skipif("ZELOS_SLOW" not in os.environ, reason="takes minutes of an idle machine: ZELOS_SLOW=1")
 def test_a_chain_begins_on_the_code_and_ends_on_the_emulator(spec: Path, tmp_path: Path, caplog: Any) -> None:
     """It starts 15 standard deviations away, and its posterior is that of the code."""
     spec.write_text(spec.read_text().replace("A: [1, 2]", "A: [0.5, 4]").replace("[0.9, 1.0]", "[0.7, 1.2]"))
