@@ -61,8 +61,8 @@ NEUTRAL = {"omk": 0.0, "w": -1.0, "wa": 0.0, "Alens": 1.0, "nrun": 0.0, "nrunrun
 
 
 def least_k_max(outputs: Iterable[str]) -> float:
-    """1/Mpc. sigma8 is an integral over P(k): at 5/Mpc it loses less than 1e-6, at 1/Mpc 3e-4, at 0.2/Mpc 6 %.
-    With spectra 1/Mpc has to do: more would change what lensing is made of."""
+    """1/Mpc. sigma8 is an integral over P(k): at 5/Mpc it loses less than 1e-6, at 1/Mpc 3e-4, at 0.2/Mpc
+    6 %. With spectra 1/Mpc has to do: more would change what lensing is made of."""
     return 1.0 if any(name.startswith("Cl.") for name in outputs) else 5.0
 
 
