@@ -66,6 +66,18 @@ def least_k_max(outputs: Iterable[str]) -> float:
     return 1.0 if any(name.startswith("Cl.") for name in outputs) else 5.0
 
 
+def sigma(radius: float, ln_k: Array, power: Array) -> Array:
+    """Fluctuation of the density in spheres of a radius (Mpc), of P (Mpc^3, ``[..., k]``) at ln k equally
+    spaced (k in 1/Mpc), fine enough for the window, which oscillates in k with a period of 2 pi / radius."""
+    from scipy.integrate import simpson
+
+    x = np.exp(ln_k) * radius
+    small = x < 1e-2
+    window = np.where(small, 1 - x**2 / 10, 3 * (np.sin(x) - x * np.cos(x)) / x**3)
+    density = power * np.exp(3 * ln_k) * window**2 / (2 * np.pi**2)
+    return np.asarray(np.sqrt(simpson(density, x=ln_k, axis=-1)))
+
+
 # The acoustic oscillations of P(k) lie in this range of k (1/Mpc): 170 points on it keep a spline through
 # them below 1e-5.
 _BAO = (0.02, 0.5)

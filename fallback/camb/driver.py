@@ -197,7 +197,6 @@ class Driver:
         out: dict[str, FloatArray] = {}
         if self._wants_cl:
             out.update(self._spectra(results))
-        sigma8, fsigma8 = self._sigma8(results)
         for name, nonlinear in (("Pk.linear", False), ("Pk.nonlinear", True)):
             if name in self.outputs:
                 axes = self.outputs[name]
@@ -207,9 +206,14 @@ class Driver:
                 _require(name, "k", axes["k"], power.kmin, power.kmax)
                 _require(name, "z", axes["z"], power.zmin, power.zmax)
                 out[name] = np.ascontiguousarray(power.P(axes["z"], axes["k"]).T)
-        for name, values in (("sigma8_z", sigma8), ("fsigma8", fsigma8)):
-            if name in self.outputs:
-                out[name] = values[np.searchsorted(self._z_power, self.outputs[name]["z"])]
+        if {"sigma8_z", "fsigma8", "derived"} & self.outputs.keys():
+            sigma8, fsigma8 = self._sigma8(results)
+            for name, values in (("sigma8_z", sigma8), ("fsigma8", fsigma8)):
+                if name in self.outputs:
+                    out[name] = values[np.searchsorted(self._z_power, self.outputs[name]["z"])]
+            if "derived" in self.outputs:
+                derived = self._derived(results, parameters, float(sigma8[0]))
+                out["derived"] = np.array([derived[name] for name in DERIVED])
         if "Hubble" in self.outputs:
             out["Hubble"] = results.hubble_parameter(self.outputs["Hubble"]["z"])
         for name, distance in (
@@ -218,9 +222,6 @@ class Driver:
         ):
             if name in self.outputs:
                 out[name] = np.asarray(distance(self.outputs[name]["z"]), float)
-        if "derived" in self.outputs:
-            derived = self._derived(results, parameters, float(sigma8[0]))
-            out["derived"] = np.array([derived[name] for name in DERIVED])
         return out
 
     def _spectra(self, results: Any) -> dict[str, FloatArray]:
@@ -243,15 +244,10 @@ class Driver:
         sigma8, fsigma8 = results.get_sigma8()[::-1], results.get_fsigma8()[::-1]
         if self._wants_cl:
             return sigma8, fsigma8
-        from scipy.integrate import simpson
-
         power = results.get_matter_power_interpolator(nonlinear=False, hubble_units=False, k_hunit=False)
         ln_k = np.linspace(np.log(power.kmin), np.log(min(power.kmax, 20.0)), 4001)
-        k = np.exp(ln_k)
-        x = k * 8 / (results.Params.H0 / 100)
-        window = 3 * (np.sin(x) - x * np.cos(x)) / x**3
-        density = np.atleast_2d(power.P(self._z_power, k)) * k**3 * window**2 / (2 * np.pi**2)
-        exact = np.sqrt(simpson(density, x=ln_k, axis=1))
+        values = np.atleast_2d(power.P(self._z_power, np.exp(ln_k)))
+        exact = cosmology.sigma(8 / (results.Params.H0 / 100), ln_k, values)
         return exact, fsigma8 * exact / sigma8
 
     def _derived(self, results: Any, parameters: Any, sigma8: float) -> dict[str, float]:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy.integrate import trapezoid
 from scipy.interpolate import CubicSpline
 
 import zelos
+from zelos.fallback import cosmology
 from zelos.one_point import OnePoint
 
 from .errors import NotEmulated
@@ -127,12 +127,7 @@ class Emulated:
         # The integrand oscillates in ln k with a period that falls as 1/(kR): finer than P(k) itself.
         ln_k = np.linspace(np.log(k[0]), np.log(k[-1]), 6000)
         smooth = np.exp(CubicSpline(np.log(k), np.log(power))(ln_k))
-        x = np.exp(ln_k) * radius
-        window = 3 * (np.sin(x) - x * np.cos(x)) / x**3
-        small = x < 1e-2
-        window[small] = 1 - x[small] ** 2 / 10
-        integrand = np.exp(3 * ln_k) * smooth * window**2 / (2 * np.pi**2)
-        return float(np.sqrt(trapezoid(integrand, ln_k)))
+        return float(cosmology.sigma(radius, ln_k, smooth))
 
     def sigma8(self) -> float:
         return self._label("sigma8")
