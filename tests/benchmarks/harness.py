@@ -88,3 +88,11 @@ def times(ratio: float | None) -> str:
     if ratio is None:
         return ""
     return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2g}"
+
+
+def write(folder: Path, name: str, record: dict[str, Any], page: str) -> None:
+    """NAME.json and the page of it, NAME.md, which is printed too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(page)
+    print(page)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import shlex
 import statistics
@@ -20,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness import Worker, duration, machine, times
+from harness import Worker, duration, machine, times, write
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 #: Subjects by the interpreter that they run in. The first of a case that is zelos is what ratios refer to.
@@ -192,11 +191,7 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="show what the subjects print")
     options = parser.parse_args()
     record = measure(options)
-    options.output.mkdir(parents=True, exist_ok=True)
-    text = markdown(record)
-    (options.output / "benchmarks.json").write_text(json.dumps(record, indent=1) + "\n")
-    (options.output / "benchmarks.md").write_text(text)
-    print(text)
+    write(options.output, "benchmarks", record, markdown(record))
 
 
 if __name__ == "__main__":

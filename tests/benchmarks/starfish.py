@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import shlex
 import sys
@@ -19,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness import Worker, duration, machine, times
+from harness import Worker, duration, machine, times, write
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SUBJECTS = {"zelos": "spectra_zelos", "starfish": "spectra_starfish", "torch": "spectra_torch"}
@@ -298,11 +297,7 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="show what the subjects print")
     options = parser.parse_args()
     record = measure(options)
-    options.output.mkdir(parents=True, exist_ok=True)
-    text = markdown(record)
-    (options.output / "starfish-benchmarks.json").write_text(json.dumps(record, indent=1) + "\n")
-    (options.output / "starfish-benchmarks.md").write_text(text)
-    print(text)
+    write(options.output, "starfish-benchmarks", record, markdown(record))
 
 
 if __name__ == "__main__":
