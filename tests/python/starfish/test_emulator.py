@@ -144,17 +144,12 @@ def test_a_component_that_starts_badly_is_tried_again(grid: Grid) -> None:
     assert found[4] == pytest.approx(good.training.log_posterior, abs=0.1)
 
 
-def test_threads_and_seeds_do_not_matter(grid: Grid) -> None:
+@pytest.mark.parametrize(("method", "n_starts"), [("independent", 2), ("joint", 3)])
+def test_threads_and_seeds_do_not_matter(grid: Grid, method: str, n_starts: int) -> None:
     found = []
     for threads in (1, 2):
         emulator = Emulator.from_grid(grid, n_components=3)
-        emulator.train("independent", threads=threads, n_starts=2, seed=3)
-        found.append(emulator.get_param_vector())
-    np.testing.assert_array_equal(*found)
-    found = []
-    for threads in (1, 2):
-        emulator = Emulator.from_grid(grid, n_components=3)
-        emulator.train("joint", threads=threads, n_starts=3, seed=3)
+        emulator.train(method, threads=threads, n_starts=n_starts, seed=3)
         found.append(emulator.get_param_vector())
     np.testing.assert_array_equal(*found)
 
