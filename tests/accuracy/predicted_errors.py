@@ -79,10 +79,12 @@ def load(file: Path, step: int = 1) -> tuple[Array, Array, dict[str, Array], lis
     )
 
 
-def train(file: Path, rows: Any, family: str, data: Any, threads: int = 1) -> zelos.Emulator:
+def train(
+    file: Path, rows: Any, family: str, data: Any, threads: int = 1, spec: str = SPEC
+) -> zelos.Emulator:
     """An emulator from some of the runs."""
     points, ell, spectra, names, scalars = data
-    text = SPEC + f"emulator_fn: {FAMILIES[family][1]}\n"
+    text = spec + f"emulator_fn: {FAMILIES[family][1]}\n"
     for name in SPECTRA:
         text = text.replace(f"{name}: {{", f"{name}: {{ell: [2, 2500], features: {FEATURES}, ")
     entry: dict[str, Any] = {"axis_units": [""], "labels": [], "label_units": []}

@@ -93,6 +93,28 @@ def test_the_ideal_experiment_is_that_of_its_covariance(data: Any, emulator: zel
     assert own.n_left_out == 240
 
 
+def test_spectra_are_in_cosmic_variance_whatever_whitens_them(study: Any, data: Any, tmp_path: Path) -> None:
+    points, ell, _, _, _ = data
+    reference, at = points[300], points[300:320]
+    spec = study.SPEC.replace("whiten: cosmic_variance", "whiten: standardise")
+    emulator = study.train(tmp_path / "standard.h5", slice(0, 240), "polynomial", data, spec=spec)
+    model = emulator.evaluate(reference, SPECTRA)
+    wishart = wishart_covariance(*(model[name] for name in SPECTRA), ell)
+    n = len(ell)
+    covariances = {SPECTRA: wishart}
+    covariances |= {
+        (name,): wishart[i * n : (i + 1) * n, i * n : (i + 1) * n] for i, name in enumerate(SPECTRA)
+    }
+    for names, covariance in covariances.items():
+        ideal = emulator.error_model(names, reference=reference)
+        own = emulator.error_model(names, covariance=covariance, reference=reference)
+        for a, b in zip(ideal(at), own(at), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+    for quantile in (False, True):
+        found = emulator.error(at, ["Cl.tt"], quantile=quantile)["Cl.tt"]
+        np.testing.assert_array_equal(found, emulator.error_model(["Cl.tt"])(at)[int(quantile)])
+
+
 def test_the_quantile_for_bands_of_the_user(data: Any, emulator: zelos.Emulator) -> None:
     """The true delta chi^2 of binned TT with noise is below the quantile as often as it says."""
     points, ell, spectra, _, _ = data

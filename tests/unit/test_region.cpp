@@ -6,7 +6,9 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
+#include <random>
 
+#include "region/region.hpp"
 #include "toy.hpp"
 #include "zelos/error_model.hpp"
 
@@ -84,9 +86,9 @@ TEST_CASE("the faces of the box are inside, one step beyond is outside", "[regio
 TEST_CASE("a limit holds a combination of parameters within its range", "[region]") {
   const toy::TemporaryFolder folder;
   const auto file = folder / "limited.h5";
-  toy::train(std::string(toy::kSmallSpec) +
-                 "limits: {sum: {coefficients: [1, 10], of: [logA, omch2], range: [4.2, 4.3]}}\n",
-             60, file);
+  toy::train(
+      std::string(toy::kSmallSpec) + "limits: {sum: {coefficients: [1, 10], of: [logA, omch2], range: [4.2, 4.3]}}\n",
+      60, file);
   const Emulator emulator = Emulator::open(file);
   const Query query = emulator.query({"omch2", "logA"}, {{"Pk.linear", {}}});
   zelos::Workspace workspace = query.workspace();
@@ -153,6 +155,58 @@ TEST_CASE("the hull is the ellipsoid of the points' covariance that holds them a
   // Far away, and at numbers whose squares overflow.
   CHECK(verdict_of(query, {1e200, 3.0}).reason == Reason::box);
   CHECK(verdict_of(query, {0.12, -1e308}).reason == Reason::box);
+}
+
+TEST_CASE("points for a cube fill a region, however thin its hull is", "[region]") {
+  // A band along the diagonal of the cube, a tenth of a percent of its volume.
+  constexpr int d = 4;
+  std::mt19937_64 random(3);
+  std::normal_distribution<double> normal;
+  Eigen::MatrixXd points(400, d);
+  for (int64_t i = 0; i < points.rows(); ++i) {
+    const double along = 0.1 * normal(random);
+    for (int j = 0; j < d; ++j) points(i, j) = 0.6 + along + 0.01 * normal(random);
+  }
+  Eigen::MatrixXd grid(160, d);  // two values of each parameter, five of the first and the last, with a hole
+  int64_t n = 0;
+  for (int i = 0; i < 160; ++i) {
+    const int first = i % 5, last = i / 5 % 5;
+    if (i / 25 >= 4 || (first == 2 && last == 2)) continue;
+    grid.row(n++) << 0.25 * first, (i / 25) % 2, (i / 50) % 2, 0.25 * last;
+  }
+  grid.conservativeResize(n, d);
+  const std::vector<double> lower(d, 0), upper(d, 1);
+  const auto kind = GENERATE(as<std::string>{}, "box", "ellipsoid", "convex", "cells");
+  zelos::Region region({"a", "b", "c", "d"}, lower, upper);
+  const bool on_grid = kind == "cells";
+  region.set_hull(zelos::Hull::fit(kind, on_grid ? grid : points, lower, upper, 0));
+  std::uniform_real_distribution<double> uniform(0, 1);
+  Eigen::MatrixXd found(1000, d);
+  for (int64_t i = 0; i < found.rows(); ++i) {
+    std::vector<double> u(d);
+    for (double& value : u) value = uniform(random);
+    const std::vector<double> x = region.point(u);
+    INFO(kind);
+    REQUIRE(region.check(x.data()).inside());
+    found.row(i) = Eigen::Map<const Eigen::VectorXd>(x.data(), d);
+  }
+  const auto spread = [](const Eigen::MatrixXd& x) {
+    const Eigen::MatrixXd centered = x.rowwise() - x.colwise().mean();
+    return Eigen::VectorXd(
+        Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(centered.transpose() * centered / static_cast<double>(x.rows()))
+            .eigenvalues()
+            .cwiseSqrt());
+  };
+  // Of what fills the same shape evenly: the spread of the training points, or that of a unit range.
+  const Eigen::VectorXd all = spread(points), here = spread(found);
+  for (int j = 0; j < d; ++j) {
+    const double expected = kind == "box" || on_grid ? std::sqrt(1.0 / 12) : all[j];
+    CHECK(here[j] > 0.5 * expected);
+    CHECK(here[j] < 2.5 * expected);
+  }
+  const std::vector<double> middle = region.point(std::vector<double>(d, 0.5));
+  if (!on_grid) CHECK(region.check(middle.data()).inside());
+  if (kind == "box") CHECK(middle == std::vector<double>(d, 0.5));
 }
 
 TEST_CASE("fixed physics may be said, and must be what it was", "[region]") {

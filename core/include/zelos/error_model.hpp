@@ -23,13 +23,14 @@ namespace zelos {
 
 /// What is measured, and how well.
 struct Likelihood {
-  /// C, n x n, symmetric and positive definite. Empty: an ideal experiment, that is, the sigma that the outputs were
-  /// whitened with: of spectra cosmic variance; of TT, TE and EE, if all are asked for, jointly. On all points of the
-  /// outputs then, whatever the axes of the query.
+  /// C, n x n, symmetric and positive definite. Empty: an ideal experiment: of spectra cosmic variance (beyond the
+  /// `last` of a whitening {cosmic_variance: last} it grows as that does); of TT, TE and EE, if all are asked for,
+  /// jointly; of all else the sigma that the outputs were whitened with. On all points of the outputs then, whatever the
+  /// axes of the query.
   std::vector<double> covariance;
   /// A, n x Query::size(): the data are A times the answer. Empty: they are the answer.
   std::vector<double> matrix;
-  /// Values of the query's names where M is taken; it hardly depends on the point. Empty: the middle of the box.
+  /// Values of the query's names where M is taken; it hardly depends on the point. Empty: the middle of the region.
   std::vector<double> reference;
 };
 

@@ -130,6 +130,19 @@ int CellHull::explain(const double* x, Verdict* verdict) const {
   return most;
 }
 
+Eigen::VectorXd CellHull::point(const Eigen::VectorXd& u) const {
+  const auto n_cells = static_cast<double>(cells_.size());
+  const double at = std::min(u[0] * n_cells, std::nextafter(n_cells, 0.0));
+  int64_t number = cells_[static_cast<size_t>(at)];
+  Eigen::VectorXd x(u.size());
+  for (int64_t j = u.size() - 1; j >= 0; --j) {
+    const int64_t n = static_cast<int64_t>(axes_[j].size()) - 1, k = number % n;
+    number /= n;
+    x[j] = axes_[j][k] + (j == 0 ? at - std::floor(at) : u[j]) * (axes_[j][k + 1] - axes_[j][k]);
+  }
+  return x;
+}
+
 void CellHull::store(nlohmann::json* region, std::map<std::string, artifact::Array>* arrays) const {
   (*region)["margin"] = margin_;
   for (size_t j = 0; j < axes_.size(); ++j) {

@@ -233,17 +233,33 @@ int ConvexHull::explain(const double* x, Verdict* verdict) const {
   return most;
 }
 
+Eigen::MatrixXd ConvexHull::vertices() const {
+  Eigen::MatrixXd rows(n_, d_);
+  for (int64_t i = 0; i < n_; ++i) {
+    for (int j = 0; j < d_; ++j) rows(i, j) = center_[j] + vertices_[j * n_padded_ + i] * (upper_[j] - lower_[j]);
+  }
+  return rows;
+}
+
+Eigen::VectorXd ConvexHull::point(const Eigen::VectorXd& u) const {
+  const Eigen::Map<const Eigen::VectorXd> center(center_.data(), d_);
+  const Eigen::VectorXd cube = 2 * u.array() - 1;
+  const double radius = cube.cwiseAbs().maxCoeff();
+  if (!(radius > 0)) return center;
+  // Out to the ellipsoid of the vertices, which has them all, and back to the hull's surface.
+  const std::shared_ptr<const EllipsoidHull> ellipsoid = EllipsoidHull::fit(vertices(), margin_);
+  const Eigen::VectorXd middle = Eigen::VectorXd::Constant(d_, 0.5);
+  const Eigen::VectorXd out = ellipsoid->point(middle + 0.5 * cube / radius) - ellipsoid->point(middle);
+  Verdict verdict;
+  explain(Eigen::VectorXd(center + out).data(), &verdict);
+  return center + radius * verdict.upper / verdict.value * out;
+}
+
 void ConvexHull::store(nlohmann::json* region, std::map<std::string, artifact::Array>* arrays) const {
   (*region)["margin"] = margin_;
   (*region)["inner"] = inner_;
   (*arrays)["region/center"] = array_of(Eigen::VectorXd(Eigen::Map<const Eigen::VectorXd>(center_.data(), d_)));
-  Eigen::MatrixXd vertices(n_, d_);
-  for (int64_t i = 0; i < n_; ++i) {
-    for (int j = 0; j < d_; ++j) {
-      vertices(i, j) = center_[j] + vertices_[j * n_padded_ + i] * (upper_[j] - lower_[j]);
-    }
-  }
-  (*arrays)["region/vertices"] = array_of(vertices);
+  (*arrays)["region/vertices"] = array_of(vertices());
 }
 
 }  // namespace zelos

@@ -39,6 +39,14 @@ int EllipsoidHull::explain(const double* x, Verdict* verdict) const {
   return most;
 }
 
+Eigen::VectorXd EllipsoidHull::point(const Eigen::VectorXd& u) const {
+  // The surfaces of cubes become spheres.
+  Eigen::VectorXd ball = 2 * u.array() - 1;
+  const double length = ball.norm();
+  if (length > 0) ball *= radius_ * ball.cwiseAbs().maxCoeff() / length;
+  return center_ + Eigen::LLT<Eigen::MatrixXd>(metric_).matrixU().solve(ball);
+}
+
 void EllipsoidHull::store(nlohmann::json* region, std::map<std::string, artifact::Array>* arrays) const {
   (*region)["radius"] = radius_;
   (*arrays)["region/center"] = array_of(center_);

@@ -24,6 +24,9 @@ class Hull {
   /// Of a point that it does not hold: value (how far out), upper (what is allowed) and excess (> 0) of the verdict.
   /// Returns the index of the parameter that takes the point out most.
   virtual int explain(const double* x, Verdict* verdict) const = 0;
+  /// A point in or near the hull for u in [0, 1]^d: u that fill the cube give points that fill the hull, 1/2 its
+  /// middle.
+  virtual Eigen::VectorXd point(const Eigen::VectorXd& u) const = 0;
   /// What `load` needs, under "region/" in the arrays.
   virtual void store(nlohmann::json* region, std::map<std::string, artifact::Array>* arrays) const = 0;
 
@@ -49,6 +52,7 @@ class EllipsoidHull : public Hull {
   double distance(const double* x) const;
   bool holds(const double* x) const override { return distance(x) <= radius_; }
   int explain(const double* x, Verdict* verdict) const override;
+  Eigen::VectorXd point(const Eigen::VectorXd& u) const override;
   void store(nlohmann::json* region, std::map<std::string, artifact::Array>* arrays) const override;
 
  private:
@@ -78,6 +82,7 @@ class ConvexHull : public Hull {
   const char* kind() const override { return "convex"; }
   bool holds(const double* x) const override;
   int explain(const double* x, Verdict* verdict) const override;
+  Eigen::VectorXd point(const Eigen::VectorXd& u) const override;
   void store(nlohmann::json* region, std::map<std::string, artifact::Array>* arrays) const override;
 
   int64_t n_vertices() const { return n_; }
@@ -89,6 +94,8 @@ class ConvexHull : public Hull {
  private:
   /// Coordinates in which the box has unit sides and the points' mean is the origin, the margin taken out.
   void scale(const double* x, double* out) const;
+  /// Rows, without the margin.
+  Eigen::MatrixXd vertices() const;
   /// Whether x, scaled, is in the hull; else, if not null, direction is the normal of a plane between x and all points
   /// and *reach the least that a point has along it.
   bool contains(const double* x, double* direction, double* reach) const;
@@ -103,8 +110,8 @@ class ConvexHull : public Hull {
 };
 
 /// Points on a grid that may have holes: the union of the closed cells whose 2^d corners are all there, each widened by
-/// margin times its width on every side. Comparisons are exact; grid values that are an end of the box up to round-off are
-/// that end.
+/// margin times its width on every side. Comparisons are exact; grid values that are an end of the box up to round-off
+/// are that end.
 class CellHull : public Hull {
  public:
   static constexpr int kMaxDimensions = 12;
@@ -117,6 +124,7 @@ class CellHull : public Hull {
   const char* kind() const override { return "cells"; }
   bool holds(const double* x) const override;
   int explain(const double* x, Verdict* verdict) const override;
+  Eigen::VectorXd point(const Eigen::VectorXd& u) const override;
   void store(nlohmann::json* region, std::map<std::string, artifact::Array>* arrays) const override;
 
  private:

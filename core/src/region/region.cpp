@@ -50,6 +50,27 @@ Verdict Region::check(const double* x) const {
   return verdict;
 }
 
+std::vector<double> Region::point(const std::vector<double>& u) const {
+  const size_t d = names_.size();
+  const auto candidate = [&](const std::vector<double>& at) {
+    std::vector<double> x(d);
+    if (hull_ != nullptr) {
+      Eigen::Map<Eigen::VectorXd>(x.data(), static_cast<int64_t>(d)) =
+          hull_->point(Eigen::Map<const Eigen::VectorXd>(at.data(), static_cast<int64_t>(d)));
+    } else {
+      for (size_t i = 0; i < d; ++i) x[i] = lower_[i] + at[i] * (upper_[i] - lower_[i]);
+    }
+    return x;
+  };
+  std::vector<double> x = candidate(u);
+  if (check(x.data()).inside()) return x;
+  const std::vector<double> middle = candidate(std::vector<double>(d, 0.5));
+  for (int k = 0; k < 16 && !check(x.data()).inside(); ++k) {
+    for (size_t i = 0; i < d; ++i) x[i] = 0.75 * x[i] + 0.25 * middle[i];
+  }
+  return x;
+}
+
 std::string to_string(const Verdict& v) {
   char text[320];
   const char* name = v.parameter.c_str();

@@ -28,6 +28,11 @@ class Region {
   /// The box alone, for one parameter.
   Verdict check_parameter(size_t index, double x) const;
 
+  /// A point inside for each u in [0, 1]^d that fill it with u that fill the cube, 1/2: its middle. Where the region
+  /// has corners that this does not reach, a point nearer to the middle; if that is outside (a hole), so may be the
+  /// point.
+  std::vector<double> point(const std::vector<double>& u) const;
+
   /// Largest predicted error that is allowed; infinite if the artifact sets none.
   double tolerance = std::numeric_limits<double>::infinity();
 

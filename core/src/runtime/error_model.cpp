@@ -88,16 +88,41 @@ MatrixXd weight_jacobian(const Query::Impl& q, const Weights& weights, double* w
   return jacobian;
 }
 
-/// The multipole above which the whitening lets errors grow; infinite: none; NaN: not whitened by cosmic variance.
-double last_useful(const Emulator::Impl& model, int output) {
-  double last = std::numeric_limits<double>::infinity();
+/// Whether an output's errors are whitened by cosmic variance. last: the multipole above which it lets them grow;
+/// infinite: none.
+bool in_cosmic_variance(const Emulator::Impl& model, int output, double* last) {
+  *last = std::numeric_limits<double>::infinity();
   for (const nlohmann::json& segment : model.info.at("outputs").at(output).at("segments")) {
     const nlohmann::json& whiten = segment.at("whiten");
     if (whiten == "cosmic_variance") continue;
-    if (!whiten.is_object() || !whiten.contains("cosmic_variance")) return kNaN;
-    last = std::min(last, whiten.at("cosmic_variance").get<double>());
+    if (!whiten.is_object() || !whiten.contains("cosmic_variance")) {
+      *last = std::numeric_limits<double>::infinity();
+      return false;
+    }
+    *last = std::min(*last, whiten.at("cosmic_variance").get<double>());
   }
-  return last;
+  return true;
+}
+
+const std::vector<double>& multipoles(const Emulator::Impl& model, int output) {
+  return model.outputs[output].axes.at(0).axis.values;
+}
+
+bool is_spectrum(const std::string& name) { return name.size() == 5 && name.compare(0, 3, "Cl.") == 0; }
+
+/// d C_l / sigma_l of one spectrum XY, sigma_l^2 = (C_l^XX C_l^YY + (C_l^XY)^2) / (2 l + 1).
+/// answer and jacobian: XY and, if X is not Y, XX and YY after it.
+MatrixXd own_residuals(const std::string& name, const std::vector<double>& ell, const VectorXd& answer,
+                       const MatrixXd& jacobian) {
+  const auto n = static_cast<int64_t>(ell.size());
+  MatrixXd rows = jacobian.topRows(n);
+  for (int64_t i = 0; i < n; ++i) {
+    const double product = name[3] == name[4] ? answer[i] * answer[i] : answer[n + i] * answer[2 * n + i];
+    const double sigma = std::sqrt((product + answer[i] * answer[i]) / (2 * ell[i] + 1));
+    if (!(sigma > 0)) throw Error(ZELOS_E_NUMERIC, "error model: " + name + " has no variance at the reference");
+    rows.row(i) /= sigma;
+  }
+  return rows;
 }
 
 /// sqrt of (2 l + 1) / 2 tr[(C^-1 dC)^2] for each multipole and weight, C = [[TT, TE], [TE, EE]]: with C = L L^T it is
@@ -160,10 +185,11 @@ std::vector<const artifact::Array*> left_out_errors(const Emulator::Impl& model,
   return list;
 }
 
-/// Adds a form in the weights of `from` to one in those of `to`.
+/// Adds a form in the weights of `from` to one in those of `to`, as far as it has them.
 void add_form(const Weights& from, const MatrixXd& m, const Weights& to, MatrixXd* sum) {
   for (const int a : from.outputs) {
     for (const int b : from.outputs) {
+      if (to.first[a] < 0 || to.first[b] < 0) continue;
       sum->block(to.first[a], to.first[b], from.size[a], from.size[b]) +=
           m.block(from.first[a], from.first[b], from.size[a], from.size[b]);
     }
@@ -220,8 +246,7 @@ std::vector<Request> requests_of(const Query::Impl& q) {
 std::vector<double> canonical_reference(const Query::Impl& q, const std::vector<double>& reference) {
   std::vector<double> point;
   if (reference.empty()) {
-    for (const Parameter& p : q.model->parameters) point.push_back(0.5 * (p.min + p.max));
-    return point;
+    return q.model->region.point(std::vector<double>(q.model->parameters.size(), 0.5));
   }
   if (static_cast<int64_t>(reference.size()) != q.n_names()) {
     throw Error(ZELOS_E_ARGUMENT, "error model: reference: expected " + std::to_string(q.n_names()) +
@@ -245,6 +270,16 @@ MatrixXd ErrorModel::Impl::ideal_form(const Weights& weights, const std::vector<
   for (const int node : query->request_node) asked.push_back(query->nodes[node].output);
   std::sort(asked.begin(), asked.end());
   asked.erase(std::unique(asked.begin(), asked.end()), asked.end());
+  const auto add = [&](const std::vector<Request>& requests, const auto& residuals) {
+    const Query::Impl q = canonical_query(query->model, requests);
+    AlignedBuffer memory(q.workspace_size);
+    set_features(q, reference.data(), memory.data());
+    const Weights own(q);
+    VectorXd answer;
+    const MatrixXd jacobian = weight_jacobian(q, own, memory.data(), &answer);
+    const MatrixXd rows = residuals(answer, jacobian);
+    add_form(own, rows.transpose() * rows, weights, &sum);
+  };
   std::vector<int> joint;
   std::vector<Request> requests;
   for (const char* name : {"Cl.tt", "Cl.te", "Cl.ee"}) {
@@ -254,25 +289,43 @@ MatrixXd ErrorModel::Impl::ideal_form(const Weights& weights, const std::vector<
       requests.push_back({name, {}});
     }
   }
-  const double last = joint.empty() ? kNaN : last_useful(model, joint[0]);
-  bool together = joint.size() == 3 && !std::isnan(last);
+  double last = 0, other = 0;
+  bool together = joint.size() == 3;
   for (const int o : joint) {
-    together = together && last_useful(model, o) == last && model.outputs[o].axes.size() == 1 &&
-               model.outputs[o].axes[0].axis.values == model.outputs[joint[0]].axes[0].axis.values;
+    in_cosmic_variance(model, o, &other);
+    if (o == joint[0]) last = other;
+    together = together && other == last && multipoles(model, o) == multipoles(model, joint[0]);
+  }
+  if (together) {
+    add(requests, [&](const VectorXd& answer, const MatrixXd& jacobian) {
+      return joint_residuals(multipoles(model, joint[0]), last, answer, jacobian);
+    });
   }
   for (const int o : asked) {
     if (together && std::find(joint.begin(), joint.end(), o) != joint.end()) continue;
-    sum.diagonal().segment(weights.first[o], weights.size[o]).array() += 1;
+    const std::string& name = model.descriptions[o].name;
+    if (!is_spectrum(name) || in_cosmic_variance(model, o, &other)) {
+      sum.diagonal().segment(weights.first[o], weights.size[o]).array() += 1;
+      continue;
+    }
+    requests = {{name, {}}};
+    for (const char field : name[3] == name[4] ? std::string() : name.substr(3)) {
+      const std::string own = std::string("Cl.") + field + field;
+      for (size_t i = 0; i < model.descriptions.size(); ++i) {
+        const int companion = static_cast<int>(i);
+        if (model.descriptions[i].name != own || multipoles(model, companion) != multipoles(model, o)) continue;
+        requests.push_back({own, {}});
+      }
+    }
+    if (name[3] != name[4] && requests.size() != 3) {
+      throw Error(ZELOS_E_ARGUMENT, "error model: " + name +
+                                        ": its cosmic variance is not known without the spectra of " + name[3] +
+                                        " and of " + name[4] + "; give a covariance");
+    }
+    add(requests, [&](const VectorXd& answer, const MatrixXd& jacobian) {
+      return own_residuals(name, multipoles(model, o), answer, jacobian);
+    });
   }
-  if (!together) return sum;
-  const Query::Impl q = canonical_query(query->model, requests);
-  AlignedBuffer memory(q.workspace_size);
-  set_features(q, reference.data(), memory.data());
-  const Weights own(q);
-  VectorXd answer;
-  const MatrixXd jacobian = weight_jacobian(q, own, memory.data(), &answer);
-  const MatrixXd rows = joint_residuals(model.outputs[joint[0]].axes[0].axis.values, last, answer, jacobian);
-  add_form(own, rows.transpose() * rows, weights, &sum);
   return sum;
 }
 
@@ -356,14 +409,12 @@ void ErrorModel::Impl::calibrate(const MatrixXd& m, const Weights& weights) {
   const auto d = static_cast<int64_t>(model.parameters.size());
   double phi = 2;
   for (int i = 0; i < 60; ++i) phi = std::pow(1 + phi, 1.0 / static_cast<double>(d + 1));
-  std::vector<double> ratios, x(static_cast<size_t>(d));
+  std::vector<double> ratios, u(static_cast<size_t>(d));
   double expected = 0;
   int used = 0;
   for (int i = 1; i <= 64 * kCalibrationPoints && used < kCalibrationPoints; ++i) {
-    for (int64_t j = 0; j < d; ++j) {
-      const double u = std::fmod(0.5 + i * std::pow(phi, -static_cast<double>(j + 1)), 1.0);
-      x[j] = model.parameters[j].min + u * (model.parameters[j].max - model.parameters[j].min);
-    }
+    for (int64_t j = 0; j < d; ++j) u[j] = std::fmod(0.5 + i * std::pow(phi, -static_cast<double>(j + 1)), 1.0);
+    const std::vector<double> x = model.region.point(u);
     if (!set_features(q, x.data(), memory.data()).inside()) continue;
     ++used;
     VectorXd v = VectorXd::Zero(weights.n);
@@ -447,9 +498,11 @@ Verdict ErrorModel::evaluate(const double* values, ErrorEstimate* estimate, Work
 }
 
 Verdict ErrorModel::verdict(const double* values, double tolerance, Workspace& workspace) const {
+  Verdict verdict = impl_->owner.verdict(values, workspace);
+  if (!verdict.inside()) return verdict;
   ErrorEstimate estimate{kNaN, kNaN};
-  Verdict verdict = evaluate(values, &estimate, workspace);
-  if (!verdict.inside() || estimate.quantile <= tolerance) return verdict;
+  evaluate(values, &estimate, workspace);
+  if (estimate.quantile <= tolerance) return verdict;
   verdict.reason = Verdict::Reason::error_bound;
   verdict.value = estimate.quantile;
   verdict.upper = tolerance;

@@ -339,10 +339,13 @@ class Zelos(BoltzmannBase):
         )
         try:
             query = core.query(list(route.names), plan.requests)
+            error_model = self._error_model(route, plan)
+        except LoggedError:
+            raise
         except Exception as error:
             raise LoggedError(self.log, "Emulator %s: %s", core.name, error) from error
         plan.bind(query.blocks)
-        return _Asked(route, plan, query, self._error_model(route, plan))
+        return _Asked(route, plan, query, error_model)
 
     def _error_model(self, route: Route, plan: products.Plan) -> Any:
         """Of what the likelihoods are given: delta chi^2 is known for spectra alone."""

@@ -751,10 +751,10 @@ contains
   end subroutine
 
   !> A model of what the errors of the answer do to a likelihood, in place of what `model` held. covariance(n_data, n_data) of
-  !> the data; without one an ideal experiment: the sigma that the outputs were whitened with, of spectra cosmic variance; of
-  !> TT, TE and EE, if all are asked for, jointly; on all points of the outputs, whatever the query's axes. matrix(size, n_data):
+  !> the data; without one an ideal experiment: of spectra cosmic variance; of TT, TE and EE, if all are asked for, jointly; of
+  !> all else the sigma that it was whitened with; on all points of the outputs, whatever the query's axes. matrix(size, n_data):
   !> datum i is the sum over the answer of matrix(:, i)*out; without one the data are the answer. reference(n_parameters): where
-  !> the answer is linearised; the middle of the box. Takes up to a second.
+  !> the answer is linearised; the middle of the region. Takes up to a second.
   subroutine query_error_model(this, model, error, covariance, matrix, reference)
     class(zelos_query_t), intent(in) :: this
     type(zelos_error_model_t), intent(inout) :: model

@@ -220,11 +220,11 @@ typedef struct zelos_error_model zelos_error_model;
 typedef struct zelos_likelihood {
   uint32_t struct_size;
   int64_t n_data;           /**< rows of matrix and covariance; without a matrix: zelos_query_size */
-  const double* covariance; /**< [n_data * n_data], positive definite. NULL: an ideal experiment, that is, the sigma
-                               that the outputs were whitened with: of spectra cosmic variance; of TT, TE and EE, if all
-                               are asked for, jointly. On all points of the outputs then, whatever the query's axes */
+  const double* covariance; /**< [n_data * n_data], positive definite. NULL: an ideal experiment: of spectra cosmic
+                               variance; of TT, TE and EE, if all are asked for, jointly; of all else the sigma that
+                               they were whitened with. On all points of the outputs then, whatever the query's axes */
   const double* matrix;     /**< [n_data * zelos_query_size]: the data are matrix * answer. NULL: they are the answer */
-  const double* reference;  /**< [n_parameters]: where the answer is linearised. NULL: the middle of the box */
+  const double* reference;  /**< [n_parameters]: where the answer is linearised. NULL: the middle of the region */
 } zelos_likelihood;
 
 /** Takes up to a second; the arrays may be freed afterwards. likelihood may be NULL: the ideal experiment.

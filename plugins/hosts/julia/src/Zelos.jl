@@ -450,9 +450,9 @@ end
 
 What the errors of a query's answer do to a likelihood: `model(x)` is the mean of delta chi^2 and what 95 % of the errors do not
 exceed; also outside the region; NaN where a family predicts no error. covariance: of the data, n x n. Without one an ideal
-experiment: the sigma that the outputs were whitened with, of spectra cosmic variance; of TT, TE and EE, if all are asked for,
-jointly; on all points of the outputs, whatever the query's axes. matrix, n x size: the data are `matrix * query(x)`; without one they
-are the answer. reference: the point at which the answer is linearised; the middle of the box. Takes up to a second to make.
+experiment: of spectra cosmic variance; of TT, TE and EE, if all are asked for, jointly; of all else the sigma that it was
+whitened with; on all points of the outputs, whatever the query's axes. matrix, n x size: the data are `matrix * query(x)`; without one they
+are the answer. reference: the point at which the answer is linearised; the middle of the region. Takes up to a second to make.
 """
 mutable struct ErrorModel
     handle::Ptr{Cvoid}

@@ -256,21 +256,23 @@ class Emulator:
         self, params: Params, outputs: Sequence[str] | None = None, quantile: bool = False
     ) -> dict[str, Any]:
         """Predicted error of each output. Of spectra: the expected delta chi^2 of the ideal full-sky
-        experiment that they were whitened with. Of all else: the root mean square of the relative error over
+        experiment. Of all else: the root mean square of the relative error over
         the output's values, on the scale that the held-out runs gave. NaN where the family predicts none, or
         where no runs were held out. Answers outside the region too.
 
         quantile: in place of what is expected, what 95 % of the errors do not exceed. See `error_model` for
         several outputs together, and for your own likelihood."""
-        if quantile:
-            chosen = list(self._outputs) if outputs is None else [self._output(name) for name in outputs]
-            predicted = {name: self._ideal_error_model(name)(params).quantile for name in chosen}
-        else:
-            predicted = self._predicted(params, outputs)
+        names = list(self._outputs) if outputs is None else [self._output(name) for name in outputs]
+        sigmas = [name for name in names if not quantile and self._in_units_of_whitening(name)]
+        expected = self._predicted(params, sigmas) if sigmas else {}
         held_out = self.info.get("accuracy", {}).get("predicted_error", {})
-        for name in predicted:
-            if not self._in_delta_chi2(name):
-                predicted[name] = held_out.get(name, math.nan) * predicted[name] ** 0.5
+        predicted = {}
+        for name in names:
+            found = (
+                expected[name] if name in expected else self._ideal_error_model(name)(params)[int(quantile)]
+            )
+            is_spectrum = name.startswith("Cl.")
+            predicted[name] = found if is_spectrum else held_out.get(name, math.nan) * found**0.5
         return predicted
 
     def error_model(
@@ -284,12 +286,12 @@ class Emulator:
         """What the errors of these outputs together do to a likelihood: ``model(params)`` gives the mean and
         the 95 % quantile of delta chi^2.
 
-        covariance: of the data, n x n. Without one, an ideal experiment: the sigma that the outputs were
-        whitened with, of spectra cosmic variance; TT, TE and EE, if all are asked for, jointly; on all
+        covariance: of the data, n x n. Without one, an ideal experiment: of spectra cosmic variance, TT, TE
+        and EE jointly if all are asked for; of all else the sigma that the outputs were whitened with; on all
         points of the outputs. matrix, n x values: the data are matrix times the values of the outputs
         (flattened, one after the other), for example the windows of a binned likelihood; without one they
         are these values. reference: the point at which the outputs are linearised, on which the result
-        hardly depends; the middle of the box. Takes up to a second to make."""
+        hardly depends; the middle of the region. Takes up to a second to make."""
         from .error_model import ErrorModel
 
         return ErrorModel(self, outputs, axes, covariance, matrix, reference)
@@ -309,10 +311,11 @@ class Emulator:
             part.name: errors[:, i] if batch else float(errors[0, i]) for i, part in enumerate(bound.parts)
         }
 
-    def _in_delta_chi2(self, output: str) -> bool:
-        """Whether an output was whitened by cosmic variance."""
+    def _in_units_of_whitening(self, output: str) -> bool:
+        """Whether the sigma of an output's ideal experiment is that of its whitening."""
         segments = next(o["segments"] for o in self.info["outputs"] if o["name"] == output)
-        return all("cosmic_variance" in str(segment["whiten"]) for segment in segments)
+        whitened = all("cosmic_variance" in str(segment["whiten"]) for segment in segments)
+        return whitened or not output.startswith("Cl.")
 
     def jacobian(
         self,

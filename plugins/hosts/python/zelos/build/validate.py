@@ -149,7 +149,7 @@ def _predicted_error(emulator: Emulator, points: Array, squares: dict[str, float
     scales = {}
     for name, found in squares.items():
         mean = float(np.mean(emulator._predicted(points, [name])[name]))
-        if not emulator._in_delta_chi2(name) and np.isfinite(mean) and mean > 0 and np.isfinite(found):
+        if not name.startswith("Cl.") and np.isfinite(mean) and mean > 0 and np.isfinite(found):
             scales[name] = float(np.sqrt(found / mean))
     return scales
 
@@ -197,14 +197,16 @@ def _share(error: Array, mean: Array, quantile: Array) -> dict[str, Any]:
 
 
 def _damping(emulator: Emulator, name: str) -> Array | None:
-    """By what the whitening of a spectrum raises cosmic variance; None: it is whitened by something else."""
+    """By what an ideal experiment raises cosmic variance: see ErrorModel; None: not a spectrum."""
+    if not name.startswith("Cl."):
+        return None
     description = next(o for o in emulator.info["outputs"] if o["name"] == name)
-    ell = emulator.axes(name).get("ell")
+    ell = emulator.axes(name)["ell"]
+    if not emulator._in_units_of_whitening(name):
+        return np.ones(len(ell))
     damping = []
     for segment in description["segments"]:
         whiten = segment["whiten"]
-        if ell is None or "cosmic_variance" not in str(whiten):
-            return None
         here = ell[segment["first"] : segment["first"] + segment["size"]]
         last = whiten["cosmic_variance"] if isinstance(whiten, dict) else np.inf
         damping.append(1 + (here / last) ** 8)
@@ -212,13 +214,19 @@ def _damping(emulator: Emulator, name: str) -> Array | None:
 
 
 def _whitened(emulator: Emulator, name: str, pairs: dict[str, tuple[Array, Array]]) -> Array | None:
-    """error / sigma (points, values), sigma that of the whitening; None if the values do not tell it."""
+    """error / sigma (points, values) of the ideal experiment; None if the values do not tell it."""
     description = next(o for o in emulator.info["outputs"] if o["name"] == name)
     transforms = {t["type"]: t for t in description["point_transforms"]}
     whitening = [segment["whiten"] for segment in description["segments"]]
     relative = whitening[0].get("relative") if isinstance(whitening[0], dict) else None
     x, y = pairs[name]
     with np.errstate(invalid="ignore", divide="ignore"):
+        if not emulator._in_units_of_whitening(name):
+            autos = [pairs.get(f"Cl.{field}{field}") for field in name.removeprefix("Cl.")]
+            if any(auto is None or auto[0].shape != x.shape for auto in autos):
+                return None
+            (a, _), (c, _) = autos  # type: ignore[misc]
+            return np.asarray((y - x) / np.sqrt((a * c + x**2) / (2 * emulator.axes(name)["ell"] + 1)))
         if "correlation" in transforms:
             both = [pairs.get(other) for other in transforms["correlation"]["other"]]
             if any(pair is None or pair[0].shape != x.shape for pair in both):
