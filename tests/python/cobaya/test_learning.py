@@ -18,6 +18,7 @@ from cobaya.log import LoggedError
 from cobaya.model import get_model
 from cobaya.run import run
 
+from zelos import learning
 from zelos.learning import Learning, attempts, count_answers
 
 from ..conftest import TOY, run_build, toy_environment
@@ -88,11 +89,24 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def waits_for_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a chain comes to is not to depend on how fast the trainer is on this machine."""
+    start = Learning._start
+
+    def started(self: Any) -> None:
+        start(self)
+        self._trainer.wait()
+
+    monkeypatch.setattr(Learning, "_start", started)
+    monkeypatch.setattr(learning, "LOOK", 0)
+
+
 def statistics(sampler: Any) -> dict[str, Any]:
     return sampler.model.theory["zelos.cobaya.Zelos"].statistics.as_dict()
 
 
-@pytest.mark.skipif("ZELOS_SLOW" not in os.environ, reason="takes minutes of an idle machine: ZELOS_SLOW=1")
+@pytest.mark.usefixtures("waits_for_trainer")
 def test_a_chain_begins_on_the_code_and_ends_on_the_emulator(spec: Path, tmp_path: Path, caplog: Any) -> None:
     """It starts 15 standard deviations away, and its posterior is that of the code."""
     spec.write_text(spec.read_text().replace("A: [1, 2]", "A: [0.5, 4]").replace("[0.9, 1.0]", "[0.7, 1.2]"))
@@ -214,6 +228,7 @@ def test_what_lies_outside_goes_to_the_code(spec: Path, tmp_path: Path) -> None:
     model.close()
 
 
+@pytest.mark.usefixtures("waits_for_trainer")
 def test_beside_an_emulator_it_learns_what_lies_outside(spec: Path, tmp_path: Path) -> None:
     """Half of the posterior is beyond the emulator's box."""
     narrow = tmp_path / "narrow.yaml"
