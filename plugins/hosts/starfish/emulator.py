@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import _core
 from ..errors import ArgumentError, OutsideRegion
-from . import files, training
+from . import chunk, files, training
+from .chunk import WholeRange
 from .grid import C_KMS, Array, GridFile, GridLike, in_memory, text
 from .instrument import Instrument
 from .normalisation import FactorProcess
@@ -105,6 +106,7 @@ class Emulator:
         self.max_params = self.grid_points.max(axis=0)
         self._grid_sep = np.array([_largest_step(column) for column in self.grid_points.T])
         self._region = Region(self.grid_points, self.param_names)
+        self.whole: WholeRange | None = None
         # Of the full range: truncation leaves the weights, and what they were made from, as they are.
         gram = self.eigenspectra @ self.eigenspectra.T
         orthonormal = np.abs(gram - np.eye(self.ncomps)).max() < 1e-9
@@ -373,11 +375,11 @@ class Emulator:
 
     def altered_prior(self, shape: float = 1.0, rate: float = 1e-4) -> tuple[float, float]:
         """(a', b') of the Gamma density of lambda_xi: its prior (a, b) times the likelihood of what the
-        components leave of the library (eqs. A24-A25). Needs the whole range of wavelengths."""
-        pixels, points = len(self.wl), len(self.grid_points)
+        components leave of the library (eqs. A24-A25), over the whole range of wavelengths."""
+        pixels, points = len(self.whole_wl), len(self.grid_points)
         return (
             shape + 0.5 * points * (pixels - self.ncomps),
-            rate + 0.5 * points * float(np.sum(self.residual_variance / self.flux_std**2)),
+            rate + 0.5 * points * chunk.left_out(self),
         )
 
     # --- training ---
@@ -602,36 +604,32 @@ class Emulator:
         return factor
 
     def validate(self, grid: GridLike | str | os.PathLike[str]) -> Validation:
-        """The emulator against spectra that it was not made from, on its wavelengths."""
+        """The emulator against spectra that it was not made from, on its wavelengths; of a truncated emulator
+        on those that it had before."""
         return validate(self, in_memory(grid))
 
     # --- truncation ---
 
     def determine_chunk_log(self, wavelength: Any, buffer: float = 50) -> None:
         """Truncates the spectra to the least power-of-two fraction that encloses the wavelengths and a buffer
-        (Angstrom). All that is kept by pixel stays in step, and the processes stay as they are."""
-        wave = np.asarray(wavelength, dtype=np.float64)
-        low, high = wave.min() - buffer, wave.max() + buffer
-        if low < self.wl[0] or high > self.wl[-1]:
-            raise ArgumentError(
-                f"wavelengths with their buffer ({low:.2f} to {high:.2f}) reach beyond the emulator's "
-                f"({self.wl[0]:.2f} to {self.wl[-1]:.2f})"
-            )
-        needed = int(np.count_nonzero((self.wl >= low) & (self.wl <= high)))
-        chunk = len(self.wl)
-        while chunk / 2 > needed:
-            chunk //= 2
-        if chunk == len(self.wl):
-            return
-        centre = int(np.argmin(np.abs(self.wl - (low + high) / 2)))
-        first = min(max(centre - chunk // 2, 0), len(self.wl) - chunk)
-        if self.wl[first] > low or self.wl[first + chunk - 1] < high:
-            return  # wavelengths are not uniform enough for this chunk: all are kept
-        kept = slice(first, first + chunk)
-        self.wl = self.wl[kept]
-        self.eigenspectra = self.eigenspectra[:, kept]
-        self.flux_mean, self.flux_std = self.flux_mean[kept], self.flux_std[kept]
-        self.residual_variance = self.residual_variance[kept]
+        (Angstrom). All that is kept by pixel stays in step, and the processes stay as they are; so does what
+        spectra are relative to, their mean over the whole range (`whole_wl`)."""
+        chunk.truncate(self, wavelength, buffer)
+
+    @property
+    def truncated(self) -> bool:
+        return self.whole is not None
+
+    @property
+    def whole_wl(self) -> Array:
+        """Wavelengths before truncation: spectra are over their means over all of them."""
+        return self.wl if self.whole is None else self.whole.wl
+
+    @property
+    def kept(self) -> slice:
+        """Which of `whole_wl` the emulator has."""
+        first = 0 if self.whole is None else self.whole.first
+        return slice(first, first + len(self.wl))
 
     # --- making, saving, loading ---
 
@@ -722,8 +720,8 @@ class Emulator:
 
     def save_starfish(self, filename: str | os.PathLike[str]) -> None:
         """Starfish's layout, which Starfish.emulator.Emulator.load reads. It has no room for a residual, a
-        nugget for each weight, another kernel, a polynomial mean or other scales: the last four are
-        ArgumentErrors."""
+        nugget for each weight, another kernel, a polynomial mean, other scales or the whole range of a
+        truncated emulator: the last five are ArgumentErrors."""
         files.save_starfish(self, filename)
 
     def __repr__(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import ArgumentError, FileError, FormatError
+from .chunk import WholeRange
 from .grid import text
 from .optional import need
 from .training import Training
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .emulator import Emulator
 
 _ZELOS_MAGIC = b"ZELOS\r\n\x1a"
-_DOCUMENT_VERSION = 2
+_DOCUMENT_VERSION = 3
 _MATRICES = ("grid_points", "weights", "eigenspectra")
 _VECTORS = ("wl", "w_hat", "flux_mean", "flux_std", "factors", "residual_variance")
 #: In Starfish's files; `wavelength` is our `wl`.
@@ -48,6 +49,9 @@ def save(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
     arrays = {name: np.atleast_2d(getattr(emulator, name)) for name in (*_MATRICES, *_VECTORS)}
     if emulator.gram.size:
         arrays["gram"] = emulator.gram
+    if emulator.whole is not None:
+        document["whole"] = {"first": emulator.whole.first, "left_out": emulator.whole.left_out}
+        arrays["whole_wl"] = np.atleast_2d(emulator.whole.wl)
     _core.spectrum.write_emulator(_path(filename), json.dumps(document, allow_nan=False), arrays)
 
 
@@ -65,10 +69,11 @@ def _load_own(cls: type[Emulator], path: str) -> Emulator:
     text_of, arrays = _core.spectrum.read_emulator(path)
     document = json.loads(text_of)
     try:
-        if document["version"] not in (1, _DOCUMENT_VERSION):
+        version = int(document["version"])
+        if not 1 <= version <= _DOCUMENT_VERSION:
             raise FormatError(
                 f"{path}: expected version {_DOCUMENT_VERSION} of a spectral emulator, found "
-                f"{document['version']}; a newer zelos reads it"
+                f"{version}; a newer zelos reads it"
             )
         fields = {name: arrays[name] for name in _MATRICES} | {n: arrays[n].ravel() for n in _VECTORS}
         emulator = cls(
@@ -80,7 +85,19 @@ def _load_own(cls: type[Emulator], path: str) -> Emulator:
             **fields,
         )
         # As it was made, not as it may have been truncated since.
-        emulator.gram = arrays.get("gram", np.zeros((0, 0)))
+        of_rows, emulator.gram = emulator.gram, arrays.get("gram", np.zeros((0, 0)))
+        if version < 3 and not (of_rows.shape == emulator.gram.shape and np.allclose(of_rows, emulator.gram)):
+            raise FormatError(
+                f"{path}: a truncated emulator of version {version}, which does not hold what its spectra are "
+                f"relative to: truncate the whole emulator again"
+            )
+        if "whole" in document:
+            whole = document["whole"]
+            emulator.whole = WholeRange(
+                arrays["whole_wl"].ravel(), int(whole["first"]), float(whole["left_out"])
+            )
+            if not np.array_equal(emulator.whole_wl[emulator.kept], emulator.wl):
+                raise FormatError(f"{path}: whole_wl: expected wl from element {emulator.kept.start} on")
         scales = document.get("scales", {})  # version 1 had none
         emulator.set_kind(document["independent"], document["kernel"], document["mean_degree"], scales)
         emulator.neighbours = int(document.get("neighbours", 0))
@@ -130,6 +147,11 @@ def save_starfish(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
         raise ArgumentError(
             "Starfish's layout holds joint processes with a squared exponential kernel, no mean and linear "
             "scales: train(method='joint', kernel='squared_exponential', mean_degree=-1, scales={})"
+        )
+    if emulator.truncated:
+        raise ArgumentError(
+            "Starfish's layout has no whole range of a truncated emulator, and Starfish's likelihood of the "
+            "hyperparameters would be another: save_starfish before determine_chunk_log"
         )
     h5py = need("h5py", "writing Starfish's files")
     path = Path(_path(filename))

@@ -157,7 +157,7 @@ class SpectrumModel(ModelParameters):
 
     @outside.setter
     def outside(self, value: Any) -> None:
-        self._ladder = Ladder(value, self.emulator.wl)
+        self._ladder = Ladder(value, self.emulator.whole_wl)
         self._outside = value
 
     @property
@@ -228,13 +228,12 @@ class SpectrumModel(ModelParameters):
         return Source(self.emulator.wl, x, mean, residual, length)
 
     def _fallback(self, outside: OutsideRegion) -> _Prediction:
-        wl = self.emulator.wl
+        wl, kept = self.emulator.wl, self.emulator.kept
         params = dict(zip(self.emulator.param_names, self.grid_params.tolist(), strict=True))
-        self._who, answer = self._ladder.answer(params, wl, outside)
-        factor = float(answer.flux.mean())
-        source = Source(
-            wl, np.zeros((0, len(wl))), answer.flux / factor, answer.error / factor, answer.correlation_length
-        )
+        self._who, answer = self._ladder.answer(params, self.emulator.whole_wl, outside)
+        factor = float(answer.flux.mean())  # over the whole range, as the emulator's is
+        flux, error = answer.flux[kept] / factor, answer.error[kept] / factor
+        source = Source(wl, np.zeros((0, len(wl))), flux, error, answer.correlation_length)
         return _Prediction(source, np.zeros(0), np.zeros(0), None, None, (factor, 0.0))
 
     def _state(self, order: int, prediction: _Prediction, slopes: bool = False) -> _State:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..pages import image, page, table
+from .grid import Array
 from .optional import need
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def _summary(emulator: Emulator) -> list[tuple[str, Any]]:
             "points",
             "a complete grid" if emulator.on_grid else "scattered" if emulator.scattered else "a grid",
         ),
-        ("wavelengths", f"{len(emulator.wl)} from {emulator.wl[0]:g} to {emulator.wl[-1]:g}"),
+        ("wavelengths", _range(emulator.wl)),
+        *([("truncated from", _range(emulator.whole_wl))] if emulator.truncated else []),
         ("components", emulator.ncomps),
         ("of", "the logarithm of the flux" if emulator.log_flux else "the flux"),
         ("left out by the components, rms", float(np.sqrt(np.mean(emulator.residual_variance)))),
@@ -103,6 +105,10 @@ def _summary(emulator: Emulator) -> list[tuple[str, Any]]:
         ("polynomial mean", "none" if emulator.mean_degree < 0 else f"of degree {emulator.mean_degree}"),
         ("predictions from", f"{emulator.neighbours} neighbours" if emulator.neighbours else "all spectra"),
     ]
+
+
+def _range(wl: Array) -> str:
+    return f"{len(wl)} from {wl[0]:g} to {wl[-1]:g}"
 
 
 def _parameters(emulator: Emulator) -> list[tuple[Any, ...]]:

@@ -57,11 +57,12 @@ class Validation:
 
 
 def validate(emulator: Emulator, grid: Grid) -> Validation:
-    if emulator.wl.shape != grid.wl.shape or not np.allclose(emulator.wl, grid.wl, rtol=1e-9):
-        raise ArgumentError("the spectra are not on the emulator's wavelengths")
+    if emulator.whole_wl.shape != grid.wl.shape or not np.allclose(emulator.whole_wl, grid.wl, rtol=1e-9):
+        before = " before it was truncated, over which their means are" if emulator.truncated else ""
+        raise ArgumentError(f"the spectra are not on the emulator's wavelengths{before}")
     relative, z, outside = [], [], 0
     for point, flux in zip(grid.grid_points, grid.fluxes, strict=True):
-        truth = flux / flux.mean()
+        truth = flux[emulator.kept] / flux.mean()
         try:
             found, variance = emulator.load_flux(point), emulator.flux_variance(point)
         except OutsideRegion:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -282,6 +283,44 @@ def test_truncated_emulator_keeps_its_processes(trained: Emulator, tmp_path: Pat
     assert again.log_likelihood() == trained.log_likelihood()
     with pytest.raises(zelos.ArgumentError, match="reach beyond"):
         part.determine_chunk_log([5000.0, 5126.0])
+
+
+def test_truncated_spectra_are_over_their_means_over_the_whole_range(
+    trained: Emulator, grid: Grid, tmp_path: Path
+) -> None:
+    trained.save(tmp_path / "whole.h5")
+    part = Emulator.load(tmp_path / "whole.h5")
+    part.determine_chunk_log([5115.0, 5129.0], buffer=2.0)
+    part.determine_chunk_log([5121.0, 5124.0], buffer=1.0)
+    part.save(tmp_path / "part.h5")
+    points = np.array([[5150.0, 3.75, -0.75], [6350.0, 4.75, 0.25]])
+    truth = Grid(grid.wl, points, library.NAMES, np.array([library.spectrum(p) for p in points]))
+    for emulator in (part, Emulator.load(tmp_path / "part.h5")):
+        assert emulator.truncated and len(emulator.wl) == 64
+        kept = np.isin(grid.wl, emulator.wl)
+        np.testing.assert_array_equal(emulator.whole_wl, grid.wl)
+        np.testing.assert_array_equal(np.arange(512)[emulator.kept], np.flatnonzero(kept))
+        assert emulator.altered_prior() == trained.altered_prior()
+        relative = truth.fluxes / truth.fluxes.mean(axis=1)[:, np.newaxis]
+        error = trained.load_flux(points)[:, kept] / relative[:, kept] - 1
+        assert emulator.validate(truth).error == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-9)
+        with pytest.raises(zelos.ArgumentError, match="before it was truncated"):
+            emulator.validate(truth.truncate((emulator.wl[0], emulator.wl[-1])))
+
+
+def test_truncation_that_a_file_does_not_hold(small: Emulator, tmp_path: Path) -> None:
+    small.save_starfish(tmp_path / "whole.hdf5")
+    assert Emulator.load(tmp_path / "whole.hdf5").log_likelihood() == small.log_likelihood()
+    small.determine_chunk_log([5121.0, 5124.0], buffer=1.0)
+    with pytest.raises(zelos.ArgumentError, match="before determine_chunk_log"):
+        small.save_starfish(tmp_path / "part.hdf5")
+    small.save(tmp_path / "part.h5")
+    text, arrays = zelos._core.spectrum.read_emulator(str(tmp_path / "part.h5"))
+    old = {**json.loads(text), "version": 2}
+    del old["whole"], arrays["whole_wl"]
+    zelos._core.spectrum.write_emulator(str(tmp_path / "old.h5"), json.dumps(old), arrays)
+    with pytest.raises(zelos.FormatError, match="a truncated emulator of version 2"):
+        Emulator.load(tmp_path / "old.h5")
 
 
 def test_truncation_before_the_decomposition(grid: Grid) -> None:

@@ -97,6 +97,26 @@ def test_a_fallback_is_the_spectrum_that_it_stands_for(cool: Emulator, observed:
     np.testing.assert_allclose(sigma**2 - observed[0].sigma ** 2, (2e-3 * truth) ** 2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_truncated_emulator_falls_back_on_the_same_spectrum(
+    cool: Emulator, grid: Grid, tmp_path: Path, norm: bool
+) -> None:
+    cool.save(tmp_path / "cool.h5")
+    part = Emulator.load(tmp_path / "cool.h5")
+    part.determine_chunk_log([5121.0, 5124.0], buffer=1.0)
+    wave = part.wl[3:-3]
+    data = Spectrum(wave, np.ones_like(wave), np.full_like(wave, 0.01))
+    for fallback in (Interpolation(grid), Code(Driver())):
+        (flux, sigma), (of_whole, sigma_of_whole) = (
+            SpectrumModel(
+                emulator, data, (6250.0, 4.2, -0.1), log_scale=0.0, norm=norm, outside=fallback
+            ).flux_and_std()
+            for emulator in (part, cool)
+        )
+        np.testing.assert_allclose(flux, of_whole, rtol=1e-9)
+        np.testing.assert_allclose(sigma, sigma_of_whole, rtol=1e-6)
+
+
 @pytest.mark.parametrize("hole", [False, True])
 def test_error_of_interpolation_is_what_it_says(grid: Grid, hole: bool) -> None:
     """In cells, and in a hole of twelve spectra, where it is large."""
