@@ -51,18 +51,6 @@ class Study:
         return 1 + index % self.libraries
 
 
-def draw(emulator: Emulator, point: Any, random: Any) -> Any:
-    """A spectrum as the likelihood takes it to be: weights, and a residual with the kernel of
-    `PixelCovariance`."""
-    mean, covariance = emulator(point)
-    weights = random.multivariate_normal(mean, covariance, method="cholesky")
-    speed = 299792.458 * np.log(emulator.wl)
-    r = np.abs(speed[:, np.newaxis] - speed) / 4 * np.sqrt(3) / emulator.residual_length
-    root = np.linalg.cholesky((1 + r) * np.exp(-r) + 1e-12 * np.eye(len(r)))
-    residual = np.sqrt(emulator.residual_variance) * (root @ random.normal(size=len(r)))
-    return emulator.flux_mean + weights @ (emulator.eigenspectra * emulator.flux_std) + residual
-
-
 def make_emulator(folder: Path, seed: int) -> Emulator:
     """Of the library whose lines have that seed."""
     path = folder / f"emulator_{seed}.h5"
@@ -81,7 +69,7 @@ def observe(index: int, s: Study) -> tuple[Any, Spectrum]:
     random, noise = np.random.default_rng([7, index]), s.noise
     truth = random.uniform(LOW, HIGH)
     if s.drawn:
-        rest = draw(make_emulator(s.folder, s.seed(index)), truth[:3], random)
+        rest = make_emulator(s.folder, s.seed(index)).load_flux(truth[:3], sample=True, seed=random)
     else:
         rest = library.spectrum(truth[:3], library.lines(s.seed(index)))
     factor = np.sqrt((299792.458 + truth[3]) / (299792.458 - truth[3]))

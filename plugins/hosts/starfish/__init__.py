@@ -8,7 +8,7 @@
 >>> model.log_likelihood()
 
 Numerics are in the C++ core (zelos/spectrum.hpp); numpy is all that evaluation needs. Starfish's HDF5 files
-need h5py, `train` of a model scipy, plots matplotlib: ``pip install 'zelos[starfish]'``.
+need h5py, `train` of a model and draws of spectra scipy, plots matplotlib: ``pip install 'zelos[starfish]'``.
 """
 
 from .emulator import Emulator

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import ArgumentError, OutsideRegion
-from . import chunk, files, training
+from . import chunk, draws, files, training
 from .chunk import WholeRange
 from .grid import C_KMS, Array, GridFile, GridLike, in_memory, text
 from .instrument import Instrument
@@ -511,8 +511,8 @@ class Emulator:
 
     def load_flux(self, params: Any, norm: bool = False, sample: bool = False, seed: Any = None) -> Array:
         """The spectrum at the parameters, (P,) or (K, P): its mean, or with `sample` a draw of the weights
-        and of the residual (Starfish always draws the weights, and has no residual). `norm`: in the library's
-        units."""
+        and of the residual, correlated as in the likelihood; points have residuals of their own (Starfish
+        always draws the weights, and has no residual). `norm`: in the library's units."""
         points = np.atleast_2d(np.asarray(params, dtype=np.float64))
         if sample:
             random = np.random.default_rng(seed)
@@ -523,7 +523,9 @@ class Emulator:
             weights = mu.reshape(self.ncomps, -1).T
         flux = weights @ (self.eigenspectra * self.flux_std) + self.flux_mean
         if sample:
-            flux += random.normal(size=flux.shape) * np.sqrt(self.residual_variance)
+            normals = (random.normal(size=(2, len(self.wl), len(points))) for _ in range(3))
+            residual = draws.correlated(self.wl, self.residual_length, normals)
+            flux += residual.T * np.sqrt(self.residual_variance)
         if self.log_flux:
             flux = np.exp(flux)
         if norm:

@@ -10,6 +10,7 @@ import pytest
 
 import zelos
 from zelos.starfish import Emulator, Grid, choose_components, choose_options
+from zelos.starfish.draws import correlated
 from zelos.starfish.region import Region
 
 from . import library
@@ -211,6 +212,46 @@ def test_samples_scatter_as_the_covariance_says(trained: Emulator) -> None:
     expected = trained.flux_variance(point)
     np.testing.assert_allclose(draws.var(axis=0).mean(), expected.mean(), rtol=0.05)
     np.testing.assert_array_equal(trained.load_flux(point), trained.load_flux(point))
+
+
+@pytest.mark.parametrize("length", [0.0, 3.0, 40.0, 4000.0])
+def test_residuals_are_drawn_with_the_covariance_of_the_likelihood(length: float) -> None:
+    """A draw is linear in its normals, which gives a root of its covariance."""
+    wl = library.WL[:40]
+    wl = np.delete(wl, [7, 8, 21])
+    normals = np.eye(6 * len(wl)).reshape(3, 2, len(wl), -1)
+    root = correlated(wl, length, normals)
+    core = zelos._core.spectrum
+    pixels = core.Pixels(wl, np.zeros_like(wl), length)
+    factors = np.zeros((len(wl), 0))
+    expected = pixels.dense(core.PixelCovariance(factors, np.ones_like(wl), None, []))
+    np.testing.assert_allclose(root @ root.T, expected, atol=1e-12)
+
+
+def test_samples_are_correlated_as_the_likelihood_says(trained: Emulator) -> None:
+    """Of what is left of samples without the components, beyond which there is the residual alone."""
+    rows = np.linalg.qr((trained.eigenspectra * trained.flux_std).T)[0]
+    point = np.array(library.TRUTH)
+    samples = [trained.load_flux(point, sample=True, seed=seed) for seed in range(200)]
+    rest = np.array(samples) - trained.flux_mean
+    rest -= (rest @ rows) @ rows.T
+    core = zelos._core.spectrum
+    pixels = core.Pixels(trained.wl, np.zeros_like(trained.wl), trained.residual_length)
+    spread = np.sqrt(trained.residual_variance)
+    covariance = pixels.dense(core.PixelCovariance(np.zeros((len(spread), 0)), spread, None, []))
+    without = np.eye(len(spread)) - rows @ rows.T
+    covariance = without @ covariance @ without
+    for lag in (0, 1, 2, 4):
+        found = np.mean(rest[:, lag:] * rest[:, : rest.shape[1] - lag])
+        assert found == pytest.approx(np.mean(np.diagonal(covariance, lag)), abs=0.03 * covariance.trace() / 512)
+
+
+def test_samples_of_long_spectra() -> None:
+    """What is dense would take 7 GB."""
+    wl = np.geomspace(5000.0, 5600.0, 30_000)
+    random = np.random.default_rng(0)
+    drawn = correlated(wl, 5.0, [random.normal(size=(2, len(wl), 2)) for _ in range(3)])
+    assert drawn.shape == (30_000, 2) and np.var(drawn) == pytest.approx(1.0, abs=0.05)
 
 
 def test_checkpoint_and_resume(grid: Grid, tmp_path: Path) -> None:
