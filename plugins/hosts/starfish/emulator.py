@@ -6,7 +6,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,15 @@ log = logging.getLogger(__name__)
 
 KERNELS = ("squared_exponential", "matern52")
 SCALES = ("linear", "logarithm", "reciprocal")
+
+
+class Kind(NamedTuple):
+    """What the processes are: `Emulator.set_kind`."""
+
+    independent: bool
+    kernel: str
+    mean_degree: int
+    scales: dict[str, str]
 
 
 class Emulator:
@@ -111,15 +121,15 @@ class Emulator:
         gram = self.eigenspectra @ self.eigenspectra.T
         orthonormal = np.abs(gram - np.eye(self.ncomps)).max() < 1e-9
         self.gram = np.zeros((0, 0)) if orthonormal else gram
-        self.neighbours = neighbours
-        self._factors: FactorProcess | None = None
         self._model: Any = None
         self._process: Any = None
+        self._factors: FactorProcess | None = None
+        self.neighbours = neighbours
         self.training: Training | None = None
         self.provenance: dict[str, Any] = {}
         self._trained = False
         self.hyperparams: dict[str, float] = {}
-        self.scales: dict[str, str] = {}
+        self._kind = Kind(False, KERNELS[0], -1, {})
         self.set_kind(nuggets is not None, kernel, mean_degree, scales or {})
         if nuggets is None:
             self.lambda_xi = lambda_xi
@@ -154,8 +164,8 @@ class Emulator:
     # --- hyperparameters ---
 
     def set_kind(self, independent: bool, kernel: str, mean_degree: int, scales: Mapping[str, str]) -> None:
-        """What the processes are; the hyperparameters' keys follow. On other scales length scales mean
-        something else, so that those of the constructor return and the emulator is untrained."""
+        """What the processes are; the hyperparameters' keys follow. An emulator whose kind changes is untrained;
+        on other scales length scales mean something else, so that those of the constructor return."""
         if kernel not in KERNELS:
             raise ArgumentError(f"kernel: expected {' or '.join(KERNELS)}, found '{kernel}'")
         for name, scale in scales.items():
@@ -164,14 +174,8 @@ class Emulator:
                     f"scales: expected {', '.join(SCALES)} for some of {', '.join(self.param_names)}, found "
                     f"'{scale}' for '{name}'"
                 )
-        scales = {name: scale for name, scale in scales.items() if scale != "linear"}
-        moved = scales != self.scales
-        self.independent, self.kernel, self.mean_degree, self.scales = (
-            independent,
-            kernel,
-            mean_degree,
-            scales,
-        )
+        moved = {name: scale for name, scale in scales.items() if scale != "linear"}
+        old, self._kind = self._kind, Kind(independent, kernel, mean_degree, moved)
         noise = [f"log_nugget:{i}" for i in range(self.ncomps)] if independent else ["log_lambda_xi"]
         dims = range(len(self.param_names))
         keys = [
@@ -180,15 +184,61 @@ class Emulator:
             *(f"log_lengthscale:{i}:{j}" for i in range(self.ncomps) for j in dims),
         ]
         if list(self.hyperparams) != keys:
-            old = self.hyperparams
-            start = -old["log_lambda_xi"] if "log_lambda_xi" in old else 0.0
+            before = self.hyperparams
+            start = -before["log_lambda_xi"] if "log_lambda_xi" in before else 0.0
             default = {key: start for key in noise if key.startswith("log_nugget")}
-            self.hyperparams = {key: old.get(key, default.get(key, 0.0)) for key in keys}
-        self._model = None
-        self._process = None
-        if moved:
-            self.lengthscales = np.tile(3 * self._separations(), (self.ncomps, 1))
+            self.hyperparams = {key: before.get(key, default.get(key, 0.0)) for key in keys}
+        self._model = self._process = self._factors = None
+        if self._kind != old:
             self._trained = False
+        if moved != old.scales:
+            self.lengthscales = np.tile(3 * self._separations(), (self.ncomps, 1))
+
+    @property
+    def independent(self) -> bool:
+        """As in the constructor; so are the next three. Setting one is `set_kind`."""
+        return self._kind.independent
+
+    @independent.setter
+    def independent(self, value: bool) -> None:
+        self.set_kind(value, self.kernel, self.mean_degree, self.scales)
+
+    @property
+    def kernel(self) -> str:
+        return self._kind.kernel
+
+    @kernel.setter
+    def kernel(self, value: str) -> None:
+        self.set_kind(self.independent, value, self.mean_degree, self.scales)
+
+    @property
+    def mean_degree(self) -> int:
+        return self._kind.mean_degree
+
+    @mean_degree.setter
+    def mean_degree(self, value: int) -> None:
+        self.set_kind(self.independent, self.kernel, value, self.scales)
+
+    @property
+    def scales(self) -> Mapping[str, str]:
+        """Of those parameters whose scale is not linear."""
+        return MappingProxyType(self._kind.scales)
+
+    @scales.setter
+    def scales(self, value: Mapping[str, str]) -> None:
+        self.set_kind(self.independent, self.kernel, self.mean_degree, value)
+
+    @property
+    def neighbours(self) -> int:
+        """As in the constructor."""
+        return self._neighbours
+
+    @neighbours.setter
+    def neighbours(self, value: int) -> None:
+        if value < 0:
+            raise ArgumentError(f"neighbours: expected a number of grid points, or 0 for all, found {value}")
+        self._neighbours = int(value)
+        self._process = self._factors = None
 
     @property
     def trained(self) -> bool:
@@ -451,6 +501,7 @@ class Emulator:
             threads,
         )
         self.training = training.train(self, settings)
+        self._factors = None  # they go by the settings of the training
         self.log.info(self)
         return self.training
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from .training import LARGEST_TRAINING, spread, threads
 
 if TYPE_CHECKING:
     from .emulator import Emulator
+
+#: Of its training.
+MAX_ITER, TOLERANCE = 1000, 0.5
 
 
 class FactorProcess:
@@ -48,8 +52,23 @@ class FactorProcess:
         start = np.concatenate([np.log([1e-6 * power, power]), np.log(0.7 * emulator.spans)])
         settings = {} if emulator.training is None else emulator.training.settings
         optimum = model(rows).train(
-            start, [], None, bool(settings.get("keep_ratios", False)), 2, 300, 0.5, 0, threads(None), None
+            start,
+            [],
+            None,
+            bool(settings.get("keep_ratios", False)),
+            2,
+            MAX_ITER,
+            TOLERANCE,
+            0,
+            threads(None),
+            None,
         )
+        if not optimum["converged"]:
+            warnings.warn(
+                f"the process of the library's mean flux has not converged: the largest component of the "
+                f"gradient is {optimum['gradient_norm']:.3g}, the tolerance {TOLERANCE:g}",
+                stacklevel=5,
+            )
         self._process = _core.spectrum.WeightProcess(
             all_points, optimum["hyperparameters"], emulator.neighbours
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import zelos
-from zelos.starfish import Emulator, Grid, choose_components, choose_options
+from zelos.starfish import Emulator, Grid, choose_components, choose_options, normalisation
 from zelos.starfish.draws import correlated
 from zelos.starfish.region import Region
 
@@ -40,6 +40,30 @@ def test_blocks_equal_the_dense_matrix(small: Emulator, kernel: str, independent
     if independent:
         small.nuggets = [1e-3, 2e-3, 5e-3, 1e-2]
     assert small.log_likelihood() == pytest.approx(dense_log_likelihood(small), rel=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("kernel", "matern52"), ("mean_degree", 1), ("independent", True), ("scales", {"T": "reciprocal"})],
+)
+def test_what_is_set_is_used(small: Emulator, name: str, value: object) -> None:
+    small.trained = True
+    small(library.TRUTH), small.norm_factor(library.TRUTH)
+    setattr(small, name, value)
+    with pytest.raises(zelos.ArgumentError, match="must train"):
+        small(library.TRUTH)
+    options = {key: getattr(small, key) for key in ("kernel", "mean_degree", "scales")}
+    nuggets = small.nuggets if small.independent else None
+    fresh = Emulator(
+        small.grid_points, small.param_names, small.wl, small.weights, small.eigenspectra, small.w_hat,
+        small.flux_mean, small.flux_std, small.factors, 1e3, small.variances, small.lengthscales,
+        nuggets=nuggets, **options,
+    )  # fmt: skip
+    assert getattr(fresh, name) == value
+    fresh.trained = small.trained = True
+    for ours, theirs in zip(small(library.TRUTH), fresh(library.TRUTH), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    assert small.norm_factor_with_error(library.TRUTH) == fresh.norm_factor_with_error(library.TRUTH)
 
 
 def test_eigenspectra_that_are_not_orthonormal(small: Emulator) -> None:
@@ -457,6 +481,22 @@ def test_choose_options(grid: Grid) -> None:
 def test_untrained_is_an_error(small: Emulator) -> None:
     with pytest.raises(ValueError, match="you must train it"):
         small(library.TRUTH)
+
+
+def test_normalisation_goes_by_the_training(grid: Grid, tmp_path: Path) -> None:
+    emulator = Emulator.from_grid(grid, n_components=3)
+    emulator.train("independent")
+    before = emulator.norm_factor_with_error(library.TRUTH)
+    emulator.train(kernel="matern52", keep_ratios=True)
+    after = emulator.norm_factor_with_error(library.TRUTH)
+    emulator.save(tmp_path / "emulator.h5")
+    assert before != after == Emulator.load(tmp_path / "emulator.h5").norm_factor_with_error(library.TRUTH)
+
+
+def test_normalisation_that_has_not_converged_warns(small: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(normalisation, "MAX_ITER", 1)
+    with pytest.warns(UserWarning, match="mean flux has not converged"):
+        small.norm_factor(library.TRUTH)
 
 
 @pytest.mark.parametrize(

@@ -56,19 +56,26 @@ def test_streaming_takes_a_number(holed: Path) -> None:
         Emulator.from_grid(holed, memory=1e4)
 
 
-def test_neighbours_predict_as_all_points(holed: Path) -> None:
+def test_neighbours_predict_as_all_points(holed: Path, tmp_path: Path) -> None:
     emulator = Emulator.from_grid(holed, n_components=5, whiten_pixels=False)
     assert not emulator.on_grid
     emulator.train("independent", kernel="matern52", mean_degree=2, points=70)
     assert emulator.training is not None and emulator.training.settings["points"] == 70
     every = np.array([emulator(p)[0] for p in _inside(emulator)])
     sigma = np.sqrt([np.diag(emulator(p)[1]) for p in _inside(emulator)])
+    emulator.norm_factor(_inside(emulator)[0])
     emulator.neighbours = 40
-    emulator.set_param_dict({})  # conditioned anew
     some = np.array([emulator(p)[0] for p in _inside(emulator)])
     wider = np.sqrt([np.diag(emulator(p)[1]) for p in _inside(emulator)])
     assert np.all(np.abs(some - every) < 4 * wider) and wider.mean() > 0.9 * sigma.mean()
+    emulator.save(tmp_path / "emulator.h5")
+    again = Emulator.load(tmp_path / "emulator.h5")
+    for point in _inside(emulator)[:3]:
+        np.testing.assert_array_equal(again(point)[1], emulator(point)[1])
+        assert again.norm_factor_with_error(point) == emulator.norm_factor_with_error(point)
     assert 0.2 < emulator.held_out().z < 3
+    with pytest.raises(zelos.ArgumentError, match="neighbours: expected"):
+        emulator.neighbours = -1
     with pytest.raises(zelos.OutsideRegion, match="hole"):
         emulator([5500.0, 4.1, -0.4])
 
