@@ -39,6 +39,15 @@ class Kind(NamedTuple):
     scales: dict[str, str]
 
 
+class State(NamedTuple):
+    """What a training changes."""
+
+    kind: Kind
+    hyperparams: dict[str, float]
+    trained: bool
+    started: bool
+
+
 class Emulator:
     """Gaussian processes of the weights of a library's principal components (Czekala et al. 2015, appendix).
 
@@ -128,6 +137,8 @@ class Emulator:
         self.training: Training | None = None
         self.provenance: dict[str, Any] = {}
         self._trained = False
+        #: Training begins with the present hyperparameters, not with a guess.
+        self.started = False
         self.hyperparams: dict[str, float] = {}
         self._kind = Kind(False, KERNELS[0], -1, {})
         self.set_kind(nuggets is not None, kernel, mean_degree, scales or {})
@@ -190,8 +201,9 @@ class Emulator:
             self.hyperparams = {key: before.get(key, default.get(key, 0.0)) for key in keys}
         self._model = self._process = self._factors = None
         if self._kind != old:
-            self._trained = False
+            self.trained = False
         if moved != old.scales:
+            self.started = False
             self.lengthscales = np.tile(3 * self._separations(), (self.ncomps, 1))
 
     @property
@@ -242,11 +254,24 @@ class Emulator:
 
     @property
     def trained(self) -> bool:
+        """Whether it may predict."""
         return self._trained
 
     @trained.setter
     def trained(self, value: bool) -> None:
         self._trained = value
+        self.started = self.started or value
+
+    @property
+    def state(self) -> State:
+        """What a training changes."""
+        return State(self._kind, dict(self.hyperparams), self.trained, self.started)
+
+    @state.setter
+    def state(self, value: State) -> None:
+        self.set_kind(*value.kind)
+        self.set_param_dict(value.hyperparams)
+        self.trained, self.started = value.trained, value.started
 
     @property
     def lambda_xi(self) -> float:
@@ -479,7 +504,9 @@ class Emulator:
                       training starts from what is there.
         progress:     called with (evaluations, log posterior); False stops.
 
-        Training that has not converged warns and says by how much. Ctrl-C stops it and keeps the best so far.
+        Training that has not converged warns and says by how much. An exception leaves the emulator as it was;
+        but Ctrl-C leaves one that was untrained with the best so far, from which the next training starts.
+        The checkpoint has the best so far whatever the emulator was.
         """
         settings = Settings(
             method,
@@ -507,8 +534,8 @@ class Emulator:
 
     def start_from(self, other: Emulator) -> None:
         """Takes the hyperparameters of a trained emulator with the same parameters as the start of the
-        training: each component those of the other's component that it overlaps most, on the pixels that both
-        have."""
+        training, until which this one is untrained: each component those of the other's component that it
+        overlaps most, on the pixels that both have."""
         training.start_from(self, other)
 
     # --- prediction ---

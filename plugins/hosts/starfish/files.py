@@ -40,6 +40,7 @@ def save(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
         "independent": emulator.independent,
         "neighbours": emulator.neighbours,
         "trained": emulator.trained,
+        "started": emulator.started,
         "hyperparameters": emulator.hyperparams,
         "residual_length": emulator.residual_length,
         "log_flux": emulator.log_flux,
@@ -104,6 +105,7 @@ def _load_own(cls: type[Emulator], path: str) -> Emulator:
         values = document["hyperparameters"]
         emulator.set_param_dict({key: float(values[key]) for key in emulator.hyperparams})
         emulator.trained = bool(document["trained"])
+        emulator.started = bool(document.get("started", emulator.trained))
         emulator.provenance = dict(document["provenance"])
         if document["training"] is not None:
             emulator.training = Training(**document["training"])
@@ -205,16 +207,17 @@ def load_hyperparameters(emulator: Emulator, filename: str | os.PathLike[str]) -
         raise FileError(f"{path}: {error.strerror}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: not hyperparameters of an emulator: {error}") from error
-    before = emulator.independent, emulator.kernel, emulator.mean_degree, emulator.scales
+    before = emulator.state
     emulator.set_kind(*kind)
     if set(values) != set(emulator.hyperparams):
-        emulator.set_kind(*before)
+        expected = len(emulator.hyperparams)
+        emulator.state = before
         raise ArgumentError(
-            f"{path}: hyperparameters of another emulator: expected {len(emulator.hyperparams)} for "
+            f"{path}: hyperparameters of another emulator: expected {expected} for "
             f"{emulator.ncomps} components of {len(emulator.param_names)} parameters, found {len(values)}"
         )
     emulator.set_param_dict(values)
-    emulator.trained = trained
+    emulator.trained, emulator.started = trained, True
 
 
 def _path(filename: str | os.PathLike[str]) -> str:

@@ -77,9 +77,27 @@ class Settings:
 
 
 def train(emulator: Emulator, s: Settings) -> Training:
+    """`Emulator.train`, which says what is left of a training that an exception ends."""
+    before = emulator.state
+    best = _Best()
+    try:
+        return _train(emulator, s, best)
+    except BaseException as error:
+        if before.trained or not isinstance(error, KeyboardInterrupt) or best.vector is None:
+            emulator.state = before
+        raise
+
+
+class _Best:
+    """Hyperparameters of the largest log posterior so far."""
+
+    vector: Array | None = None
+
+
+def _train(emulator: Emulator, s: Settings, best: _Best) -> Training:
     method = s.method
     if method is not None and method.lower() in _SCIPY_METHODS:
-        warnings.warn(f"method '{method}' is ignored: training is by L-BFGS-B", stacklevel=3)
+        warnings.warn(f"method '{method}' is ignored: training is by L-BFGS-B", stacklevel=4)
         method = None
     if method not in (None, "joint", "independent"):
         raise ArgumentError(f"method: expected joint or independent, found '{method}'")
@@ -90,20 +108,21 @@ def train(emulator: Emulator, s: Settings) -> Training:
         emulator.scales if s.scales is None else s.scales,
     )
     if s.n_starts is None:
-        fresh = s.resume or not emulator.trained
+        fresh = s.resume or not emulator.started
         s = replace(s, n_starts=STARTS if fresh and not emulator.independent else 1)
     checkpoint = None if s.checkpoint is None else Path(s.checkpoint)
-    if s.resume:
-        if checkpoint is None:
-            raise ArgumentError("resume: which checkpoint?")
-        if checkpoint.exists():
-            emulator.load_hyperparameters(checkpoint)
-    elif not emulator.trained:
+    if s.resume and checkpoint is None:
+        raise ArgumentError("resume: which checkpoint?")
+    if s.resume and checkpoint is not None and checkpoint.exists():
+        emulator.load_hyperparameters(checkpoint)
+    elif not emulator.started:
         emulator.set_param_dict(first_guess(emulator))
     _start_inside_the_prior(emulator, s.lambda_xi_prior)
     model = emulator.weight_model(_training_points(emulator, s.points))
     history: list[tuple[int, float]] = []
     began = time.monotonic()
+    emulator.trained = False
+    emulator.started = True
 
     def keep(values: Any) -> None:
         emulator.set_param_vector(values)
@@ -112,11 +131,13 @@ def train(emulator: Emulator, s: Settings) -> Training:
             emulator.save_hyperparameters(temporary)
             temporary.replace(checkpoint)
 
-    def report(evaluations: int, value: float, best: Array) -> bool:
-        if np.isfinite(value) and (not history or value > history[-1][1]):
-            history.append((evaluations, value))
-        if checkpoint is not None and evaluations % s.checkpoint_every == 0 and np.isfinite(value):
-            keep(best)
+    def report(evaluations: int, value: float, vector: Array) -> bool:
+        if np.isfinite(value):
+            best.vector = vector
+            if not history or value > history[-1][1]:
+                history.append((evaluations, value))
+            if checkpoint is not None and evaluations % s.checkpoint_every == 0:
+                keep(vector)
         return s.progress is None or s.progress(evaluations, value) is not False
 
     try:
@@ -133,8 +154,8 @@ def train(emulator: Emulator, s: Settings) -> Training:
             report,
         )
     except KeyboardInterrupt:
-        if checkpoint is not None:
-            keep(emulator.get_param_vector())
+        if best.vector is not None:
+            keep(best.vector)
         raise
     emulator.trained = True
     keep(optimum["hyperparameters"])
@@ -142,7 +163,7 @@ def train(emulator: Emulator, s: Settings) -> Training:
         warnings.warn(
             f"the training has not converged: the largest component of the gradient is "
             f"{optimum['gradient_norm']:.3g}, the tolerance {s.tolerance:g}; train again or raise max_iter",
-            stacklevel=3,
+            stacklevel=4,
         )
     return Training(
         converged=optimum["converged"],
@@ -210,6 +231,8 @@ def first_guess(emulator: Emulator) -> dict[str, float]:
 
 
 def start_from(emulator: Emulator, other: Emulator) -> None:
+    if not other.trained:
+        raise ArgumentError("start_from: the other emulator has not been trained")
     if emulator.param_names != other.param_names:
         raise ArgumentError(f"expected an emulator of {emulator.param_names}, found {other.param_names}")
     _, mine, theirs = np.intersect1d(np.round(emulator.wl, 6), np.round(other.wl, 6), return_indices=True)
@@ -228,7 +251,8 @@ def start_from(emulator: Emulator, other: Emulator) -> None:
         emulator.nuggets = other.nuggets[nearest] * ratio
     else:
         emulator.lambda_xi = other.lambda_xi
-    emulator.trained = True  # so that `train` starts from here
+    emulator.trained = False
+    emulator.started = True
 
 
 def _noise_prior(emulator: Emulator, given: Any) -> Any:

@@ -48,7 +48,8 @@ def test_blocks_equal_the_dense_matrix(small: Emulator, kernel: str, independent
 )
 def test_what_is_set_is_used(small: Emulator, name: str, value: object) -> None:
     small.trained = True
-    small(library.TRUTH), small.norm_factor(library.TRUTH)
+    small(library.TRUTH)
+    small.norm_factor(library.TRUTH)
     setattr(small, name, value)
     with pytest.raises(zelos.ArgumentError, match="must train"):
         small(library.TRUTH)
@@ -295,6 +296,70 @@ def interrupt(evaluations: int, value: float) -> bool:
     if evaluations >= 20:
         raise KeyboardInterrupt
     return True
+
+
+@pytest.mark.parametrize("method", ["joint", "independent"])
+def test_ctrl_c_keeps_the_best_so_far(grid: Grid, tmp_path: Path, method: str) -> None:
+    best: list[float] = []
+
+    def progress(evaluations: int, value: float) -> bool:
+        best.append(value)
+        return interrupt(evaluations - 10, value)
+
+    emulator, path = Emulator.from_grid(grid, n_components=4), tmp_path / "checkpoint.json"
+    with pytest.raises(KeyboardInterrupt):
+        emulator.train(method, checkpoint=path, checkpoint_every=1000, progress=progress)
+    assert np.isfinite(best[-1]) and best[-1] > best[0] and not emulator.trained
+    assert emulator.log_likelihood() == pytest.approx(best[-1], abs=1e-3)
+    other = Emulator.from_grid(grid, n_components=4)
+    other.load_hyperparameters(path)
+    np.testing.assert_array_equal(other.get_param_vector(), emulator.get_param_vector())
+    for again in (emulator, other):
+        with pytest.warns(UserWarning, match="not converged"):
+            goes_on = again.train(threads=1, progress=lambda evaluations, value: not np.isfinite(value))
+        assert goes_on.log_posterior == pytest.approx(best[-1], abs=1e-3)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, zelos.ArgumentError])
+def test_a_retraining_that_ends_in_an_exception_changes_nothing(
+    grid: Grid, tmp_path: Path, error: type[BaseException]
+) -> None:
+    emulator = Emulator.from_grid(grid, n_components=3)
+    training = emulator.train("joint")
+    expected = emulator(library.TRUTH)
+
+    def progress(evaluations: int, value: float) -> bool:
+        if evaluations > 20:
+            raise error
+        return True
+
+    path = tmp_path / "checkpoint.json"
+    for options in ({"method": "independent", "mean_degree": 1}, {"scales": {"T": "reciprocal"}}, {}):
+        with pytest.raises(error):
+            emulator.train(kernel="matern52", checkpoint=path, progress=progress, **options)
+        assert (emulator.kernel, emulator.mean_degree, emulator.scales) == ("squared_exponential", -1, {})
+        assert emulator.trained and emulator.training is training
+        for found, mine in zip(emulator(library.TRUTH), expected, strict=True):
+            np.testing.assert_array_equal(found, mine)
+    if error is KeyboardInterrupt:
+        assert json.loads(path.read_text())["kernel"] == "matern52"
+
+
+def test_a_start_is_not_a_training(grid: Grid, tmp_path: Path) -> None:
+    old, new = Emulator.from_grid(grid, n_components=3), Emulator.from_grid(grid, n_components=4)
+    with pytest.raises(zelos.ArgumentError, match="other emulator has not been trained"):
+        new.start_from(old)
+    old.train("joint")
+    new.start_from(old)
+    with pytest.raises(zelos.ArgumentError, match="must train"):
+        new(library.TRUTH)
+    new.save(tmp_path / "start.h5")
+    again = Emulator.load(tmp_path / "start.h5")
+    assert not again.trained
+    with pytest.warns(UserWarning, match="not converged"):
+        training = again.train(progress=lambda evaluations, value: False)
+    assert training.log_posterior == pytest.approx(new.log_likelihood(), abs=1e-3)
+    assert len(training.start_values) <= 1
 
 
 def test_stopping_is_not_convergence(small: Emulator) -> None:
