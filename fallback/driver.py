@@ -67,6 +67,9 @@ class Driver(Protocol):
     """Optional. Parameter of an extension -> its value in a model without it: the code's own default."""
     immaterial: ClassVar[Mapping[str, Mapping[str, float]]]
     """Optional. Setting -> parameter values at which it makes no difference, whatever it is."""
+    parameters: Mapping[str, float | None]
+    """Optional. Every parameter that `run` knows -> what stands in where one is not given, None if it must
+    be."""
 
     config: dict[str, Any]
     outputs: dict[str, dict[str, Array]]
@@ -96,7 +99,8 @@ class Driver(Protocol):
         return {}
 
     def run(self, params: Mapping[str, float]) -> dict[str, Array]:
-        """All outputs at one point, each an array over its axes."""
+        """All outputs at one point, each an array over its axes. ArgumentError for a parameter that is
+        unknown or missing; what else is raised is about the point."""
         ...
 
     def error(self, params: Mapping[str, float], answer: Mapping[str, Array]) -> dict[str, Array]:

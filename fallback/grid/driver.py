@@ -73,6 +73,10 @@ class Library:
         raise ArgumentError(f"outputs.{output}.{axis}: a grid has the values that its file has")
 
     @property
+    def parameters(self) -> Mapping[str, float | None]:
+        return {**self.config, **dict.fromkeys(self.grid)}
+
+    @property
     def version(self) -> str:
         return self.code_version
 
@@ -91,6 +95,8 @@ class Library:
     def _corners(self, params: Mapping[str, float]) -> list[tuple[tuple[int, ...], float]]:
         """The runs around a point and their weights, without those of weight 0."""
         for name, value in params.items():
+            if name not in self.parameters:
+                raise ArgumentError(f"the grid {self.path.name} does not vary {name}, nor does the config have it")
             # What the grid does not vary has to be as it was when its runs were made.
             if name not in self.grid and self.config.get(name) != value:
                 raise ValueError(f"the grid {self.path.name} does not vary {name}: {name} = {value:g}")
@@ -112,7 +118,7 @@ class Library:
         places = []
         for name, nodes in self.grid.items():
             if name not in params:
-                raise ValueError(f"the grid {self.path.name} needs {name}")
+                raise ArgumentError(f"the grid {self.path.name} needs {name}")
             value = params[name]
             if not nodes[0] <= value <= nodes[-1]:
                 raise ValueError(

@@ -43,7 +43,8 @@ class Driver:
     Parameters: Teff (K), logg (of g in cm/s²), M_H (abundances relative to the Sun's, all alike).
 
     Atmospheres between the nodes of MARCS are interpolated (marcs.py). Raises ImportError that says how to
-    get what is missing; `run` raises ValueError where there are no atmospheres.
+    get what is missing; `run` raises ArgumentError for a parameter that is unknown or missing, ValueError where
+    there are no atmospheres.
     """
 
     code: ClassVar[str] = "turbospectrum"
@@ -101,6 +102,10 @@ class Driver:
             raise ArgumentError(f"outputs.{output}.{axis}: expected a range in Å (air)")
         n = math.ceil(math.log(request.max / request.min) * 2.99792458e5) + 1
         return np.geomspace(request.min, request.max, request.n or n)
+
+    @property
+    def parameters(self) -> Mapping[str, float | None]:
+        return {**dict.fromkeys(marcs.NAMES), **self._settings, **self.config}
 
     @property
     def version(self) -> str:
@@ -163,13 +168,15 @@ class Driver:
                         f"turbospectrum: {name} = {value:g}, but spectra are computed with {configured:g}"
                     )
             elif name not in marcs.NAMES:
-                raise ValueError(
+                raise ArgumentError(
                     f"turbospectrum: unknown parameter '{name}': expected {', '.join(marcs.NAMES)}"
                 )
         given = {**self.config, **params}
         for name in marcs.NAMES:
             if name not in given:
-                raise ValueError(f"turbospectrum: parameter '{name}' is missing, and not under config.fixed")
+                raise ArgumentError(
+                    f"turbospectrum: parameter '{name}' is missing, and not under config.fixed"
+                )
         return float(given["Teff"]), float(given["logg"]), float(given["M_H"])
 
     def _observed(self, wavelength: Array, spectrum: Array) -> Array:

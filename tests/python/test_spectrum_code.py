@@ -181,9 +181,11 @@ def test_what_is_not_known_is_refused(code: Path) -> None:
     with pytest.raises(ValueError, match=r"vmic = 1\.5, but spectra are computed with 1"):
         driver.run({**SUN, "vmic": 1.5})
     assert driver._point({**SUN, "vmic": 1.0}) == tuple(SUN.values())
-    with pytest.raises(ValueError, match="unknown parameter 'alpha'"):
+    assert driver.parameters["Teff"] is None and driver.parameters["vmic"] == 1.0
+    assert make({"M_H": 0.0}).parameters["M_H"] == 0.0
+    with pytest.raises(ArgumentError, match="unknown parameter 'alpha'"):
         driver.run({**SUN, "alpha": 0.4})
-    with pytest.raises(ValueError, match="parameter 'M_H' is missing"):
+    with pytest.raises(ArgumentError, match="parameter 'M_H' is missing"):
         driver.run({"Teff": 5777.0, "logg": 4.44})
 
 

@@ -157,7 +157,7 @@ class SpectrumModel(ModelParameters):
 
     @outside.setter
     def outside(self, value: Any) -> None:
-        self._ladder = Ladder(value, self.emulator.whole_wl)
+        self._ladder = Ladder(value, self.emulator.whole_wl, self.emulator.param_names)
         self._outside = value
 
     @property

@@ -8,13 +8,13 @@ to its covariance.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..errors import ArgumentError, OutsideRegion
+from ..errors import ArgumentError, FormatError, OutsideRegion
 from ..fallback.linear_error import error_of_lines, second_difference
 from .grid import Array, GridLike, in_memory
 from .optional import need
@@ -39,6 +39,8 @@ class Fallback(Protocol):
 
     name: str
     """As the counts have it."""
+    parameters: Mapping[str, float | None]
+    """Optional. Those that it knows -> what stands in where one is not given, None if it must be."""
 
     def spectrum(self, params: Mapping[str, float], wl: Array) -> Answer:
         """At the library's resolution. Raises OutsideRegion where it has no answer."""
@@ -60,6 +62,7 @@ class Interpolation:
         grid = in_memory(library)
         spatial = need("scipy.spatial", "interpolation of a raw library")
         self._grid = grid
+        self.parameters = dict.fromkeys(grid.param_names)
         self._low = grid.grid_points.min(axis=0)
         self._span = np.maximum(np.ptp(grid.grid_points, axis=0), 1e-300)
         # Distances in steps of the axes, so that no parameter is short because of its unit.
@@ -128,9 +131,7 @@ class Interpolation:
         return typical
 
     def spectrum(self, params: Mapping[str, float], wl: Array) -> Answer:
-        missing = [name for name in self._grid.param_names if name not in params]
-        if missing:
-            raise ArgumentError(f"the raw library needs the parameter '{missing[0]}'")
+        check_names(self, params)
         point = (np.array([params[name] for name in self._grid.param_names]) - self._low) / self._unit
         corners, weights = self._corners(point)
         flux = weights @ self._grid.fluxes[corners]
@@ -152,6 +153,8 @@ class Code:
     file of zelos.fallback.grid is one.
 
     driver: configured, with the library's resolution, and wavelengths that reach as far as the emulator's.
+            Of what its `run` raises a ValueError or an ArithmeticError is a point without an answer; what
+            says that the driver is used wrongly, as an ArgumentError does, comes through.
     error:  relative standard deviation; None: what the driver states (its method `error`).
     """
 
@@ -168,12 +171,16 @@ class Code:
         if error is not None and not 0 <= error < 1:
             raise ArgumentError(f"error: expected a relative one from 0 to 1, found {error:g}")
         self.name = driver.code
+        if hasattr(driver, "parameters"):
+            self.parameters = driver.parameters
         self._driver, self._error = driver, error
         self._wl = np.asarray(axes["wavelength"], dtype=np.float64)
 
     def spectrum(self, params: Mapping[str, float], wl: Array) -> Answer:
         try:
             answer = self._driver.run(params)
+        except (ArgumentError, FormatError):
+            raise
         except (ValueError, ArithmeticError) as error:
             raise OutsideRegion(f"{self.name}: {error}") from error
         flux = np.asarray(answer["flux"], dtype=np.float64)
@@ -203,6 +210,22 @@ def _on(wl: Array, have: Array, flux: Array, error: Array, pattern: Array) -> An
     return Answer(spline(have, flux, k=3)(wl), np.interp(wl, have, error), length)
 
 
+def check_names(fallback: Fallback, names: Iterable[str]) -> None:
+    """ArgumentError if a fallback that says which parameters it knows can't answer for these."""
+    known = getattr(fallback, "parameters", None)
+    if known is None:
+        return
+    given = list(names)
+    odd = [name for name in given if name not in known]
+    missing = [name for name, value in known.items() if value is None and name not in given]
+    if odd or missing:
+        what = f"does not know '{odd[0]}'" if odd else f"needs '{missing[0]}'"
+        raise ArgumentError(
+            f"outside: {fallback.name} {what}: its parameters are {', '.join(known)}, the emulator's "
+            f"{', '.join(given)}"
+        )
+
+
 def make_fallback(given: Any, wl: Array) -> Fallback:
     """A fallback as it is, or what stands for one in a file of settings: {"interpolation": FILE} of a library
     in Starfish's layout, or {"code": NAME, "config": {...}, "error": x} of a driver, asked for the
@@ -229,11 +252,12 @@ class Ladder:
 
     outside: "error" (a point outside is an OutsideRegion), "reject" (its likelihood is zero), a fallback,
     or several of them, with "error" (which need not be written) or "reject" at the end.
+    wl, names: wavelengths and parameters that they are asked for. ArgumentError if one has other parameters.
     """
 
     LAST = ("error", "reject")
 
-    def __init__(self, outside: Any, wl: Array) -> None:
+    def __init__(self, outside: Any, wl: Array, names: Sequence[str]) -> None:
         steps = [*outside] if isinstance(outside, (list, tuple)) else [outside]
         self.last = "error"
         if steps and isinstance(steps[-1], str):
@@ -241,10 +265,12 @@ class Ladder:
         if self.last not in self.LAST:
             raise ArgumentError(f"outside: expected {' or '.join(self.LAST)}, found '{self.last}'")
         self.fallbacks = [make_fallback(step, wl) for step in steps]
-        names = [fallback.name for fallback in self.fallbacks]
-        if len(set(names)) != len(names):
-            raise ArgumentError(f"outside: two fallbacks have the same name: {', '.join(names)}")
-        self.answered = {"emulator": 0, **dict.fromkeys(names, 0), "rejected": 0}
+        for fallback in self.fallbacks:
+            check_names(fallback, names)
+        called = [fallback.name for fallback in self.fallbacks]
+        if len(set(called)) != len(called):
+            raise ArgumentError(f"outside: two fallbacks have the same name: {', '.join(called)}")
+        self.answered = {"emulator": 0, **dict.fromkeys(called, 0), "rejected": 0}
 
     def answer(self, params: Mapping[str, float], wl: Array, outside: OutsideRegion) -> tuple[str, Answer]:
         """Of the first that has one; else an OutsideRegion that says why nobody had."""

@@ -161,6 +161,75 @@ def test_a_grid_of_runs_is_a_code(cool: Emulator, observed: Spectrum, tmp_path: 
         model.log_likelihood()
 
 
+class Strict(Driver):
+    """One that says what it knows, `Z` being fixed."""
+
+    parameters: ClassVar[Mapping[str, float | None]] = {"T": None, "logg": None, "Z": 0.0}
+
+    def run(self, params: Mapping[str, float]) -> dict[str, Any]:
+        return super().run({**self.parameters, **params})  # type: ignore[dict-item]
+
+
+class Confused(Driver):
+    """One that finds out at the first point."""
+
+    def run(self, params: Mapping[str, float]) -> dict[str, Any]:
+        raise zelos.ArgumentError("unknown parameter 'T'")
+
+
+def test_a_fallback_knows_the_emulators_parameters(
+    cool: Emulator, grid: Grid, observed: Spectrum, tmp_path: Path
+) -> None:
+    """One that ignored a parameter would answer the same whatever its value; one that refused all points
+    would be a prior."""
+    solar = grid.grid_points[:, 2] == 0
+    of_two = Grid(grid.wl, grid.grid_points[solar, :2], library.NAMES[:2], grid.fluxes[solar])
+    renamed = Grid(grid.wl, grid.grid_points, ["Teff", "logg", "Z"], grid.fluxes)
+    for fallback, what in (
+        (Interpolation(of_two), "interpolation does not know 'Z': its parameters are T, logg, the emulator's T"),
+        (Interpolation(renamed), "interpolation does not know 'T'"),
+    ):
+        with pytest.raises(zelos.ArgumentError, match=what):
+            SpectrumModel(cool, observed, library.TRUTH, outside=[fallback, "reject"])
+    model = SpectrumModel(cool, observed, library.TRUTH, outside=[Code(Confused()), "reject"])
+    model["T"] = 7000.0
+    with pytest.raises(zelos.ArgumentError, match="unknown parameter 'T'"):
+        model.log_likelihood()
+    fewer = Emulator.from_grid(of_two, n_components=4)
+    fewer.train("independent")
+    with pytest.raises(zelos.ArgumentError, match="interpolation needs 'Z'"):
+        SpectrumModel(fewer, observed, library.TRUTH[:2], outside=Interpolation(grid))
+    model = SpectrumModel(fewer, observed, (7000.0, 4.2), log_scale=0.0, norm=True, outside=Code(Strict()))
+    flux, _ = model.flux_and_std()
+    np.testing.assert_allclose(flux, library.spectrum((7000.0, 4.2, 0.0))[40:-40], rtol=1e-9)
+
+
+def test_a_grid_of_runs_says_what_it_varies(cool: Emulator, observed: Spectrum, tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    from zelos.fallback.grid.driver import open_library, write_library
+
+    class Cooler(Driver):
+        def run(self, params: Mapping[str, float]) -> dict[str, Any]:
+            return super().run({"Z": 0.0, **params})
+
+    axes = {"T": [6000.0, 6250.0, 6500.0], "logg": [4.0, 4.5]}
+    write_library(tmp_path / "runs.h5", Cooler(), axes, {name: a[0] for name, a in axes.items()})  # type: ignore[arg-type]
+    outputs = {"flux": {"wavelength": library.WL}}
+    runs = open_library(tmp_path / "runs.h5")
+    with pytest.raises(zelos.ArgumentError, match="does not know 'Z'"):
+        SpectrumModel(cool, observed, library.TRUTH, outside=[Code(runs({}, outputs), 0.0), "reject"])
+    with pytest.raises(zelos.ArgumentError, match=r"does not vary Z, nor does the config have it"):
+        runs({}, outputs).run({"T": 6100.0, "logg": 4.2, "Z": 0.0})
+    with pytest.raises(zelos.ArgumentError, match="needs logg"):
+        runs({}, outputs).run({"T": 6100.0})
+    model = SpectrumModel(
+        cool, observed, (6250.0, 4.0, 0.0), outside=[Code(runs({"Z": 0.0}, outputs), 0.0), "reject"]
+    )
+    assert np.isfinite(model.log_likelihood()) and model.answered["toy"] == 1
+    model["Z"] = 0.1
+    assert model.log_likelihood() == -np.inf
+
+
 class Silent(Driver):
     error = None  # type: ignore[assignment]
 
