@@ -96,7 +96,9 @@ class Library:
         """The runs around a point and their weights, without those of weight 0."""
         for name, value in params.items():
             if name not in self.parameters:
-                raise ArgumentError(f"the grid {self.path.name} does not vary {name}, nor does the config have it")
+                raise ArgumentError(
+                    f"the grid {self.path.name} does not vary {name}, nor does the config have it"
+                )
             # What the grid does not vary has to be as it was when its runs were made.
             if name not in self.grid and self.config.get(name) != value:
                 raise ValueError(f"the grid {self.path.name} does not vary {name}: {name} = {value:g}")

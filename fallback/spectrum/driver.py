@@ -43,8 +43,8 @@ class Driver:
     Parameters: Teff (K), logg (of g in cm/s²), M_H (abundances relative to the Sun's, all alike).
 
     Atmospheres between the nodes of MARCS are interpolated (marcs.py). Raises ImportError that says how to
-    get what is missing; `run` raises ArgumentError for a parameter that is unknown or missing, ValueError where
-    there are no atmospheres.
+    get what is missing; `run` raises ArgumentError for a parameter that is unknown or missing, ValueError
+    where there are no atmospheres.
     """
 
     code: ClassVar[str] = "turbospectrum"

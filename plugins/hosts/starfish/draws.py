@@ -22,7 +22,7 @@ def correlated(wl: Array, length: float, normals: Iterable[Array]) -> Array:
     """
     constant, *waves = normals
     if length == 0:
-        return constant[0]
+        return np.asarray(constant[0])
     position = C_KMS / 4 * np.log(wl / wl[0]) / length
     steps = np.sqrt(3) * np.diff(position)
     angle = np.pi / 6 * position[:, np.newaxis]

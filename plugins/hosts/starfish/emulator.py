@@ -175,8 +175,9 @@ class Emulator:
     # --- hyperparameters ---
 
     def set_kind(self, independent: bool, kernel: str, mean_degree: int, scales: Mapping[str, str]) -> None:
-        """What the processes are; the hyperparameters' keys follow. An emulator whose kind changes is untrained;
-        on other scales length scales mean something else, so that those of the constructor return."""
+        """What the processes are; the hyperparameters' keys follow. An emulator whose kind changes is
+        untrained; on other scales length scales mean something else, so that those of the constructor
+        return."""
         if kernel not in KERNELS:
             raise ArgumentError(f"kernel: expected {' or '.join(KERNELS)}, found '{kernel}'")
         for name, scale in scales.items():
@@ -450,12 +451,16 @@ class Emulator:
 
     def altered_prior(self, shape: float = 1.0, rate: float = 1e-4) -> tuple[float, float]:
         """(a', b') of the Gamma density of lambda_xi: its prior (a, b) times the likelihood of what the
-        components leave of the library (eqs. A24-A25), over the whole range of wavelengths."""
-        pixels, points = len(self.whole_wl), len(self.grid_points)
-        return (
-            shape + 0.5 * points * (pixels - self.ncomps),
-            rate + 0.5 * points * chunk.left_out(self),
-        )
+        components leave of the library, over the whole range of wavelengths: a' of eq. A24, and b' of eq. A25
+        with the residuals of spectra that the components were not made from. ArgumentError without
+        `residual_variance`, which Starfish's files do not have."""
+        pixels, points, left = len(self.whole_wl), len(self.grid_points), chunk.left_out(self)
+        if not left > 0:
+            raise ArgumentError(
+                "lambda_xi_prior='altered': the emulator has no residual variance (a file of Starfish holds "
+                "none): give (shape, rate), or make it by Emulator.from_grid"
+            )
+        return shape + 0.5 * points * (pixels - self.ncomps), rate + 0.5 * points * left
 
     # --- training ---
 
@@ -504,9 +509,9 @@ class Emulator:
                       training starts from what is there.
         progress:     called with (evaluations, log posterior); False stops.
 
-        Training that has not converged warns and says by how much. An exception leaves the emulator as it was;
-        but Ctrl-C leaves one that was untrained with the best so far, from which the next training starts.
-        The checkpoint has the best so far whatever the emulator was.
+        Training that has not converged warns and says by how much. An exception leaves the emulator as it
+        was; but Ctrl-C leaves one that was untrained with the best so far, from which the next training
+        starts. The checkpoint has the best so far whatever the emulator was.
         """
         settings = Settings(
             method,

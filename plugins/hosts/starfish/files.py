@@ -89,8 +89,8 @@ def _load_own(cls: type[Emulator], path: str) -> Emulator:
         of_rows, emulator.gram = emulator.gram, arrays.get("gram", np.zeros((0, 0)))
         if version < 3 and not (of_rows.shape == emulator.gram.shape and np.allclose(of_rows, emulator.gram)):
             raise FormatError(
-                f"{path}: a truncated emulator of version {version}, which does not hold what its spectra are "
-                f"relative to: truncate the whole emulator again"
+                f"{path}: a truncated emulator of version {version}, which does not hold what its spectra "
+                f"are relative to: truncate the whole emulator again"
             )
         if "whole" in document:
             whole = document["whole"]

@@ -62,7 +62,7 @@ class Interpolation:
         grid = in_memory(library)
         spatial = need("scipy.spatial", "interpolation of a raw library")
         self._grid = grid
-        self.parameters = dict.fromkeys(grid.param_names)
+        self.parameters: Mapping[str, float | None] = dict.fromkeys(grid.param_names)
         self._low = grid.grid_points.min(axis=0)
         self._span = np.maximum(np.ptp(grid.grid_points, axis=0), 1e-300)
         # Distances in steps of the axes, so that no parameter is short because of its unit.

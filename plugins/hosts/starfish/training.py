@@ -132,12 +132,12 @@ def _train(emulator: Emulator, s: Settings, best: _Best) -> Training:
             temporary.replace(checkpoint)
 
     def report(evaluations: int, value: float, vector: Array) -> bool:
-        if np.isfinite(value):
-            best.vector = vector
-            if not history or value > history[-1][1]:
-                history.append((evaluations, value))
-            if checkpoint is not None and evaluations % s.checkpoint_every == 0:
-                keep(vector)
+        best.vector = vector
+        # Independent components have a sum when the last one has begun.
+        if np.isfinite(value) and (not history or value > history[-1][1]):
+            history.append((evaluations, value))
+        if checkpoint is not None and evaluations % s.checkpoint_every == 0:
+            keep(vector)
         return s.progress is None or s.progress(evaluations, value) is not False
 
     try:

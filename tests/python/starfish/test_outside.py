@@ -186,7 +186,7 @@ def test_a_fallback_knows_the_emulators_parameters(
     of_two = Grid(grid.wl, grid.grid_points[solar, :2], library.NAMES[:2], grid.fluxes[solar])
     renamed = Grid(grid.wl, grid.grid_points, ["Teff", "logg", "Z"], grid.fluxes)
     for fallback, what in (
-        (Interpolation(of_two), "interpolation does not know 'Z': its parameters are T, logg, the emulator's T"),
+        (Interpolation(of_two), "not know 'Z': its parameters are T, logg, the emulator's T, logg, Z$"),
         (Interpolation(renamed), "interpolation does not know 'T'"),
     ):
         with pytest.raises(zelos.ArgumentError, match=what):
