@@ -113,9 +113,12 @@ TEST_CASE("spectral covariance and likelihood equal the dense computation") {
 
   const VectorXd residual = random.normals(c.pixels);
   const double value = dense_log_likelihood(residual, expected);
-  CHECK(pixels.log_likelihood(residual, covariance) == Approx(value).epsilon(1e-11));
-  LikelihoodSlopes slopes;
-  CHECK(pixels.log_likelihood(residual, covariance, &slopes) == Approx(value).epsilon(1e-11));
+  const std::vector<ModelledOrder> order{{pixels, residual, covariance}};
+  CHECK(log_likelihood(order) == Approx(value).epsilon(1e-11));
+  std::vector<LikelihoodSlopes> of_orders;
+  CHECK(log_likelihood(order, &of_orders) == Approx(value).epsilon(1e-11));
+  REQUIRE(of_orders.size() == 1);
+  const LikelihoodSlopes& slopes = of_orders.front();
 
   const MatrixXd inverse = expected.inverse();
   const VectorXd alpha = inverse * residual;
@@ -156,6 +159,101 @@ TEST_CASE("spectral covariance and likelihood equal the dense computation") {
     }
   }
   CHECK(at == slopes.kernels.size());
+}
+
+TEST_CASE("orders have the errors of the weights in common") {
+  // Columns, states and kernels differ from order to order.
+  struct Shape {
+    Index pixels, factors;
+    double residual_length;  // < 0: no residual
+    bool global;
+    int local;
+  };
+  const std::vector<Shape> shapes{{120, 4, 2.0, true, 1},
+                                  {90, 5, -1.0, false, 0},
+                                  {7, 0, 0.0, false, 0},
+                                  {150, 5, 1.0, false, 2},
+                                  {60, 3, -1.0, true, 0}};
+  Random random;
+  std::vector<Pixels> pixels;
+  std::vector<VectorXd> residuals;
+  std::vector<PixelCovariance> covariances;
+  for (const auto& shape : shapes) {
+    const VectorXd wave = 5100.0 * (VectorXd::LinSpaced(shape.pixels, 0.0, 1.1e-5 * shape.pixels)).array().exp();
+    PixelCovariance covariance;
+    covariance.has_global = shape.global;
+    covariance.global = {-4.0, 1.0};
+    for (int k = 0; k < shape.local; ++k) {
+      covariance.local.push_back({-3.0, wave[shape.pixels / (k + 2)], 2.0});
+    }
+    if (shape.residual_length >= 0) covariance.spread = 0.1 * random.normals(shape.pixels);
+    covariance.factors = 0.3 * random.normals(shape.pixels, shape.factors);
+    pixels.emplace_back(wave, VectorXd::Constant(shape.pixels, 0.02), std::max(shape.residual_length, 0.0));
+    covariances.push_back(covariance);
+    residuals.push_back(random.normals(shape.pixels));
+  }
+  const auto n_orders = shapes.size();
+  const auto orders = [&] {
+    std::vector<ModelledOrder> result;
+    for (std::size_t i = 0; i < n_orders; ++i) result.push_back({pixels[i], residuals[i], covariances[i]});
+    return result;
+  };
+  // One dense matrix of all pixels.
+  const auto dense = [&] {
+    Index total = 0;
+    for (const auto& shape : shapes) total += shape.pixels;
+    MatrixXd c = MatrixXd::Zero(total, total), u = MatrixXd::Zero(total, 5);
+    VectorXd r(total);
+    Index at = 0;
+    for (std::size_t i = 0; i < n_orders; ++i) {
+      const Index n = shapes[i].pixels;
+      PixelCovariance own = covariances[i];
+      own.factors.resize(n, 0);
+      c.block(at, at, n, n) = pixels[i].dense(own);
+      u.block(at, 0, n, shapes[i].factors) = covariances[i].factors;
+      r.segment(at, n) = residuals[i];
+      at += n;
+    }
+    return dense_log_likelihood(r, c + u * u.transpose());
+  };
+  const double value = dense();
+  CHECK(log_likelihood(orders()) == Approx(value).epsilon(1e-12));
+  double apart = 0.0;
+  for (const auto& order : orders()) apart += log_likelihood({order});
+  CHECK(std::abs(apart - value) > 10.0);
+  std::vector<LikelihoodSlopes> slopes;
+  CHECK(log_likelihood(orders(), &slopes) == Approx(value).epsilon(1e-12));
+  REQUIRE(slopes.size() == n_orders);
+
+  const auto check = [&](double slope, double& parameter) {
+    constexpr double h = 1e-5;
+    const double before = parameter;
+    parameter = before + h;
+    const double up = dense();
+    parameter = before - h;
+    const double down = dense();
+    parameter = before;
+    CHECK(slope == Approx((up - down) / (2 * h)).epsilon(1e-6).margin(1e-5));
+  };
+  for (std::size_t i = 0; i < n_orders; ++i) {
+    const Index n = shapes[i].pixels, k = shapes[i].factors;
+    REQUIRE(slopes[i].factors.rows() == n);
+    REQUIRE(slopes[i].factors.cols() == k);
+    check(slopes[i].residual[n / 2], residuals[i][n / 2]);
+    if (k > 0) check(slopes[i].factors(n / 3, k - 1), covariances[i].factors(n / 3, k - 1));
+    if (shapes[i].residual_length >= 0) check(slopes[i].spread[n / 4], covariances[i].spread[n / 4]);
+    Index at = 0;
+    if (shapes[i].global) {
+      check(slopes[i].kernels[at++], covariances[i].global.log_amplitude);
+      check(slopes[i].kernels[at++], covariances[i].global.log_length);
+    }
+    for (auto& kernel : covariances[i].local) {
+      check(slopes[i].kernels[at], kernel.log_amplitude);
+      check(slopes[i].kernels[at + 2], kernel.log_width);
+      at += 3;
+    }
+    CHECK(at == slopes[i].kernels.size());
+  }
 }
 
 TEST_CASE("rows of a model are rotated, shifted and sampled") {
@@ -497,15 +595,16 @@ TEST_CASE("spectral numerics refuse what they can't answer") {
   PixelCovariance covariance;
   covariance.factors.resize(3, 0);
   CHECK(failure(ZELOS_E_NUMERIC, [&] {
-          Pixels(wave, VectorXd::Zero(3), 0.0).log_likelihood(ones, covariance);
+          log_likelihood({{Pixels(wave, VectorXd::Zero(3), 0.0), ones, covariance}});
         }).find("positive definite") != std::string::npos);
   CHECK(failure(ZELOS_E_ARGUMENT, [&] { Pixels(ones, ones, 0.0); }).find("ascend") != std::string::npos);
   CHECK(failure(ZELOS_E_ARGUMENT, [&] { Pixels(wave, -ones, 0.0); }).find("negative") != std::string::npos);
   CHECK(failure(ZELOS_E_ARGUMENT, [&] {
-          Pixels(wave, ones, 0.0).log_likelihood(VectorXd::Ones(2), covariance);
+          log_likelihood({{Pixels(wave, ones, 0.0), VectorXd::Ones(2), covariance}});
         }).find("3 pixels") != std::string::npos);
   covariance.spread = VectorXd::Ones(4);
   CHECK(failure(ZELOS_E_ARGUMENT, [&] {
-          Pixels(wave, ones, 0.0).log_likelihood(ones, covariance);
+          log_likelihood({{Pixels(wave, ones, 0.0), ones, covariance}});
         }).find("spread of 3") != std::string::npos);
+  CHECK(failure(ZELOS_E_ARGUMENT, [&] { log_likelihood({}); }).find("at least one order") != std::string::npos);
 }

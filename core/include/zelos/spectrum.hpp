@@ -255,7 +255,7 @@ ZELOS_API CombinationSlopes combine_slopes(const Eigen::Ref<const RowMatrix>& ro
                                            const Eigen::Ref<const Eigen::VectorXd>& by_spread,
                                            const Eigen::Ref<const RowMatrix>& by_factors);
 
-/// Derivatives of log L.
+/// Derivatives of log L by what one order is.
 struct LikelihoodSlopes {
   Eigen::VectorXd residual;  ///< (N)
   Eigen::VectorXd spread;    ///< (N); empty if `PixelCovariance::spread` is
@@ -263,6 +263,8 @@ struct LikelihoodSlopes {
   Eigen::VectorXd
       kernels;  ///< by (log_amplitude, log_length) if global; (log_amplitude, centre, log_width) of each local
 };
+
+struct ModelledOrder;
 
 /// The pixels of one order, and what is the same at all parameters.
 class ZELOS_API Pixels {
@@ -272,12 +274,6 @@ class ZELOS_API Pixels {
 
   Eigen::Index size() const noexcept { return wave_.size(); }
 
-  /// -1/2 (log|C| + r^T C^-1 r), r (N) the residual. The pixels go by in groups: those under one local kernel (or under
-  /// several that overlap), and eight otherwise. Time O(N (d + k)^2 + sum n^3) with d <= 12 states and n the sizes of
-  /// the groups; memory O(N (d + k)) with `slopes`.
-  double log_likelihood(const Eigen::VectorXd& residual, const PixelCovariance& covariance,
-                        LikelihoodSlopes* slopes = nullptr) const;
-
   /// C, dense (N, N): for looking at.
   Eigen::MatrixXd dense(const PixelCovariance& covariance) const;
 
@@ -285,12 +281,32 @@ class ZELOS_API Pixels {
   Eigen::VectorXd diagonal(const PixelCovariance& covariance) const;
 
  private:
+  struct Work;
+  friend ZELOS_API double log_likelihood(const std::vector<ModelledOrder>& orders,
+                                         std::vector<LikelihoodSlopes>* slopes);
   void check(const PixelCovariance& covariance) const;
 
   Eigen::VectorXd wave_, variance_, position_;
   double correlation_length_;
   Eigen::VectorXd decay_, cosine_, sine_;  // of R, from pixel i to i + 1
 };
+
+/// An order at some parameters. It refers to what it is made of.
+struct ModelledOrder {
+  const Pixels& pixels;
+  const Eigen::VectorXd& residual;  ///< r (N)
+  const PixelCovariance& covariance;
+};
+
+/// -1/2 (log|C| + r^T C^-1 r) of all orders (one at least) together. They have noise, R and kernels of their own, and
+/// the errors of the emulator in common: column j of each U belongs to the same random number, so that
+///   C = blockdiag(C_1 - U_1 U_1^T, C_2 - U_2 U_2^T, ..) + U U^T,  U = (U_1; U_2; ..)
+/// An order may have fewer columns: its last ones are zero. `slopes`, if not null, become those of each order.
+/// The pixels go by in groups: those under one local kernel (or under several that overlap), and eight otherwise. Time
+/// O(N (d + k)^2 + sum n^3) with d <= 12 states and n the sizes of the groups; memory O(N (d + k)), N the pixels of the
+/// longest order, with `slopes` of all.
+ZELOS_API double log_likelihood(const std::vector<ModelledOrder>& orders,
+                                std::vector<LikelihoodSlopes>* slopes = nullptr);
 
 // --- file ---
 

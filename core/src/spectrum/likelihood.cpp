@@ -3,12 +3,14 @@
 // et al. 2017, by groups).
 //   V = L^-1 U, y = L^-1 r, A = 1 + V^T V
 //   log|C| = 2 sum log L_ii + log|A|,  r^T C^-1 r = y^T y - (V^T y)^T A^-1 (V^T y)
+// Orders have U in common and a B each: the products of [y | V] are summed over them.
 // With S the covariance of the states that the pixels before a group explain, and c what these say of the right-hand
 // sides Y, each group in turn takes
 //   L L^T = B_gg - u S u^T,  [z | W^T] = L^-1 ([Y | v] - u D),  D = [c | S T^T],  [c | S] <- T D + W [z | W^T]
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -70,7 +72,7 @@ struct Recursion {
   std::vector<Process> processes;
   std::vector<Patch> patches;
   std::vector<Group> groups;
-  const VectorXd* variance = nullptr;
+  VectorXd variance;
   bool kept;                          // what the backward pass needs
   double* r = nullptr;                // (N, ld): [Y | v], then [z | W^T]
   double* u = nullptr;                // (N, ldu)
@@ -88,7 +90,7 @@ struct Recursion {
 
 void covariance_of_group(const Recursion& a, const Group& group, double* block, int64_t lds) {
   std::fill(block, block + group.count * lds, 0.0);
-  for (int64_t i = 0; i < group.count; ++i) block[i * lds + i] = (*a.variance)[group.first + i];
+  for (int64_t i = 0; i < group.count; ++i) block[i * lds + i] = a.variance[group.first + i];
   if (!group.patched) return;
   for (const auto& patch : a.patches) {
     if (patch.first < group.first || patch.first >= group.first + group.count) continue;
@@ -133,7 +135,7 @@ ZELOS_ALWAYS_INLINE bool forward(Recursion& a, double& log_pivots) {
     double* after = a.e + (a.kept ? static_cast<int64_t>(g + 1) * nd : nd);
     double* dd = a.d + (a.kept ? static_cast<int64_t>(g) * nd : 0);
     if (d == 0 && n == 1 && !group.patched) {  // independent of all others
-      const double variance = (*a.variance)[group.first];
+      const double variance = a.variance[group.first];
       if (!(variance > 0.0) || !std::isfinite(variance)) return false;
       const double pivot = std::sqrt(variance), inverse = 1.0 / pivot;
       product.add(pivot);
@@ -425,25 +427,38 @@ ZELOS_EACH_ISA(void, multiply,
 // one only until the next call. Each array may be written a register beyond its end.
 class Workspace {
  public:
-  explicit Workspace(std::array<int64_t, 6> sizes) {
+  using Sizes = std::array<int64_t, 6>;
+
+  static std::size_t total(const Sizes& sizes) {
+    std::size_t total = 0;
+    for (const int64_t size : sizes) total += space(size);
+    return total;
+  }
+
+  explicit Workspace(std::size_t total) {
     constexpr std::size_t kKept = std::size_t{1} << 23;  // doubles
     thread_local std::vector<double> block;
-    std::size_t total = 0;
-    for (std::size_t i = 0; i < sizes.size(); ++i) {
-      starts_[i] = total;
-      total += static_cast<std::size_t>(padded(sizes[i]) + 2 * simd::kLanes);
-    }
     if (block.size() < total || (block.size() > kKept && total <= kKept)) {
       block = std::vector<double>();
       block.resize(total);
     }
-    data_ = block.data();
+    next_ = block.data();
   }
-  double* operator[](std::size_t i) const { return data_ + starts_[i]; }
+
+  // The arrays after those of the call before.
+  std::array<double*, 6> take(const Sizes& sizes) {
+    std::array<double*, 6> arrays{};
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      arrays[i] = next_;
+      next_ += space(sizes[i]);
+    }
+    return arrays;
+  }
 
  private:
-  double* data_;
-  std::array<std::size_t, 6> starts_{};
+  static std::size_t space(int64_t size) { return static_cast<std::size_t>(padded(size) + 2 * simd::kLanes); }
+
+  double* next_;
 };
 
 [[noreturn]] void fail(const std::string& message) { throw Error(ZELOS_E_ARGUMENT, "spectral likelihood: " + message); }
@@ -509,68 +524,154 @@ void Pixels::check(const PixelCovariance& covariance) const {
   }
 }
 
-double Pixels::log_likelihood(const VectorXd& residual, const PixelCovariance& covariance,
-                              LikelihoodSlopes* slopes) const {
-  check(covariance);
-  const Index n = size(), k = covariance.factors.cols();
-  if (residual.size() != n) fail("expected a residual of " + std::to_string(n) + " pixels");
-  if (!residual.allFinite()) fail("a residual is not finite");
-
+// An order on its way through a likelihood.
+struct Pixels::Work {
+  const Pixels& pixels;
+  const VectorXd& residual;
+  const PixelCovariance& covariance;
+  bool correlated;
+  std::optional<Global> global;
   Recursion a;
-  a.pixels = n;
-  a.sides = k + 1;
-  a.kept = slopes != nullptr;
-  VectorXd variance = variance_;
-  a.variance = &variance;
-  const bool spread = covariance.spread.size() > 0, correlated = spread && correlation_length_ > 0.0;
-  if (spread && !correlated) variance.array() += covariance.spread.array().square();
-  if (correlated) {
-    a.processes.push_back(
-        {position_.data(), correlation_length_, decay_.data(), cosine_.data(), sine_.data(), covariance.spread.data()});
-  }
-  std::vector<Global> global;
-  if (covariance.has_global) {
-    global.emplace_back(position_, covariance.global);
-    a.processes.push_back(global.front().process(position_));
-  }
-  for (const auto& kernel : covariance.local) a.patches.emplace_back(wave_, kernel);
-  a.states = kStates * static_cast<int64_t>(a.processes.size());
-  a.groups = make_groups(n, a.patches, a.states > 0 ? kGroup : 1);
-  a.width = a.sides + a.states;
-  a.ld = padded(a.width);
-  a.ldu = padded(std::max<int64_t>(a.states, 1));
-  const auto count = static_cast<int64_t>(a.groups.size()), most = a.largest();
-  int64_t roots = most * padded(most);
-  if (a.kept) {
-    roots = 0;
-    for (const auto& group : a.groups) roots += group.count * padded(group.count);
-  }
-  const Workspace workspace({n * a.ld, (a.kept ? n : most) * a.ldu, (a.kept ? count + 1 : 2) * a.states * a.ld,
-                             (a.kept ? count : 1) * a.states * a.ld, roots, a.kept ? n * a.ld : 0});
-  a.r = workspace[0];
-  a.u = workspace[1];
-  a.e = workspace[2];
-  a.d = workspace[3];
-  a.roots = workspace[4];
-  for (Index i = 0; i < n; ++i) {
-    double* row = a.r + i * a.ld;
-    row[0] = residual[i];
-    const double* factors = covariance.factors.data() + i * k;
-    for (Index j = 0; j < k; ++j) row[1 + j] = factors[j];
-    for (Index j = a.sides; j < a.ld; ++j) row[j] = 0.0;
-  }
-  std::fill_n(a.e, a.states * a.ld, 0.0);
-  a.transitions.resize(a.kept && a.states > 0 ? a.groups.size() : 1);
-  double log_pivots = 0.0;
-  if (!run_forward(a, log_pivots)) {
-    throw Error(ZELOS_E_NUMERIC, "spectral likelihood: the covariance of the pixels is not positive definite");
+  Workspace::Sizes sizes{};
+
+  Work(const ModelledOrder& order, bool kept)
+      : pixels(order.pixels), residual(order.residual), covariance(order.covariance) {
+    pixels.check(covariance);
+    const Index n = pixels.size();
+    if (residual.size() != n) fail("expected a residual of " + std::to_string(n) + " pixels");
+    if (!residual.allFinite()) fail("a residual is not finite");
+    a.pixels = n;
+    a.sides = factors() + 1;
+    a.kept = kept;
+    a.variance = pixels.variance_;
+    correlated = spreads() && pixels.correlation_length_ > 0.0;
+    const double* position = pixels.position_.data();
+    if (spreads() && !correlated) a.variance.array() += covariance.spread.array().square();
+    if (correlated) {
+      a.processes.push_back({position, pixels.correlation_length_, pixels.decay_.data(), pixels.cosine_.data(),
+                             pixels.sine_.data(), covariance.spread.data()});
+    }
+    if (covariance.has_global) {
+      global.emplace(pixels.position_, covariance.global);
+      a.processes.push_back(global->process(pixels.position_));
+    }
+    for (const auto& kernel : covariance.local) a.patches.emplace_back(pixels.wave_, kernel);
+    a.states = kStates * static_cast<int64_t>(a.processes.size());
+    a.groups = make_groups(n, a.patches, a.states > 0 ? kGroup : 1);
+    a.width = a.sides + a.states;
+    a.ld = padded(a.width);
+    a.ldu = padded(std::max<int64_t>(a.states, 1));
+    const auto count = static_cast<int64_t>(a.groups.size()), most = a.largest();
+    int64_t roots = most * padded(most);
+    if (kept) {
+      roots = 0;
+      for (const auto& group : a.groups) roots += group.count * padded(group.count);
+    }
+    sizes = {n * a.ld,
+             (kept ? n : most) * a.ldu,
+             (kept ? count + 1 : 2) * a.states * a.ld,
+             (kept ? count : 1) * a.states * a.ld,
+             roots,
+             kept ? n * a.ld : 0};
   }
 
-  RowMatrix gram = RowMatrix::Zero(a.sides, a.ld);
-  run_products(a.r, n, a.ld, a.sides, gram.data());
+  Index factors() const { return covariance.factors.cols(); }
+  bool spreads() const { return covariance.spread.size() > 0; }
+
+  // Adds log|L| and the products of the columns of [y | V].
+  void forward(Workspace& workspace, double& log_pivots, MatrixXd& gram) {
+    const auto arrays = workspace.take(sizes);
+    a.r = arrays[0];
+    a.u = arrays[1];
+    a.e = arrays[2];
+    a.d = arrays[3];
+    a.roots = arrays[4];
+    by_r_ = arrays[5];
+    const Index n = a.pixels, k = factors();
+    for (Index i = 0; i < n; ++i) {
+      double* row = a.r + i * a.ld;
+      row[0] = residual[i];
+      const double* factors = covariance.factors.data() + i * k;
+      for (Index j = 0; j < k; ++j) row[1 + j] = factors[j];
+      for (Index j = a.sides; j < a.ld; ++j) row[j] = 0.0;
+    }
+    std::fill_n(a.e, a.states * a.ld, 0.0);
+    a.transitions.resize(a.kept && a.states > 0 ? a.groups.size() : 1);
+    double own = 0.0;
+    if (!run_forward(a, own)) {
+      throw Error(ZELOS_E_NUMERIC, "spectral likelihood: the covariance of the pixels is not positive definite");
+    }
+    log_pivots += own;
+    RowMatrix upper = RowMatrix::Zero(a.sides, a.ld);
+    run_products(a.r, n, a.ld, a.sides, upper.data());
+    gram.topLeftCorner(a.sides, a.sides) += upper.leftCols(a.sides);
+  }
+
+  // `by_products`: [y | V] times it are the derivatives by [y | V].
+  LikelihoodSlopes backward(const MatrixXd& by_products) const {
+    const Index n = a.pixels;
+    RowMatrix matrix = RowMatrix::Zero(a.sides, a.ld);
+    matrix.leftCols(a.sides) = by_products.topLeftCorner(a.sides, a.sides);
+    Backward back;
+    back.r = by_r_;
+    run_multiply(a.r, n, a.ld, a.sides, matrix.data(), back.r);
+    back.by_scale.assign(a.processes.size(), VectorXd::Zero(n));
+    back.by_length.assign(a.processes.size(), 0.0);
+    back.by_variance.setZero(n);
+    back.by_patch.assign(a.patches.size(), Eigen::Vector3d::Zero());
+    run_backward(a, pixels.wave_, covariance.local, back);
+    LikelihoodSlopes slopes;
+    using Map = Eigen::Map<const RowMatrix, 0, Eigen::OuterStride<>>;
+    const Map by(back.r, n, a.width, Eigen::OuterStride<>(a.ld));
+    slopes.residual = by.col(0);
+    slopes.factors = by.middleCols(1, factors());
+    if (correlated) {
+      slopes.spread = back.by_scale.front();
+    } else if (spreads()) {
+      slopes.spread = 2.0 * covariance.spread.cwiseProduct(back.by_variance);
+    }
+    slopes.kernels.resize((global ? 2 : 0) + 3 * static_cast<Index>(a.patches.size()));
+    Index at = 0;
+    if (global) {
+      slopes.kernels[at++] = 0.5 * back.by_scale.back().dot(global->scale);
+      slopes.kernels[at++] = back.by_length.back();
+    }
+    for (const auto& patch : back.by_patch) {
+      slopes.kernels.segment<3>(at) = patch;
+      at += 3;
+    }
+    return slopes;
+  }
+
+ private:
+  double* by_r_ = nullptr;
+};
+
+double log_likelihood(const std::vector<ModelledOrder>& orders, std::vector<LikelihoodSlopes>* slopes) {
+  if (orders.empty()) fail("expected at least one order");
+  const bool kept = slopes != nullptr;
+  std::vector<Pixels::Work> works;
+  works.reserve(orders.size());
+  Index k = 0;
+  std::size_t most = 0, sum = 0;
+  for (const auto& order : orders) {
+    const auto& work = works.emplace_back(order, kept);
+    const std::size_t total = Workspace::total(work.sizes);
+    k = std::max(k, work.factors());
+    most = std::max(most, total);
+    sum += total;
+  }
+  MatrixXd gram = MatrixXd::Zero(k + 1, k + 1);  // its upper triangle counts
+  double log_pivots = 0.0;
+  Workspace all(kept ? sum : most);
+  for (auto& work : works) {
+    Workspace own = all;  // without slopes, where the order before had been
+    work.forward(kept ? all : own, log_pivots, gram);
+  }
+
   const double yy = gram(0, 0);
-  const VectorXd vy = gram.row(0).segment(1, k).transpose();
-  MatrixXd inner = gram.block(1, 1, k, k).transpose();  // the lower triangle counts
+  const VectorXd vy = gram.row(0).tail(k).transpose();
+  MatrixXd inner = gram.bottomRightCorner(k, k).transpose();  // the lower triangle counts
   inner.diagonal().array() += 1.0;
   const Eigen::LLT<MatrixXd> llt(inner);
   if (llt.info() != Eigen::Success) {
@@ -580,39 +681,16 @@ double Pixels::log_likelihood(const VectorXd& residual, const PixelCovariance& c
   const double log_det = 2.0 * (log_pivots + llt.matrixLLT().diagonal().array().log().sum());
   const double value = -0.5 * (log_det + yy - vy.dot(t));
   if (!std::isfinite(value)) throw Error(ZELOS_E_NUMERIC, "spectral likelihood: not finite");
-  if (slopes == nullptr) return value;
+  if (!kept) return value;
 
-  // By [y | V]: its product with ((-1, t^T), (t, -A^-1 - t t^T)).
-  RowMatrix inner_slope = RowMatrix::Zero(a.sides, a.ld);
-  inner_slope(0, 0) = -1.0;
-  inner_slope.row(0).segment(1, k) = t.transpose();
-  inner_slope.col(0).tail(k) = t;
-  inner_slope.block(1, 1, k, k) = -llt.solve(MatrixXd::Identity(k, k)) - t * t.transpose();
-  Backward back;
-  back.r = workspace[5];
-  run_multiply(a.r, n, a.ld, a.sides, inner_slope.data(), back.r);
-  back.by_scale.assign(a.processes.size(), VectorXd::Zero(n));
-  back.by_length.assign(a.processes.size(), 0.0);
-  back.by_variance.setZero(n);
-  back.by_patch.assign(a.patches.size(), Eigen::Vector3d::Zero());
-  run_backward(a, wave_, covariance.local, back);
-  using Map = Eigen::Map<const RowMatrix, 0, Eigen::OuterStride<>>;
-  const Map by(back.r, n, a.width, Eigen::OuterStride<>(a.ld));
-  slopes->residual = by.col(0);
-  slopes->factors = by.middleCols(1, k);
-  slopes->spread.resize(spread ? n : 0);
-  if (correlated) slopes->spread = back.by_scale.front();
-  if (spread && !correlated) slopes->spread = 2.0 * covariance.spread.cwiseProduct(back.by_variance);
-  slopes->kernels.resize((covariance.has_global ? 2 : 0) + 3 * static_cast<Index>(a.patches.size()));
-  Index at = 0;
-  if (covariance.has_global) {
-    slopes->kernels[at++] = 0.5 * back.by_scale.back().dot(global.front().scale);
-    slopes->kernels[at++] = back.by_length.back();
-  }
-  for (const auto& patch : back.by_patch) {
-    slopes->kernels.segment<3>(at) = patch;
-    at += 3;
-  }
+  // ((-1, t^T), (t, -A^-1 - t t^T))
+  MatrixXd by_products(k + 1, k + 1);
+  by_products(0, 0) = -1.0;
+  by_products.row(0).tail(k) = t.transpose();
+  by_products.col(0).tail(k) = t;
+  by_products.bottomRightCorner(k, k) = -llt.solve(MatrixXd::Identity(k, k)) - t * t.transpose();
+  slopes->clear();
+  for (const auto& work : works) slopes->push_back(work.backward(by_products));
   return value;
 }
 

@@ -8,7 +8,8 @@ extinction, Chebyshev series and scale,
     flux = p (mean + sum_k mu_k X_k)
     C    = (p X) Sigma_w (p X)^T + diag(sigma^2) + K_residual + K_global + K_local
 
-(Czekala et al. 2015, eqs. 49-50). Nothing of size N x N is made: zelos/spectrum.hpp.
+(Czekala et al. 2015, eqs. 49-50), where orders have Sigma_w in common: the rows of p X are those of all of
+them. Nothing of size N x N is made: zelos/spectrum.hpp.
 """
 
 from __future__ import annotations
@@ -318,26 +319,26 @@ class SpectrumModel(ModelParameters):
 
     def log_likelihood(self, priors: Mapping[str, Prior] | None = None) -> float:
         """-1/2 (log|C| + r^T C^-1 r), without 2 pi as in Starfish, plus the log priors of parameters that the
-        model has. Summed over orders."""
+        model has. Of all orders together: the emulator's errors are the same in each."""
         prior = self._log_prior(priors)
         if not np.isfinite(prior):
             return float("-inf")
         try:
             prediction = None if self.starfish_compat else self._predict()
-            total = 0.0
+            orders = []
             for i, order in enumerate(self.pixels):
                 flux, covariance, pixels = self._flux_and_covariance(i, prediction)
-                residual = flux - order.flux
-                total += pixels.log_likelihood(residual, covariance)
-                self.residuals.append(residual)
+                orders.append((pixels, flux - order.flux, covariance))
+            value = float(_core.spectrum.log_likelihood(orders))
         except OutsideRegion:
             if self._ladder.last == "error":
                 raise
             self._ladder.answered["rejected"] += 1
             return float("-inf")
+        self.residuals.extend(residual for _, residual, _ in orders)
         self._ladder.answered[self._who] += 1
-        self._lnprob = total
-        return total + prior
+        self._lnprob = value
+        return value + prior
 
     def log_likelihood_gradient(self, priors: Mapping[str, Prior] | None = None) -> tuple[float, Array]:
         """The log likelihood and its derivatives by the parameters, in the order of `labels`. Those of priors
@@ -349,16 +350,21 @@ class SpectrumModel(ModelParameters):
         prior = self._log_prior(priors)
         labels = self.labels
         total = dict.fromkeys(self.params, 0.0)
-        value = 0.0
         try:
             prediction = self._predict(slopes=True)
-            for i in range(len(self.pixels)):
-                value += self._order_gradient(i, prediction, total)
+            states = [self._state(i, prediction, True) for i in range(len(self.pixels))]
+            residuals = [state.flux - order.flux for state, order in zip(states, self.pixels, strict=True)]
+            value, slopes = _core.spectrum.log_likelihood_slopes(
+                [(s.pixels, r, s.covariance) for s, r in zip(states, residuals, strict=True)]
+            )
+            for i, state in enumerate(states):
+                self._add_gradient(i, prediction, state, slopes[i], total)
         except OutsideRegion:
             if self._ladder.last == "error" or self._ladder.fallbacks:
                 raise
             self._ladder.answered["rejected"] += 1
             return float("-inf"), np.zeros(len(labels))
+        self.residuals.extend(residuals)
         self._ladder.answered["emulator"] += 1
         self._lnprob = value
         for key, distribution in (priors or {}).items():
@@ -368,17 +374,20 @@ class SpectrumModel(ModelParameters):
                 total[key] += float(distribution.logpdf(x + h) - distribution.logpdf(x - h)) / (2 * h)
         return value + prior, np.array([total[key] for key in labels])
 
-    def _order_gradient(self, order: int, prediction: _Prediction, total: dict[str, float]) -> float:
+    def _add_gradient(
+        self,
+        order: int,
+        prediction: _Prediction,
+        state: _State,
+        slopes: tuple[Array, Array, Array, Array],
+        total: dict[str, float],
+    ) -> None:
+        """Adds what an order's slopes (zelos/spectrum.hpp: LikelihoodSlopes) are by the parameters."""
         pixels, m = self.pixels[order], self.emulator.ncomps
-        state = self._state(order, prediction, True)
         assert state.slopes is not None and prediction.mean_slope is not None
         assert prediction.covariance_slope is not None
-        residual = state.flux - pixels.flux
-        value, by_flux, by_spread, by_all_factors, by_kernels = state.pixels.log_likelihood_slopes(
-            residual, state.covariance
-        )
-        self.residuals.append(residual)
-        p = state.extinction * state.series * np.ones(len(residual))
+        by_flux, by_spread, by_all_factors, by_kernels = slopes
+        p = state.extinction * state.series * np.ones(len(state.flux))
         by_norm_error = 0.0
         if state.norm[1] > 0:
             by_norm_error = float(by_all_factors[:, m] @ state.flux)
@@ -448,7 +457,6 @@ class SpectrumModel(ModelParameters):
                     ("log_amp", "mu", "log_sigma"), by_kernels[3 * i : 3 * i + 3], strict=True
                 ):
                     total[f"{key}:{i}:{name}"] += float(slope)
-        return float(value)
 
     def _log_prior(self, priors: Mapping[str, Prior] | None) -> float:
         total = 0.0

@@ -41,13 +41,28 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def dense_log_likelihood(model: SpectrumModel) -> float:
-    total = 0.0
-    for i, order in enumerate(model.spectrum):
+    """Of one matrix of all orders' pixels: the weights and the scale have the same errors in each."""
+    prediction = model._predict()
+    sigma_w = model.emulator(model.grid_params)[1]
+    fluxes, factors, blocks = [], [], []
+    for i in range(len(model.spectrum)):
+        state = model._state(i, prediction)
+        p = state.scale * state.extinction * state.series
+        x = p[:, np.newaxis] * state.rows[:, : model.emulator.ncomps]
         flux, covariance = model(i)
-        residual = flux - order.flux
-        _, log_det = np.linalg.slogdet(covariance)
-        total -= 0.5 * (log_det + residual @ np.linalg.solve(covariance, residual))
-    return total
+        fluxes.append(flux)
+        factors.append(np.column_stack([x @ np.linalg.cholesky(sigma_w), state.norm[1] * flux]))
+        blocks.append(covariance)
+    u = np.concatenate(factors)
+    covariance = u @ u.T
+    first = 0
+    for block in blocks:
+        own = slice(first, first + len(block))
+        covariance[own, own] = block
+        first += len(block)
+    residual = np.concatenate(fluxes) - np.concatenate([order.flux for order in model.spectrum])
+    _, log_det = np.linalg.slogdet(covariance)
+    return float(-0.5 * (log_det + residual @ np.linalg.solve(covariance, residual)))
 
 
 @pytest.mark.parametrize("name", list(CASES))
@@ -56,11 +71,10 @@ def test_equals_the_dense_computation(name: str, trained: Emulator, observed: Sp
     assert model.log_likelihood() == pytest.approx(dense_log_likelihood(model), rel=1e-10)
 
 
-@pytest.mark.parametrize("name", list(CASES))
-def test_gradient(name: str, trained: Emulator, observed: Spectrum) -> None:
-    model = SpectrumModel(trained, observed, library.TRUTH, **CASES[name])
-    value, gradient = model.log_likelihood_gradient()
-    assert value == pytest.approx(model.log_likelihood(), rel=1e-12)
+def check_gradient(model: SpectrumModel, priors: Any = None) -> None:
+    """Against differences of the value, of fourth order."""
+    value, gradient = model.log_likelihood_gradient(priors)
+    assert value == pytest.approx(model.log_likelihood(priors), rel=1e-12)
     start = model.get_param_vector()
     for i, (label, slope) in enumerate(zip(model.labels, gradient, strict=True)):
         # The centre of a local kernel has kinks at the pixels: the step stays between two.
@@ -70,9 +84,15 @@ def test_gradient(name: str, trained: Emulator, observed: Spectrum) -> None:
             x = start.copy()
             x[i] += step * h
             model.set_param_vector(x)
-            values.append(model.log_likelihood())
+            values.append(model.log_likelihood(priors))
+        model.set_param_vector(start)
         difference = (8 * (values[2] - values[1]) - (values[3] - values[0])) / (12 * h)
         assert slope == pytest.approx(difference, rel=2e-5, abs=1e-7 * np.abs(gradient).max()), label
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_gradient(name: str, trained: Emulator, observed: Spectrum) -> None:
+    check_gradient(SpectrumModel(trained, observed, library.TRUTH, **CASES[name]))
 
 
 def test_covariance_is_that_of_draws_of_the_weights(trained: Emulator, observed: Spectrum) -> None:
@@ -213,36 +233,52 @@ def orders(spectrum: Spectrum) -> Spectrum:
     )
 
 
-def test_orders_share_and_have_their_own(trained: Emulator, observed: Spectrum) -> None:
+ORDERS: dict[str, dict[str, Any]] = {
+    "shared": {**SIMPLE, "cheb": [0.01], "Av": 0.1},
+    "their own": {
+        "vz": 1.0,
+        "cheb": [0.01],
+        "orders": [
+            {"log_scale": 0.1, "cheb": [0.02, 0.03]},
+            {"log_scale": -0.1, "vz": 2.0, **KERNELS},
+        ],
+    },
+    "norm": {"norm": True, "log_scale": 0.3, **KERNELS},
+    "norm of one": {"norm": True, "vsini": 3.0, "orders": [{}, {"log_scale": 0.3}]},
+    "no truncation": {**SIMPLE, "truncation": "none"},
+}
+
+
+@pytest.mark.parametrize("name", list(ORDERS))
+def test_orders_share_and_have_their_own(name: str, trained: Emulator, observed: Spectrum) -> None:
     data = orders(observed)
     assert len(data[0].wave) == 190 and data.masks.shape == (2,)
-    model = SpectrumModel(
-        trained,
-        data,
-        library.TRUTH,
-        vz=1.0,
-        cheb=[0.01],
-        orders=[{"log_scale": 0.1}, {"log_scale": -0.1, **KERNELS}],
+    model = SpectrumModel(trained, data, library.TRUTH, **ORDERS[name])
+    assert ("orders:1:local_cov:0:mu" in model.labels) == (name == "their own")
+    assert model.log_likelihood() == pytest.approx(dense_log_likelihood(model), rel=1e-10)
+    check_gradient(model)
+
+
+def test_orders_are_one_spectrum_that_is_cut(trained: Emulator, observed: Spectrum) -> None:
+    """However many orders the pixels are in, the emulator's error is the same, and so is what it leaves
+    uncertain."""
+    o, sigma = observed[0], np.full(len(observed[0]), 1e-4)
+    whole = Spectrum(o._wave, o._flux, sigma)
+    cut = Spectrum(*([row[i : i + 48] for i in range(0, 432, 48)] for row in (o._wave, o._flux, sigma)))
+    one, many = (
+        SpectrumModel(trained, data, library.TRUTH, truncation="none", norm=True, **SIMPLE)
+        for data in (whole, cut)
     )
-    assert "orders:1:local_cov:0:mu" in model.labels
-    value, gradient = model.log_likelihood_gradient()
-    assert value == pytest.approx(dense_log_likelihood(model), rel=1e-10)
-    parts = 0.0
-    for i, scale in enumerate((0.1, -0.1)):
-        alone = Spectrum(data[i].wave, data[i].flux, data[i].sigma)
-        own = KERNELS if i else {}
-        parts += SpectrumModel(
-            trained, alone, library.TRUTH, vz=1.0, cheb=[0.01], log_scale=scale, **own
-        ).log_likelihood()
-    assert value == pytest.approx(parts, rel=1e-12)
-    start = model.get_param_vector()
-    for label in ("orders:0:log_scale", "orders:1:global_cov:log_ls", "cheb:1"):
-        i, h = model.labels.index(label), 1e-5
-        values = []
-        for step in (-h, h):
-            model.set_param_vector(start + step * (np.arange(len(start)) == i))
-            values.append(model.log_likelihood())
-        assert gradient[i] == pytest.approx((values[1] - values[0]) / (2 * h), rel=1e-5), label
+    (value, slopes), (expected, slopes_of_one) = (m.log_likelihood_gradient() for m in (many, one))
+    assert value == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(slopes, slopes_of_one, rtol=1e-9, atol=1e-9 * np.abs(slopes).max())
+    alone = [
+        SpectrumModel(
+            trained, Spectrum(o.wave, o.flux, o.sigma), library.TRUTH, truncation="none", norm=True, **SIMPLE
+        )
+        for o in cut
+    ]
+    assert abs(sum(m.log_likelihood() for m in alone) - expected) > 10
 
 
 def test_spectrum_survives_saving(observed: Spectrum, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <pybind11/eigen.h>
 
+#include <functional>
 #include <optional>
+#include <tuple>
 
 #include "bindings.hpp"
 #include "zelos/spectrum.hpp"
@@ -34,6 +36,16 @@ spectrum::PixelCovariance pixel_covariance(RowMatrix factors, Eigen::VectorXd sp
   covariance.spread = std::move(spread);
   set_kernels(covariance, global, local);
   return covariance;
+}
+
+// Pixels, residual and covariance of an order.
+using Order = std::tuple<std::reference_wrapper<const spectrum::Pixels>, Eigen::VectorXd,
+                         std::reference_wrapper<const spectrum::PixelCovariance>>;
+
+std::vector<spectrum::ModelledOrder> modelled(const std::vector<Order>& orders) {
+  std::vector<spectrum::ModelledOrder> result;
+  for (const auto& [pixels, residual, covariance] : orders) result.push_back({pixels, residual, covariance});
+  return result;
 }
 
 // The value of an enumeration by its name.
@@ -249,23 +261,23 @@ void bind_likelihood(py::module_& module) {
   py::class_<spectrum::Pixels>(module, "Pixels")
       .def(py::init<Eigen::VectorXd, Eigen::VectorXd, double>(), py::arg("wave"), py::arg("variance"),
            py::arg("correlation_length"))
-      .def(
-          "log_likelihood",
-          [](const spectrum::Pixels& pixels, const Eigen::VectorXd& residual,
-             const spectrum::PixelCovariance& covariance) { return pixels.log_likelihood(residual, covariance); },
-          Release(), py::arg("residual"), py::arg("covariance"))
-      .def(
-          "log_likelihood_slopes",
-          [](const spectrum::Pixels& pixels, const Eigen::VectorXd& residual,
-             const spectrum::PixelCovariance& covariance) {
-            spectrum::LikelihoodSlopes slopes;
-            const double value = pixels.log_likelihood(residual, covariance, &slopes);
-            return std::make_tuple(value, std::move(slopes.residual), std::move(slopes.spread),
-                                   std::move(slopes.factors), std::move(slopes.kernels));
-          },
-          Release(), py::arg("residual"), py::arg("covariance"))
       .def("dense", &spectrum::Pixels::dense, Release(), py::arg("covariance"))
       .def("diagonal", &spectrum::Pixels::diagonal, Release(), py::arg("covariance"));
+  module.def(
+      "log_likelihood", [](const std::vector<Order>& orders) { return spectrum::log_likelihood(modelled(orders)); },
+      Release(), py::arg("orders"));
+  module.def(
+      "log_likelihood_slopes",
+      [](const std::vector<Order>& orders) {
+        std::vector<spectrum::LikelihoodSlopes> slopes;
+        const double value = spectrum::log_likelihood(modelled(orders), &slopes);
+        std::vector<std::tuple<Eigen::VectorXd, Eigen::VectorXd, RowMatrix, Eigen::VectorXd>> by;
+        for (auto& s : slopes) {
+          by.emplace_back(std::move(s.residual), std::move(s.spread), std::move(s.factors), std::move(s.kernels));
+        }
+        return std::make_pair(value, std::move(by));
+      },
+      Release(), py::arg("orders"));
 }
 
 }  // namespace
