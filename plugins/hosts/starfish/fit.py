@@ -25,8 +25,9 @@ def maximise(model: SpectrumModel, priors: Mapping[str, Prior] | None, settings:
             raise ArgumentError(f"Invalid priors. {key} not a valid key.")
         if not callable(getattr(prior, "logpdf", None)):
             raise ArgumentError(f"Invalid priors. {key} does not have a `logpdf` method")
-        if not np.all(np.isfinite(prior.logpdf(model[key]))):
-            raise RuntimeError(f"{key}'s logpdf evaluated to {prior.logpdf(model[key])}")
+        density = model.log_prior({key: prior})
+        if not np.isfinite(density):
+            raise RuntimeError(f"{key}'s logpdf evaluated to {density}")
     labels, start = model.labels, model.get_param_vector()
     if not labels:
         raise ArgumentError("all parameters are frozen")

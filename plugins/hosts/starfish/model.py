@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -44,6 +44,11 @@ class Prior(Protocol):
     """A frozen distribution of scipy.stats is one."""
 
     def logpdf(self, x: Any, /) -> Any: ...
+
+
+def _log_density(prior: Prior, x: Array) -> float:
+    """Of one parameter, or of a group: the sum, unless the distribution is one of all together."""
+    return float(np.sum(prior.logpdf(x if len(x) > 1 else x[0])))
 
 
 class _Prediction(NamedTuple):
@@ -318,9 +323,8 @@ class SpectrumModel(ModelParameters):
     # --- likelihood ---
 
     def log_likelihood(self, priors: Mapping[str, Prior] | None = None) -> float:
-        """-1/2 (log|C| + r^T C^-1 r), without 2 pi as in Starfish, plus the log priors of parameters that the
-        model has. Of all orders together: the emulator's errors are the same in each."""
-        prior = self._log_prior(priors)
+        """-1/2 (log|C| + r^T C^-1 r), without 2 pi as in Starfish, plus `log_prior`. Of all orders together: the emulator's errors are the same in each."""
+        prior = self.log_prior(priors)
         if not np.isfinite(prior):
             return float("-inf")
         try:
@@ -347,7 +351,7 @@ class SpectrumModel(ModelParameters):
             raise ArgumentError("starfish_compat has no gradient: Starfish has none")
         if self.emulator.log_flux:
             raise ArgumentError("an emulator of log_flux has no gradient of the likelihood")
-        prior = self._log_prior(priors)
+        prior = self.log_prior(priors)
         labels = self.labels
         total = dict.fromkeys(self.params, 0.0)
         try:
@@ -367,11 +371,12 @@ class SpectrumModel(ModelParameters):
         self.residuals.extend(residuals)
         self._ladder.answered["emulator"] += 1
         self._lnprob = value
-        for key, distribution in (priors or {}).items():
-            if key in total:
-                x = self.params[key]
-                h = 1e-5 * max(1.0, abs(x))
-                total[key] += float(distribution.logpdf(x + h) - distribution.logpdf(x - h)) / (2 * h)
+        for prior_of, keys in self._priors(priors):
+            x = self._at(keys)
+            for i, key in enumerate(keys):
+                step = 1e-5 * max(1.0, abs(x[i])) * (np.arange(len(x)) == i)
+                difference = _log_density(prior_of, x + step) - _log_density(prior_of, x - step)
+                total[key] += difference / (2 * step[i])
         return value + prior, np.array([total[key] for key in labels])
 
     def _add_gradient(
@@ -458,12 +463,19 @@ class SpectrumModel(ModelParameters):
                 ):
                     total[f"{key}:{i}:{name}"] += float(slope)
 
-    def _log_prior(self, priors: Mapping[str, Prior] | None) -> float:
-        total = 0.0
+    def _priors(self, priors: Mapping[str, Prior] | None) -> Iterator[tuple[Prior, list[str]]]:
+        """Those of what the model has, each with the flat names of its parameters: of a group all."""
         for key, prior in (priors or {}).items():
             if key in self.params:
-                total += float(np.sum(prior.logpdf(self[key])))
-        return total
+                yield prior, self.params.names(key)
+
+    def _at(self, keys: list[str]) -> Array:
+        return np.array([self.params[key] for key in keys], dtype=np.float64)
+
+    def log_prior(self, priors: Mapping[str, Prior] | None) -> float:
+        """The sum over parameters that the model has. A prior of a group ("cheb") is one of each of its
+        parameters, or of all together if `logpdf` makes one number of them."""
+        return sum((_log_density(prior, self._at(keys)) for prior, keys in self._priors(priors)), 0.0)
 
     # --- fitting ---
 

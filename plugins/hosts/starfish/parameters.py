@@ -68,6 +68,13 @@ class Params(MutableMapping[str, float]):
         start, length = group + ":", len(group) + 1
         return {key[length:]: value for key, value in self._values.items() if key.startswith(start)}
 
+    def names(self, key: str) -> list[str]:
+        """The flat names of a parameter, or of all of a group, a series in its order."""
+        if key in self._values:
+            return [key]
+        inner = sorted(self.under(key), key=lambda name: int(name) if name.isdigit() else 0)
+        return [f"{key}:{name}" for name in inner]
+
     def as_dict(self) -> dict[str, Any]:
         """Nested: groups are dictionaries, kernels and orders lists of them."""
         return {key: _lists(key, value) for key, value in self.nested().items()}

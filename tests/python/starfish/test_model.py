@@ -220,6 +220,19 @@ def test_priors(trained: Emulator, observed: Spectrum) -> None:
         model.train({"unknown": stats.norm()})
 
 
+def test_gradient_of_priors_of_groups(trained: Emulator, observed: Spectrum) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    model = SpectrumModel(trained, observed, library.TRUTH, **CASES["all"])
+    together = stats.multivariate_normal([-9.1, 1.7], [[0.02, 0.01], [0.01, 0.03]])
+    priors = {"cheb": stats.norm(0.0, 0.01), "global_cov": together, "vz": stats.norm(1.9, 0.01)}
+    added = model.log_likelihood(priors) - model.log_likelihood()
+    expected = stats.norm(0.0, 0.01).logpdf([0.1, -0.02]).sum() + stats.norm(1.9, 0.01).logpdf(2.0)
+    assert added == pytest.approx(expected + together.logpdf([-9.0, 1.8]))
+    check_gradient(model, priors)
+    model.freeze("cheb:2")
+    check_gradient(model, priors)
+
+
 def orders(spectrum: Spectrum) -> Spectrum:
     o = spectrum[0]
     mask = np.ones(len(o._wave), dtype=bool)
