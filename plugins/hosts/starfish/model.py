@@ -323,7 +323,8 @@ class SpectrumModel(ModelParameters):
     # --- likelihood ---
 
     def log_likelihood(self, priors: Mapping[str, Prior] | None = None) -> float:
-        """-1/2 (log|C| + r^T C^-1 r), without 2 pi as in Starfish, plus `log_prior`. Of all orders together: the emulator's errors are the same in each."""
+        """-1/2 (log|C| + r^T C^-1 r), without 2 pi as in Starfish, plus `log_prior`. Of all orders together:
+        the emulator's errors are the same in each."""
         prior = self.log_prior(priors)
         if not np.isfinite(prior):
             return float("-inf")
@@ -449,19 +450,12 @@ class SpectrumModel(ModelParameters):
                 if state.norm[1] > 0:
                     slope += by_norm_error * float(norm_slopes[1][d]) / (2 * state.norm[1])
             total[name] += slope
-        glob, local = self._kernels(order)
-        if glob is not None or local:
-            if glob is not None:
-                key = self._key("global_cov", order)
-                total[f"{key}:log_amp"] += float(by_kernels[0])
-                total[f"{key}:log_ls"] += float(by_kernels[1])
-                by_kernels = by_kernels[2:]
-            key = self._key("local_cov", order)
-            for i in range(len(local)):
-                for name, slope in zip(
-                    ("log_amp", "mu", "log_sigma"), by_kernels[3 * i : 3 * i + 3], strict=True
-                ):
-                    total[f"{key}:{i}:{name}"] += float(slope)
+        key = self._key("global_cov", order)
+        names = [f"{key}:log_amp", f"{key}:log_ls"] if key in self.params else []
+        for kernel in self._local_kernels(order):
+            names += [f"{kernel}:log_amp", f"{kernel}:mu", f"{kernel}:log_sigma"]
+        for name, slope in zip(names, by_kernels, strict=True):
+            total[name] += float(slope)
 
     def _priors(self, priors: Mapping[str, Prior] | None) -> Iterator[tuple[Prior, list[str]]]:
         """Those of what the model has, each with the flat names of its parameters: of a group all."""

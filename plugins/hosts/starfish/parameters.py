@@ -290,12 +290,15 @@ class ModelParameters:
     def _kernels(self, order: int) -> tuple[tuple[float, float] | None, list[tuple[float, float, float]]]:
         inner = self.params.under(self._key("global_cov", order))
         glob = (inner["log_amp"], inner["log_ls"]) if inner else None
-        numbered: dict[int, dict[str, float]] = {}
-        for name, value in self.params.under(self._key("local_cov", order)).items():
-            index, _, parameter = name.partition(":")
-            numbered.setdefault(int(index), {})[parameter] = value
-        kernels = [numbered[i] for i in sorted(numbered)]
-        return glob, [(kernel["log_amp"], kernel["mu"], kernel["log_sigma"]) for kernel in kernels]
+        return glob, list(self._local_kernels(order).values())
+
+    def _local_kernels(self, order: int) -> dict[str, tuple[float, float, float]]:
+        """log_amp, mu and log_sigma of each, by the name of the kernel."""
+        group = self._key("local_cov", order)
+        numbers = sorted({int(name.partition(":")[0]) for name in self.params.under(group)})
+        p = self.params
+        names = [f"{group}:{number}" for number in numbers]
+        return {name: (p[f"{name}:log_amp"], p[f"{name}:mu"], p[f"{name}:log_sigma"]) for name in names}
 
     # --- files ---
 

@@ -95,6 +95,17 @@ def test_gradient(name: str, trained: Emulator, observed: Spectrum) -> None:
     check_gradient(SpectrumModel(trained, observed, library.TRUTH, **CASES[name]))
 
 
+def test_kernels_keep_their_numbers(trained: Emulator, observed: Spectrum) -> None:
+    model = SpectrumModel(trained, observed, library.TRUTH, **CASES["kernels"])
+    del model["local_cov:0"]
+    assert "local_cov:1:mu" in model.labels and "local_cov:0:mu" not in model.labels
+    check_gradient(model)
+    other = SpectrumModel(
+        trained, observed, library.TRUTH, **{**CASES["kernels"], "local_cov": KERNELS["local_cov"][1:]}
+    )
+    assert model.log_likelihood() == other.log_likelihood()
+
+
 def test_covariance_is_that_of_draws_of_the_weights(trained: Emulator, observed: Spectrum) -> None:
     """The covariance of spectra whose weights are drawn from the emulator, against the model's (eqs.
     49-50)."""
