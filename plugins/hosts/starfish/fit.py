@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .model import Prior, SpectrumModel
 
 
+#: The value of what has no likelihood, for solvers that take finite numbers alone.
+_NOWHERE = 1e25
+
+
 def maximise(model: SpectrumModel, priors: Mapping[str, Prior] | None, settings: dict[str, Any]) -> Any:
     """`SpectrumModel.train`."""
     optimize = need("scipy.optimize", "SpectrumModel.train")
@@ -31,7 +35,11 @@ def maximise(model: SpectrumModel, priors: Mapping[str, Prior] | None, settings:
     labels, start = model.labels, model.get_param_vector()
     if not labels:
         raise ArgumentError("all parameters are frozen")
-    if "method" in settings or not model.has_gradient:
+    by_gradient = "method" not in settings and model.has_gradient
+    first = model.log_likelihood_gradient(priors)[0] if by_gradient else model.log_likelihood(priors)
+    if not np.isfinite(first):
+        raise ArgumentError(f"training starts where log_likelihood is finite: found {first:g} at the start")
+    if not by_gradient:
         settings.setdefault("method", "Nelder-Mead")
 
         def negative(x: Array) -> float:
@@ -44,6 +52,8 @@ def maximise(model: SpectrumModel, priors: Mapping[str, Prior] | None, settings:
         result = optimize.minimize(negative, start, **settings)
     else:
         result = _by_gradient(model, optimize, priors, labels, start, settings)
+    if not abs(result.fun) < _NOWHERE:
+        result.success, result.message = False, "the solver ended where there is no likelihood"
     model.set_param_vector(result.x if result.success else start)
     return result
 
@@ -71,8 +81,8 @@ def _by_gradient(
         try:
             value, slope = model.log_likelihood_gradient(priors)
         except (OutsideRegion, ArithmeticError):
-            return 1e25, np.zeros(len(x))
-        return (-value, -slope) if np.isfinite(value) else (1e25, np.zeros(len(x)))
+            return _NOWHERE, np.zeros(len(x))
+        return (-value, -slope) if np.isfinite(value) else (_NOWHERE, np.zeros(len(x)))
 
     scale = np.ones(len(labels))
     for _ in range(2):  # widths of the posterior, at the start and again where that led to

@@ -476,7 +476,8 @@ class SpectrumModel(ModelParameters):
     def train(self, priors: Mapping[str, Prior] | None = None, **kwargs: Any) -> Any:
         """The parameters of the largest posterior, by scipy.optimize.minimize: L-BFGS-B with exact gradients
         in scaled parameters, within the library's box, unless `kwargs` name a method. Changes the model where
-        it succeeds; returns scipy's result with x in the parameters' own units."""
+        it succeeds; returns scipy's result with x in the parameters' own units. It starts where the model is:
+        a start outside the library is an OutsideRegion, or, if that is rejected, an ArgumentError."""
         return maximise(self, priors, kwargs)
 
     # --- files and looks ---

@@ -197,6 +197,40 @@ def test_fit_recovers_the_truth(trained: Emulator, observed: Spectrum) -> None:
     assert abs(start[model.labels.index("vz")]) < 4 * sigma[model.labels.index("vz")]
 
 
+def test_fit_starts_inside(grid: Grid, observed: Spectrum) -> None:
+    pytest.importorskip("scipy")
+    hole = np.all(np.isclose(grid.grid_points, [5600.0, 4.0, 0.0]), axis=1)
+    assert hole.sum() == 1
+    emulator = Emulator.from_grid(grid.select(~hole), n_components=8, whiten_pixels=False)
+    emulator.train("independent")
+    start = (5650.0, 4.1, 0.05)
+    for settings in ({}, {"method": "Nelder-Mead"}):
+        model = SpectrumModel(emulator, observed, start, log_scale=0.0)
+        with pytest.raises(zelos.OutsideRegion, match="hole"):
+            model.train(**settings)
+        model.outside = "reject"
+        with pytest.raises(zelos.ArgumentError, match="-inf at the start"):
+            model.train(**settings)
+        np.testing.assert_array_equal(model.grid_params, start)
+
+
+def test_fit_that_ends_nowhere_has_failed(
+    trained: Emulator, observed: Spectrum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimize = pytest.importorskip("scipy.optimize")
+    model = SpectrumModel(trained, observed, library.TRUTH, log_scale=0.0)
+    minimize = optimize.minimize
+
+    def blocked(f: Any, x: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(model, "log_likelihood_gradient", lambda _: (float("-inf"), np.zeros(4)))
+        return minimize(f, x, **kwargs)
+
+    monkeypatch.setattr(optimize, "minimize", blocked)
+    result = model.train()
+    assert not result.success and "no likelihood" in result.message
+    np.testing.assert_array_equal(model.grid_params, library.TRUTH)
+
+
 def test_logarithm_of_the_flux(grid: Grid, observed: Spectrum) -> None:
     emulator = Emulator.from_grid(grid, n_components=20, whiten_pixels=False, log_flux=True)
     emulator.train("independent", mean_degree=2)
