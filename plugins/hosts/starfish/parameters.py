@@ -76,7 +76,8 @@ class Params(MutableMapping[str, float]):
         return [f"{key}:{name}" for name in inner]
 
     def as_dict(self) -> dict[str, Any]:
-        """Nested: groups are dictionaries, kernels and orders lists of them."""
+        """Nested: groups are dictionaries, kernels and orders lists of them, empty where there is none of
+        that number."""
         return {key: _lists(key, value) for key, value in self.nested().items()}
 
     def nested(self) -> dict[str, Any]:
@@ -95,7 +96,10 @@ def _lists(key: str, value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     inner = {k: _lists(k, v) for k, v in value.items()}
-    return [inner[k] for k in sorted(inner, key=int)] if key in ("local_cov", "orders") else inner
+    if key not in ("local_cov", "orders"):
+        return inner
+    numbered = {int(k): v for k, v in inner.items()}
+    return [numbered.get(i, {}) for i in range(max(numbered) + 1)]
 
 
 def _number(value: Any) -> float:
@@ -343,6 +347,7 @@ class ModelParameters:
                 lines += [
                     f"    {i}: " + ", ".join(f"{k}: {v}" for k, v in item.items())
                     for i, item in enumerate(value)
+                    if item
                 ]
             elif key == "cheb":
                 lines.append(f"  cheb: {list(value.values())}")

@@ -376,6 +376,29 @@ def test_freezing_and_saving(trained: Emulator, observed: Spectrum, tmp_path: Pa
     assert "Log Likelihood" in repr(model)
 
 
+def test_numbers_of_orders_and_kernels_survive_saving(
+    trained: Emulator, observed: Spectrum, tmp_path: Path
+) -> None:
+    o = observed[0]
+    data = Spectrum(*(np.reshape(row, (4, 108)) for row in (o._wave, o._flux, o._sigma)))
+    two = KERNELS["local_cov"]
+    own = [{}, {"log_scale": 0.1}, {"vz": 5.0, "local_cov": two}, {}]
+    model = SpectrumModel(trained, data, library.TRUTH, local_cov=two, orders=own)
+    model.freeze(["orders:1:log_scale", "local_cov:0"])
+    del model["orders:2:local_cov:0"]
+    nested = model.get_param_dict()
+    assert nested["local_cov"] == [{}, two[1]]
+    assert nested["orders"] == [{}, {}, {"vz": 5.0, "local_cov": [{}, two[1]]}]
+    assert "orders:" in repr(model) and "0: \n" not in repr(model)
+    model.save(tmp_path / "model.toml")
+    again = SpectrumModel(trained, data, library.TRUTH)
+    again.load(tmp_path / "model.toml")
+    assert dict(again.params) == dict(model.params) and again.labels == model.labels
+    assert again.log_likelihood() == model.log_likelihood()
+    again.set_param_dict(nested)
+    assert dict(again.params) == dict(model.params)
+
+
 def test_new_data_are_seen(trained: Emulator, observed: Spectrum) -> None:
     o = observed[0]
     data = Spectrum(o._wave, o._flux, o._sigma)
