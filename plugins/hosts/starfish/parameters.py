@@ -142,6 +142,12 @@ class ModelParameters:
         self._grid_names, self._n_orders = list(grid_names), n_orders
         self.n_grid_params = len(self._grid_names)
         self.frozen: list[str] = []
+        for name in self._grid_names:
+            if name in (*_SCALARS, *_GROUPS, "orders"):
+                raise ArgumentError(
+                    f"the emulator's parameter '{name}' has the name of one of the model: make the library "
+                    "with another"
+                )
         if len(grid_params) != self.n_grid_params:
             raise ArgumentError(
                 f"grid_params: expected {self.n_grid_params} ({', '.join(self._grid_names)}), "
