@@ -130,32 +130,66 @@ class SpectrumModel(ModelParameters):
         starfish_compat: bool = False,
         **params: Any,
     ) -> None:
-        self.emulator = emulator if isinstance(emulator, Emulator) else Emulator.load(emulator)
+        emulator = emulator if isinstance(emulator, Emulator) else Emulator.load(emulator)
         spectrum = data if isinstance(data, Spectrum) else Spectrum.load(data)
-        if starfish_compat and self.emulator.log_flux:
-            raise ArgumentError("starfish_compat: Starfish has no emulators of log_flux")
-        if truncation not in _TRUNCATION:
-            raise ArgumentError(f"truncation: expected {', '.join(_TRUNCATION)}, found '{truncation}'")
-        super().__init__(self.emulator.param_names, len(spectrum), grid_params, params)
+        super().__init__(emulator.param_names, len(spectrum), grid_params, params)
+        self.starfish_compat = starfish_compat
+        self._outside = outside
+        self.emulator = emulator
+        self.truncation = truncation
         self.spectrum = spectrum
         self.data_name = spectrum.name
         self.data = spectrum[0]
         self.name = name
         self.norm = norm
-        self.truncation = truncation
-        self.outside = outside
-        self.starfish_compat = starfish_compat
         self.residuals: deque[Array] = deque(maxlen=max_deque_len)
         self.log = logging.getLogger(type(self).__name__)
         self._pixels = [OrderPixels(order) for order in spectrum]
-        self._source: Source | None = None
-        self._kept: _Kept | None = None
-        if starfish_compat:
-            e = self.emulator
-            self.starfish_source = Source(e.wl, e.eigenspectra, e.flux_mean, e.flux_std, 0.0)
         self._who = "emulator"
         self._lnprob: float | None = None
         self._log_scale: float | None = self.params.get("log_scale")
+
+    @property
+    def emulator(self) -> Emulator:
+        """Another one must have the same parameters."""
+        return self._emulator
+
+    @emulator.setter
+    def emulator(self, emulator: Emulator) -> None:
+        if emulator.param_names != self._grid_names:
+            raise ArgumentError(
+                f"emulator: expected one of {', '.join(self._grid_names)}, found one of "
+                f"{', '.join(emulator.param_names)}"
+            )
+        if self.starfish_compat and emulator.log_flux:
+            raise ArgumentError("starfish_compat: Starfish has no emulators of log_flux")
+        self._emulator = emulator
+        self._forget()
+        self.outside = self._outside  # of its wavelengths
+
+    @property
+    def truncation(self) -> str:
+        return self._truncation
+
+    @truncation.setter
+    def truncation(self, truncation: str) -> None:
+        if truncation not in _TRUNCATION:
+            raise ArgumentError(f"truncation: expected {', '.join(_TRUNCATION)}, found '{truncation}'")
+        self._truncation = truncation
+        self._forget()
+
+    def _forget(self) -> None:
+        self._source: Source | None = None
+        self._starfish_source: Source | None = None
+        self._kept: _Kept | None = None
+
+    @property
+    def starfish_source(self) -> Source:
+        """Factors of the emulator's rows."""
+        e = self.emulator
+        if self._starfish_source is None or self._starfish_source.wl is not e.wl:
+            self._starfish_source = Source(e.wl, e.eigenspectra, e.flux_mean, e.flux_std, 0.0)
+        return self._starfish_source
 
     @property
     def outside(self) -> Any:
@@ -195,8 +229,12 @@ class SpectrumModel(ModelParameters):
         self.emulator.require_trained()
         process, ladder, point = self.emulator.process, self._ladder, self.grid_params
         kept = self._kept
-        same = kept is not None and kept[:3] == (process, ladder, point.tobytes())
-        if kept is None or not same or (slopes and kept.prediction.mean_slope is None):
+        if kept is not None and (
+            kept[:3] != (process, ladder, point.tobytes())
+            or kept.prediction.source.wl is not self.emulator.wl
+        ):
+            kept = None
+        if kept is None or (slopes and kept.prediction.mean_slope is None):
             prediction = self._prediction(point, slopes)
             self._kept = kept = _Kept(process, ladder, point.tobytes(), self._who, prediction)
         self._who = kept.who
@@ -216,7 +254,7 @@ class SpectrumModel(ModelParameters):
         else:
             mean, covariance = emulator.process.predict(point)
         self._who = "emulator"
-        if emulator.log_flux or self._source is None:
+        if emulator.log_flux or self._source is None or self._source.wl is not emulator.wl:
             self._source = self._make_source(mean)
         if emulator.gram.size:
             root = np.linalg.cholesky(covariance)

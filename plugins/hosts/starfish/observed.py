@@ -98,6 +98,7 @@ class Source:
 
     def __init__(self, wl: Array, x: Array, mean: Array, error: Array, correlation_length: float) -> None:
         self.components = len(x)
+        self.wl = wl
         self.correlation_length = correlation_length
         self._sampler = row_sampler(wl, np.vstack([x, mean, error]))
         self._kept: tuple[float, Any, Any] | None = None

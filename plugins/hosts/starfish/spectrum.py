@@ -17,13 +17,19 @@ from .optional import need
 
 class Order:
     """One order: `wave`, `flux` and `sigma` are the pixels that the mask keeps, with an underscore all of
-    them."""
+    them. The arrays are copies that can't be written to, so that models see what changes: set another one
+    (`order.mask = ...`)."""
 
     def __init__(self, _wave: Any, _flux: Any, _sigma: Any = None, mask: Any = None) -> None:
-        self._wave = np.asarray(_wave, dtype=np.float64)
-        self._flux = np.asarray(_flux, dtype=np.float64)
-        self._sigma = np.zeros_like(self._flux) if _sigma is None else np.asarray(_sigma, dtype=np.float64)
-        self.mask = np.ones(self._wave.shape, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+        self._wave = _wave
+        self._flux = _flux
+        self._sigma = np.zeros(np.shape(_flux)) if _sigma is None else _sigma
+        self.mask = np.ones(np.shape(_wave), dtype=bool) if mask is None else mask
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        array = np.array(value, dtype=bool if name == "mask" else np.float64)
+        array.setflags(write=False)
+        super().__setattr__(name, array)
 
     @property
     def wave(self) -> Any:

@@ -406,8 +406,53 @@ def test_new_data_are_seen(trained: Emulator, observed: Spectrum) -> None:
     before = model.log_likelihood()
     data[0]._flux = model()[0]
     assert model.log_likelihood() > before and model.log_likelihood() == model.log_likelihood()
-    data[0].mask = np.arange(len(o)) < 100
+    mask = np.arange(len(o)) < 100
+    data[0].mask = mask
+    value = model.log_likelihood()
     assert len(model()[0]) == 100
+    mask[:50] = False  # the order has its own
+    assert model.log_likelihood() == value and len(data[0].wave) == 100
+    for array in (data[0].mask, data[0]._wave, data[0]._flux, data[0]._sigma):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:50] = 0
+
+
+def test_new_settings_are_seen(grid: Grid, trained: Emulator, observed: Spectrum) -> None:
+    def values(**changed: Any) -> tuple[float, float]:
+        """Of a model that was another, and of one made so."""
+        settings = {"emulator": trained, "truncation": "correlated", **changed}
+        model = SpectrumModel(trained, observed, library.TRUTH, **SIMPLE)
+        model.log_likelihood()
+        model.emulator, model.truncation = settings["emulator"], settings["truncation"]
+        fresh = SpectrumModel(data=observed, grid_params=library.TRUTH, **settings, **SIMPLE)
+        return model.log_likelihood(), fresh.log_likelihood()
+
+    other = Emulator.from_grid(grid, n_components=5, whiten_pixels=False)
+    other.train("independent")
+    before = SpectrumModel(trained, observed, library.TRUTH, **SIMPLE).log_likelihood()
+    for changed in ({"emulator": other}, {"truncation": "diagonal"}, {"truncation": "none"}):
+        found, expected = values(**changed)
+        assert found == expected and abs(found - before) > 1e-3, changed
+    model = SpectrumModel(trained, observed, library.TRUTH)
+    with pytest.raises(zelos.ArgumentError, match="found 'some'"):
+        model.truncation = "some"
+    renamed = Emulator.from_grid(Grid(grid.wl, grid.grid_points, ["T", "logg", "M"], grid.fluxes), 4)
+    with pytest.raises(zelos.ArgumentError, match="expected one of T, logg, Z, found one of T, logg, M"):
+        model.emulator = renamed
+
+
+def test_truncation_of_the_emulator_is_seen(grid: Grid, observed: Spectrum) -> None:
+    emulator = Emulator.from_grid(grid, n_components=5, whiten_pixels=False)
+    emulator.train("independent")
+    o = observed[0]
+    data = Spectrum(o._wave[200:240], o._flux[200:240], o._sigma[200:240])
+    model = SpectrumModel(emulator, data, library.TRUTH, log_scale=0.0)
+    flux = model()[0]
+    emulator.determine_chunk_log(data[0].wave, buffer=2.0)
+    assert len(emulator.wl) == 128
+    model.log_likelihood()
+    assert model._predict().source.wl is emulator.wl
+    np.testing.assert_allclose(model()[0], flux, rtol=1e-4)
 
 
 def test_what_is_kept_between_steps_is_of_these_parameters(
