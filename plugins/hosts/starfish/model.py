@@ -31,7 +31,7 @@ from .grid import Array
 from .observed import LN_MAGNITUDE, OrderPixels, Source
 from .outside import Ladder
 from .parameters import ModelParameters
-from .spectrum import Spectrum
+from .spectrum import Order, Spectrum
 from .transforms import convert_series
 
 #: Metadata of a file whose Chebyshev series are over the range of an order; Starfish's have no such entry.
@@ -139,7 +139,6 @@ class SpectrumModel(ModelParameters):
         self.truncation = truncation
         self.spectrum = spectrum
         self.data_name = spectrum.name
-        self.data = spectrum[0]
         self.name = name
         self.norm = norm
         self.residuals: deque[Array] = deque(maxlen=max_deque_len)
@@ -148,6 +147,11 @@ class SpectrumModel(ModelParameters):
         self._who = "emulator"
         self._lnprob: float | None = None
         self._log_scale: float | None = self.params.get("log_scale")
+
+    @property
+    def data(self) -> Order:
+        """The first order."""
+        return self.spectrum[0]
 
     @property
     def emulator(self) -> Emulator:

@@ -69,20 +69,16 @@ class Spectrum:
         self.orders = [Order(w, f, s, m) for w, f, s, m in zip(rows, *others, strict=True)]
         self.name = name
         for i, order in enumerate(self.orders):
-            used = order.wave
-            if not used.size:
-                raise ArgumentError(f"order {i}: the mask leaves no pixel")
-            if not (np.all(np.isfinite(order.flux)) and np.all(np.isfinite(order.sigma))):
-                raise ArgumentError(f"order {i}: a flux or sigma that the mask keeps is not finite")
-            if np.any(order.sigma < 0):
-                raise ArgumentError(f"order {i}: a sigma is negative")
+            _check(i, order)
 
     def __getitem__(self, index: int) -> Order:
         return self.orders[index]
 
     def __setitem__(self, index: int, order: Order) -> None:
-        if len(order) != len(self.orders[0]):
-            raise ArgumentError("Invalid order length; no ragged spectra allowed")
+        expected = len(self.orders[index])
+        if len(order) != expected:
+            raise ArgumentError(f"order {index}: expected {expected} pixels, found {len(order)}")
+        _check(index, order)
         self.orders[index] = order
 
     def __len__(self) -> int:
@@ -191,6 +187,15 @@ class Spectrum:
 
     def __repr__(self) -> str:
         return f"{self.name} ({len(self)} orders)"
+
+
+def _check(index: int, order: Order) -> None:
+    if not order.wave.size:
+        raise ArgumentError(f"order {index}: the mask leaves no pixel")
+    if not (np.all(np.isfinite(order.flux)) and np.all(np.isfinite(order.sigma))):
+        raise ArgumentError(f"order {index}: a flux or sigma that the mask keeps is not finite")
+    if np.any(order.sigma < 0):
+        raise ArgumentError(f"order {index}: a sigma is negative")
 
 
 def _orders(values: Any) -> list[Any]:

@@ -11,6 +11,7 @@ import zelos
 from zelos.starfish import (
     Emulator,
     Grid,
+    Order,
     Spectrum,
     SpectrumModel,
     find_residual_peaks,
@@ -415,6 +416,21 @@ def test_new_data_are_seen(trained: Emulator, observed: Spectrum) -> None:
     for array in (data[0].mask, data[0]._wave, data[0]._flux, data[0]._sigma):
         with pytest.raises(ValueError, match="read-only"):
             array[:50] = 0
+
+
+def test_an_order_is_replaced_by_one_of_its_length(trained: Emulator, observed: Spectrum) -> None:
+    data = orders(observed)
+    model = SpectrumModel(trained, data, library.TRUTH, **SIMPLE)
+    before = model.log_likelihood()
+    first, second = data
+    data[1] = Order(second._wave, second._flux + 0.01, second._sigma, second.mask)
+    assert len(second) != len(first) and abs(model.log_likelihood() - before) > 10
+    data[0] = Order(first._wave, 1.01 * first._flux, first._sigma)
+    assert model.data is data[0] and len(model()[0]) == 200
+    with pytest.raises(zelos.ArgumentError, match="order 1: expected 202 pixels, found 200"):
+        data[1] = first
+    with pytest.raises(zelos.ArgumentError, match="order 1: a sigma is negative"):
+        data[1] = Order(second._wave, second._flux, -second._sigma)
 
 
 def test_new_settings_are_seen(grid: Grid, trained: Emulator, observed: Spectrum) -> None:
