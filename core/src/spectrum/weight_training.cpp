@@ -220,32 +220,40 @@ WeightOptimum WeightModel::train(const WeightTraining& training) const {
   };
   const auto seed = [&](int task) { return training.seed * 1000003u + static_cast<std::uint64_t>(task); };
 
+  // -log posterior of what the solver moves; `keep` is told of each with the mutex held.
+  const auto objective = [&](const WeightProblem& one, const WeightTraining& priors, const Free& free, int n_threads,
+                             const VectorXd& given, VectorXd& slope, const auto& keep) {
+    const VectorXd theta = free.to_all(given);
+    VectorXd gradient;
+    const double value = log_posterior(one, priors, theta, gradient, n_threads);
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      keep(value, theta);
+      report();
+    }
+    if (!std::isfinite(value)) {
+      slope.setZero(given.size());
+      return 1e30;
+    }
+    slope = -free.slope_from_all(gradient);
+    return -value;
+  };
+
   const auto descend = [&](int problem, const VectorXd& first, const VectorXd* random) {
     const auto at = static_cast<std::size_t>(problem);
     const WeightProblem& one = *problems[at];
     const Free free(one.layout, first, training.keep_ratios);
+    const auto keep = [&](double value, const VectorXd& theta) {
+      if (!(value > best[at])) return;
+      best[at] = value;
+      if (split) {
+        put(layout, theta, problem, best_theta);
+      } else {
+        best_theta = theta;
+      }
+    };
     const auto negative = [&](const VectorXd& given, VectorXd& slope) {
-      const VectorXd x = free.to_all(given);
-      VectorXd gradient;
-      const double value = log_posterior(one, training, x, gradient, split ? 1 : training.n_threads);
-      {
-        const std::lock_guard<std::mutex> lock(mutex);
-        if (value > best[at]) {
-          best[at] = value;
-          if (split) {
-            put(layout, x, problem, best_theta);
-          } else {
-            best_theta = x;
-          }
-        }
-        report();
-      }
-      if (!std::isfinite(value)) {
-        slope.setZero(given.size());
-        return 1e30;
-      }
-      slope = -free.slope_from_all(gradient);
-      return -value;
+      return objective(one, training, free, split ? 1 : training.n_threads, given, slope, keep);
     };
     const Bounds limits = free.bounds(bounds(one.data));
     return minimise(negative, free.from_all(random ? *random : first), limits.lower, limits.upper,
@@ -278,18 +286,7 @@ WeightOptimum WeightModel::train(const WeightTraining& training) const {
       const VectorXd first = component(layout, present, i);
       const Free free(one.layout, first, training.keep_ratios);
       const auto negative = [&](const VectorXd& given, VectorXd& slope) {
-        VectorXd gradient;
-        const double value = log_posterior(one, alone, free.to_all(given), gradient, 1);
-        {
-          const std::lock_guard<std::mutex> lock(mutex);
-          report();
-        }
-        if (!std::isfinite(value)) {
-          slope.setZero(given.size());
-          return 1e30;
-        }
-        slope = -free.slope_from_all(gradient);
-        return -value;
+        return objective(one, alone, free, 1, given, slope, [](double, const VectorXd&) {});
       };
       Minimum& result = found[static_cast<std::size_t>(task)];
       result.x = free.from_all(first);
