@@ -204,9 +204,10 @@ struct LocalKernel {
 
 /// Matern 3/2 times a cosine that falls to zero at six length scales:
 ///   K_ij = a (1 + s) exp(-s) (1 + cos(pi r / 6 l)) / 2,  s = sqrt(3) r / l,  r = (c / 4) |ln lambda_i - ln lambda_j|
-/// Starfish's kernel (its metric (c / 2) |lambda_i - lambda_j| / (lambda_i + lambda_j) is equal up to a relative 1e-6)
-/// but that it is not cut off at six length scales: beyond them 5e-6 a is never exceeded. Unlike the one that is cut
-/// off it is positive definite, and a process of six states, so that a likelihood takes O(N) whatever the length.
+/// Starfish's kernel (its metric (c / 2) |lambda_i - lambda_j| / (lambda_i + lambda_j) is equal up to a relative 1e-6
+/// within 250 km/s) but that it is not cut off at six length scales: beyond them 5e-6 a is never exceeded. Unlike the
+/// one that is cut off it is positive definite, and a process of six states, so that a likelihood takes O(N) whatever
+/// the length.
 struct GlobalKernel {
   double log_amplitude;
   double log_length;  ///< ln of km/s
