@@ -15,6 +15,7 @@ import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,17 @@ def markdown(record: dict[str, Any]) -> str:
         above, below = least.get(case, {}).get(other), least.get(ours or case, {}).get("zelos")
         return "" if above is None or below is None else times(above / below)
 
+    def likelihoods(which: str, columns: Callable[[str, int], list[str]]) -> list[list[str]]:
+        """A row for each number of pixels and each covariance: its columns, then what the gradient takes."""
+        rows = []
+        for size in record["sizes"]:
+            for name, text in KERNELS.items():
+                value, slope = (f"{which}{what} {size} {name}" for what in ("likelihood", "slopes"))
+                if value in least:
+                    over = times(least[slope]["zelos"] / least[value]["zelos"])
+                    rows.append([f"{size:,}", text, *columns(value, size), cell(slope, "zelos"), over])
+        return rows
+
     packages = []
     for entry in record["subjects"].values():
         if "title" in entry:
@@ -196,22 +208,9 @@ def markdown(record: dict[str, Any]) -> str:
         "and v_z change. The likelihoods are not the same: [what is different](starfish.md).",
         "",
     ]
-    rows = []
-    for size in record["sizes"]:
-        for name, text in KERNELS.items():
-            value, slope = f"likelihood {size} {name}", f"slopes {size} {name}"
-            if value in least:
-                rows.append(
-                    [
-                        f"{size:,}",
-                        text,
-                        cell(value, "starfish"),
-                        cell(value, "zelos"),
-                        ratio(value, "starfish"),
-                        cell(slope, "zelos"),
-                        times(least[slope]["zelos"] / least[value]["zelos"]),
-                    ]
-                )
+    rows = likelihoods(
+        "", lambda case, _: [cell(case, "starfish"), cell(case, "zelos"), ratio(case, "starfish")]
+    )
     head = ["pixels", "", "Starfish", "zelos", "ratio", "zelos, with gradient", "over the value"]
     lines += table(head, rows, 2)
     lines += [
@@ -219,21 +218,9 @@ def markdown(record: dict[str, Any]) -> str:
         "pixels, emulators of 60 spectra):",
         "",
     ]
-    rows = []
-    for size in record["sizes"]:
-        for name, text in KERNELS.items():
-            value, slope = f"own likelihood {size} {name}", f"own slopes {size} {name}"
-            one = least[value]["zelos"]
-            rows.append(
-                [
-                    f"{size:,}",
-                    text,
-                    duration(one),
-                    duration(one / size),
-                    cell(slope, "zelos"),
-                    times(least[slope]["zelos"] / one),
-                ]
-            )
+    rows = likelihoods(
+        "own ", lambda case, size: [cell(case, "zelos"), duration(least[case]["zelos"] / size)]
+    )
     lines += table(["pixels", "", "zelos", "a pixel", "with gradient", "over the value"], rows, 2)
     lines += ["## Training", ""]
     rows = []
