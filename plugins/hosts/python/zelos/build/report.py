@@ -135,10 +135,11 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
     if summary["derived"]:
         rows = [(name, *numbers(entry)) for name, entry in summary["derived"].items()]
         text += "<h3>Derived parameters, relative</h3>" + table(head, rows)
-    return text + _predicted_table(summary.get("error_quantile", {}))
+    return text + predicted_table(summary.get("error_quantile", {}))
 
 
-def _predicted_table(entries: Mapping[str, Any]) -> str:
+def predicted_table(entries: Mapping[str, Any]) -> str:
+    """The section on how often held-out errors are below the quantiles predicted for them."""
     if not entries:
         return ""
     rows = [
