@@ -316,8 +316,7 @@ class Zelos(BoltzmannBase):
             self._take(selection.leader.member)
         if self._learnt and not self._learnt.spec:
             self._learnt.begin_beside(self._artifact)
-        if self._real and selection.leader.unknown:
-            _, name, neutral = selection.leader.unknown[0]
+        for _, name, neutral in selection.leader.unknown if self._real else ():
             if constants.get(name) != neutral:
                 raise LoggedError(
                     self.log,
@@ -536,10 +535,12 @@ class Zelos(BoltzmannBase):
         params: Mapping[str, float],
         start: float,
     ) -> bool:
+        route, plan, query, _ = self._leader
+        if (unknown := route.unknown_at(values[0])) is not None:
+            raise LoggedError(self.log, "The fallback can not be told of this point: %s.", unknown)
         self.log.debug("To the fallback: %s", verdict)
         succeeded = True
         try:
-            route, plan, query, _ = self._leader
             answer, canonical = self._real.at(query, route.table(values)[0], verdict)
             known = {**dict(zip(self._leader.canonical, canonical, strict=True)), **params}
             derived = plan.derived(answer, known)

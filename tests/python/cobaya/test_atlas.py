@@ -132,6 +132,22 @@ def test_refused_at_initialisation(toy_atlas: Atlas, toy_artifact: Path, tmp_pat
         model([toy_artifact], tmp_path, params={"B": [-1, 1]})
 
 
+@pytest.mark.parametrize("order", [("L", "B"), ("B", "L")])
+def test_every_parameter_that_the_code_can_not_be_told_has_to_be_neutral(
+    order: tuple[str, str], toy_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy_driver.Driver, "neutral", {"B": 0.0, "L": 1.0})
+    values: dict[str, Any] = {"L": 1.0, "B": 0.0}
+    sampled = {name: [-1, 1] if name == "B" else values[name] for name in order}
+    with pytest.raises(LoggedError, match="does not know 'B'"):
+        model([toy_artifact], tmp_path, params=sampled)
+    chain = model([toy_artifact], tmp_path, params={name: values[name] for name in order})
+    assert error(chain, {"A": 6.0, "n": 0.95}, m=0.0) < 1e-12
+    with pytest.raises(LoggedError, match=r"'B' is 0\.3"):
+        theory_of(chain).calculate({}, want_derived=False, A=6.0, n=0.95, **{**values, "B": 0.3})
+    chain.close()
+
+
 def test_the_file_of_an_atlas(toy_atlas: Atlas, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "toys.atlas"
     file.write_text(f"{toy_atlas['toy_base']}\nhub:absent\n{toy_atlas['toy_wide']}\n")
