@@ -18,6 +18,7 @@ import pytest
 
 import zelos
 from zelos.archive import read_artifact, read_members
+from zelos.build import validate
 from zelos.build.plan import make_plan
 from zelos.build.runs import RunStore, load_set, point_hash, select, set_hash
 from zelos.build.training import shapes
@@ -284,6 +285,18 @@ def test_unknown_target_is_refused_before_anything_runs(
     assert done.returncode == 1
     assert "accuracy.Pk.linear.p98" in done.stderr
     assert not (tmp_path / "toy.build").exists()
+
+
+@pytest.mark.parametrize("change", ["version=1.0.0", "outputs.Cl.te.ell=[2,100]"])
+def test_targets_that_may_be_named_are_those_that_are_measured(
+    change: str, toy_spec: Path, build: Command, tmp_path: Path
+) -> None:
+    plan = make_plan(str(toy_spec), [change])
+    done = build(toy_spec, "-o", tmp_path, "-j1", "--stage", "validate", "--set", change)
+    assert done.returncode == 0, done.stderr
+    stored = zelos.get_emulator(tmp_path / "toy.build/artifact/toy.h5").info["accuracy"]
+    assert set(validate.metrics(stored)) == set(validate.metric_names(plan))
+    assert ("delta_chi2.p95" in validate.metric_names(plan)) == (change == "version=1.0.0")
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import toy_driver
 
 import zelos
+from zelos.build import learn, validate
 from zelos.errors import Error, FormatError
 from zelos.learning import Learning, attempts, count_answers
 
@@ -81,6 +84,22 @@ def test_begins_with_a_handful_of_runs_and_answers_nearly_nowhere(learning: Lear
 def test_what_is_good_enough_has_to_be_said(tmp_path: Path) -> None:
     with pytest.raises(Error, match="accuracy targets in the spec"):
         Learning(tmp_path / "learn").begin(TOY / "toy.yaml")
+
+
+def test_a_target_that_can_not_be_measured_is_refused_at_the_beginning(tmp_path: Path, spec: Path) -> None:
+    spec.write_text(spec.read_text().replace("Cl.te: {ell: [2, 120]}", "Cl.te: {ell: [2, 100]}"))
+    with pytest.raises(Error, match=r"accuracy\.delta_chi2\.p95: expected one of"):
+        Learning(tmp_path / "learn").begin(spec)
+    assert not (tmp_path / "learn" / "learn.json").exists()
+
+
+def test_a_target_that_was_not_measured_is_missed() -> None:
+    summary = {"inside": 9, "held_out": 9, "outputs": {}, "derived": {}}
+    targets = validate.check_targets({"delta_chi2.p95": 0.05}, summary)
+    candidate: Any = SimpleNamespace(accuracy=validate.Accuracy(summary), targets=targets)
+    attempt = learn._judge(30, "1.0.1", candidate, None)
+    assert not attempt.accepted
+    assert attempt.reason == "target missed: delta_chi2.p95 can't be measured, 0.05 is asked for"
 
 
 def test_versions_grow_with_the_answers(learning: Learning) -> None:

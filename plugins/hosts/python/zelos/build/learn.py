@@ -96,6 +96,7 @@ def _check_gate(plan: Plan, label: str) -> None:
             f"{label}: learning needs to know what is good enough: accuracy targets in the spec "
             "(accuracy: {delta_chi2.p95: 0.1}), or region: tolerance"
         )
+    validate.check_names(plan)
 
 
 def _check_same(folder: Path, made_of: str, label: str) -> None:
@@ -222,9 +223,9 @@ def _judge(count: int, version: str, candidate: Extension, current: Emulator | N
     if inside < LEAST_HELD_OUT:
         return attempt(False, f"{inside} held-out answers lie inside its region, {LEAST_HELD_OUT} are needed")
     missed = [
-        f"{name} = {target['reached']:.3g}, {target['target']:g} is asked for"
+        f"{name} {_reached(target['reached'])}, {target['target']:g} is asked for"
         for name, target in candidate.targets.items()
-        if not target["met"] and target["reached"] is not None
+        if not target["met"]
     ]
     if missed:
         return attempt(False, f"target missed: {'; '.join(missed)}")
@@ -237,6 +238,10 @@ def _judge(count: int, version: str, candidate: Extension, current: Emulator | N
     if inside == before["inside"] and error is not None and (previous is None or error < previous):
         return attempt(True, f"error {error:.3g}, {previous:.3g} before" if previous else "error measured")
     return attempt(False, "not better than the version before it")
+
+
+def _reached(value: float | None) -> str:
+    return "can't be measured" if value is None else f"= {value:.3g}"
 
 
 def worst(summary: dict[str, Any]) -> float | None:

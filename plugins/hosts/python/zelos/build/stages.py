@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import _core
 from ..emulator import Emulator, open_emulator
-from ..errors import Error, FormatError, SpecError, did_you_mean
+from ..errors import Error, FormatError, SpecError
 from ..fallback import driver as drivers
 from ..fallback.pool import LocalPool
 from . import provenance, report, validate
@@ -59,15 +59,7 @@ class Build:
         self.options = options
         self.console = console
         self.work = options.work if options.work is not None else options.out / f"{plan.name}.build"
-        unknown = [name for name in plan.data["accuracy"] if name not in validate.metric_names(plan)]
-        if unknown:
-            names = validate.metric_names(plan)
-            known = ", ".join(name for name in names if name.endswith(("p99", "error")))
-            hint = did_you_mean(unknown[0], names)
-            raise SpecError(
-                f"{plan.place(unknown[0])}: accuracy.{unknown[0]}: expected one of {known}, "
-                f"or with p50, p68, p95 or max{hint}"
-            )
+        validate.check_names(plan)
         self._begin = time.monotonic()
         self._mismatch = ""
 

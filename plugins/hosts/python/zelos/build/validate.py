@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..emulator import Emulator
+from ..errors import SpecError, did_you_mean
 from .plan import Plan
 from .training import chosen_derived
 
@@ -20,6 +21,12 @@ PERCENTILES = {"p50": 50.0, "p68": 68.0, "p95": 95.0, "p99": 99.0, "max": 100.0}
 LMAX = 2500
 #: Spectra that change sign: their errors are told in units of cosmic variance only.
 _CROSSES = {"Cl.te": ("Cl.tt", "Cl.ee"), "Cl.pt": ("Cl.pp", "Cl.tt"), "Cl.pe": ("Cl.pp", "Cl.ee")}
+#: Of an ideal experiment: spectra in words, name of its delta chi^2, spectra.
+_LIKELIHOODS = (
+    ("TT+TE+EE", "delta_chi2", ("Cl.tt", "Cl.te", "Cl.ee")),
+    ("phiphi", "delta_chi2_pp", ("Cl.pp",)),
+    ("BB", "delta_chi2_bb", ("Cl.bb",)),
+)
 _BATCH = 32
 
 
@@ -37,24 +44,50 @@ class Accuracy:
 
 
 def metric_names(plan: Plan) -> list[str]:
-    """Every name that the spec's `accuracy:` may have."""
+    """Every name that the spec's `accuracy:` may have: what `metrics` finds in what `measure` measures."""
     suffixes = list(PERCENTILES)
-    names = ["max_relative_error"]
-    have = {output.canonical for output in plan.outputs}
-    stems = []
-    if {"Cl.tt", "Cl.te", "Cl.ee"} <= have:
-        stems += ["delta_chi2", "delta_chi2_all"]
-    if "Cl.pp" in have:
-        stems += ["delta_chi2_pp", "delta_chi2_pp_all"]
+    ells = _multipoles(plan)
+    stems = [
+        f"{key}{suffix}"
+        for _, key, spectra in _LIKELIHOODS
+        if _shared(ells, spectra) is not None
+        for suffix in ("", "_all")
+    ]
+    names = []
     for output in plan.outputs:
-        stems.append(output.name)
         if output.canonical not in _CROSSES:
-            stems.append(f"{output.name}.worst")
+            names = ["max_relative_error"]
+            stems += [output.name, f"{output.name}.worst"]
+        elif _shared(ells, (output.canonical, *_CROSSES[output.canonical])) is not None:
+            stems.append(output.name)
     if plan.derived:
         stems += ["derived", *(f"derived.{name}" for name, _ in plan.derived)]
     for stem in stems:
         names += [f"{stem}.{suffix}" for suffix in suffixes] + [f"{stem}.median"]
     return names
+
+
+def check_names(plan: Plan) -> None:
+    """Raises SpecError for a target that can't be measured."""
+    names = metric_names(plan)
+    for name in plan.data["accuracy"]:
+        if name not in names:
+            known = ", ".join(known for known in names if known.endswith(("p99", "error")))
+            raise SpecError(
+                f"{plan.place(name)}: accuracy.{name}: expected one of {known}, "
+                f"or with p50, p68, p95 or max{did_you_mean(name, names)}"
+            )
+
+
+def _multipoles(plan: Plan) -> dict[str, Array]:
+    return {output.canonical: output.axes["ell"] for output in plan.outputs if "ell" in output.axes}
+
+
+def _shared(ells: Mapping[str, Array], spectra: tuple[str, ...]) -> Array | None:
+    """The multipoles of several spectra; None if one is not there, or has others."""
+    first = ells.get(spectra[0])
+    others = (ells.get(name) for name in spectra[1:])
+    return first if first is not None and all(np.array_equal(first, ell) for ell in others) else None
 
 
 def wishart(truth: tuple[Array, Array, Array], model: tuple[Array, Array, Array], ell: Array) -> Array:
@@ -119,7 +152,7 @@ def measure(plan: Plan, emulator: Emulator, points: Array, arrays: dict[str, Arr
             accuracy.figures[output.name] = worst
             profiles["relative"] = _profile(error, output.axes)
         if output.canonical.startswith("Cl."):
-            sigma = _cosmic_sigma(output.canonical, arrays, inside, output.axes["ell"])
+            sigma = _cosmic_sigma(output.canonical, arrays, inside, _multipoles(plan))
             if sigma is not None:
                 error = np.abs(model - truth) / sigma
                 entry["cosmic_variance"] = percentiles(error)
@@ -285,14 +318,17 @@ def _profile(error: Array, axes: dict[str, Array]) -> dict[str, dict[str, list[f
     return result
 
 
-def _cosmic_sigma(name: str, arrays: dict[str, Array], inside: Array, ell: Array) -> Array | None:
+def _cosmic_sigma(
+    name: str, arrays: dict[str, Array], inside: Array, ells: Mapping[str, Array]
+) -> Array | None:
     own = arrays[name][inside]
     if name not in _CROSSES:
-        return np.asarray(np.abs(own) * np.sqrt(2 / (2 * ell + 1)))
-    first, second = (arrays.get(part) for part in _CROSSES[name])
-    if first is None or second is None or first.shape != second.shape or first.shape != arrays[name].shape:
+        return np.asarray(np.abs(own) * np.sqrt(2 / (2 * ells[name] + 1)))
+    first, second = _CROSSES[name]
+    ell = _shared(ells, (name, first, second))
+    if ell is None:
         return None
-    sigma: Array = np.sqrt((own**2 + first[inside] * second[inside]) / (2 * ell + 1))
+    sigma: Array = np.sqrt((own**2 + arrays[first][inside] * arrays[second][inside]) / (2 * ell + 1))
     return sigma
 
 
@@ -303,14 +339,11 @@ def _delta_chi2(
     inside: Array,
     figures: dict[str, Array],
 ) -> dict[str, Any]:
-    axes = {output.canonical: output.axes.get("ell") for output in plan.outputs}
     result: dict[str, Any] = {}
-
-    def add(label: str, key: str, spectra: tuple[str, ...]) -> None:
-        ells = [ell for ell in map(axes.get, spectra) if ell is not None]
-        if len(ells) < len(spectra) or any(not np.array_equal(ell, ells[0]) for ell in ells):
-            return
-        whole = ells[0]
+    for label, key, spectra in _LIKELIHOODS:
+        whole = _shared(_multipoles(plan), spectra)
+        if whole is None:
+            continue
         for suffix, lmax in (("", LMAX), ("_all", int(whole[-1]))):
             cut = whole <= lmax
             ell = whole[cut]
@@ -323,10 +356,6 @@ def _delta_chi2(
             if not suffix:
                 figures[key] = value
             result[key + suffix] = {"spectra": label, "lmax": int(ell[-1]), **percentiles(value)}
-
-    add("TT+TE+EE", "delta_chi2", ("Cl.tt", "Cl.te", "Cl.ee"))
-    add("phiphi", "delta_chi2_pp", ("Cl.pp",))
-    add("BB", "delta_chi2_bb", ("Cl.bb",))
     return result
 
 
