@@ -71,6 +71,8 @@ TOY_ATLAS = {
     "toy_b": {"extra_args": "{fluid: ppf}", "fixed": "{M: 0.1}", "parameters": "{B: [-1, 1]}"},
     "toy_m": {"extra_args": "{species: 3}", "fixed": "{B: 0}", "parameters": "{M: [0, 0.5]}"},
     "toy_wide": {"fixed": "{B: 0, M: 0.1}", "A": "[0.5, 4]"},
+    "toy_other_b": {"fixed": "{B: 0.3, M: 0.1}"},
+    "toy_b_m": {"parameters": "{B: [-1, 1]\n  M: [0, 0.5]}"},
     "toy_old": {"extra_args": "{tilt: 0.01}", "fixed": "{B: 0, M: 0.1}"},
 }
 

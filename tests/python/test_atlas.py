@@ -95,6 +95,23 @@ def test_the_same_number_under_another_setting_is_not_the_same_physics(toy_atlas
     assert any("asked all the same" in note for note in mixed.selection(["A", "n", "M"]).notes)
 
 
+def test_what_nobody_gives_has_one_value_in_all_emulators(toy_atlas: Atlas) -> None:
+    """toy_b_m leads where M is given, and is asked with B = 0; toy_other_b was trained at B = 0.3."""
+    atlas = zelos.get_emulator([toy_atlas["toy_other_b"], toy_atlas["toy_b_m"]])
+    at = {"A": 1.5, "n": 0.95, "M": 0.1}
+    selection = atlas.selection(list(at))
+    assert selection.leader.member.name == "toy_b_m" and selection.leader.set_to == (0.0,)
+    assert abs(truth(1.5, 0.95, b=0.3) / truth(1.5, 0.95) - 1) > 1e-2
+    assert atlas.answering(at) == "toy_b_m"
+    assert atlas(at, K, Z) == pytest.approx(truth(1.5, 0.95), rel=1e-3)
+    (note,) = selection.notes
+    assert "toy_other_b is not asked" in note and "B: 0.3 in toy_other_b, 0.0 in this run" in note
+    # Where B is given, each point says whether it is that of toy_other_b.
+    b = np.array([0.3, 0.0])
+    assert atlas.answering({**at, "B": b}) == ["toy_other_b", "toy_b_m"]
+    np.testing.assert_allclose(atlas({**at, "B": b}, K, Z), [truth(1.5, 0.95, x) for x in b], rtol=1e-3)
+
+
 def test_a_parameter_that_nobody_knows(toy_atlas: Atlas, toy_artifact: Path) -> None:
     atlas = zelos.get_emulator([toy_artifact], fallback="toy")
     assert any("knows 'B'" in note for note in atlas.selection(["A", "n", "B"]).notes)

@@ -234,9 +234,12 @@ def _difference(what: str, a: Any, first: Member, b: Any, other: Member) -> str:
     return f"{what}: {a} in {first.name}, {b} in {other.name}"
 
 
-def compare(a: Member, b: Member, constants: Mapping[str, float]) -> tuple[list[str], list[str]]:
+def compare(
+    a: Member, b: Member, constants: Mapping[str, float], set_here: Mapping[str, float]
+) -> tuple[list[str], list[str]]:
     """What differs in the physics of two emulators wherever both can be asked, and which differing settings
-    make no difference there. constants: base name -> value."""
+    make no difference there. Base name -> value: constants, of what the run gives; set_here, of what it does
+    not give and the leader is asked with, so that no point says where another value was fixed."""
     differing, excused = [], []
     common = {base: value for base, (_, value) in {**b.neutral, **a.neutral}.items()}
     for base in dict.fromkeys([*a.free, *a.fixed, *b.free, *b.fixed]):
@@ -244,6 +247,13 @@ def compare(a: Member, b: Member, constants: Mapping[str, float]) -> tuple[list[
         in_a, in_b = a.held(base), b.held(base)
         if base in constants:
             common[base] = constants[base]
+        elif base in set_here:
+            common[base] = set_here[base]
+            differing += [
+                f"{member.label(base)}: {member.held(base)} in {member.name}, {set_here[base]} in this run"
+                for member in (a, b)
+                if base in member.fixed and not _same(member.fixed[base][1], set_here[base])
+            ]
         elif base in a.free and base in b.free:
             continue
         elif base in a.free or base in b.free:
@@ -308,12 +318,8 @@ def select(
     head = leader.route.member
     known = dict(head.fixed)
     fixed = {base_name(name): _as(value, name, _name_of(head, name)) for name, value in constants.items()}
-    fixed |= {
-        base_name(name): value
-        for name, value in zip(
-            leader.route.names[len(leader.route.columns) :], leader.route.set_to, strict=True
-        )
-    }
+    names_set = leader.route.names[len(leader.route.columns) :]
+    set_here = _bases(dict(zip(names_set, leader.route.set_to, strict=True)))
     chosen, notes = [leader.route], []
     for index, member in enumerate(members):
         if index == leader.route.index:
@@ -328,7 +334,7 @@ def select(
             notes.append(f"{member.name} is not asked: {reason}")
             continue
         for other in chosen:
-            differing, excused = compare(other.member, member, fixed)
+            differing, excused = compare(other.member, member, fixed, set_here)
             if differing and not mix:
                 notes.append(
                     f"{member.name} is not asked beside {other.member.name}, its physics is another: "
