@@ -14,6 +14,7 @@ import toy_driver
 
 import zelos
 from zelos import cli
+from zelos.one_point import OnePoint
 from zelos.real_code import read_cache
 
 POINT = {"A": 1.4, "n": 0.95}
@@ -288,6 +289,28 @@ def test_many_threads_may_ask_at_once(emulator: zelos.Emulator) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize(("amplitude", "source"), [(1.4, "emulator"), (2.5, "fallback")])
+def test_one_point_knows_who_answered_it_whoever_asks_meanwhile(
+    toy_artifact: Path, amplitude: float, source: str
+) -> None:
+    class Shared(zelos.Emulator):
+        """Another thread's point is always the last."""
+
+        last_source = property(  # type: ignore[assignment]
+            lambda _: "emulator" if source == "fallback" else "fallback", lambda *_: None
+        )
+
+    emulator = Shared(zelos.get_emulator(toy_artifact).core, fallback="toy")
+    params = {"A": amplitude, "n": 0.95}
+    point = OnePoint(emulator, params)
+    assert point.source == source
+    power = point.at_z("Pk.linear", 0.6)
+    k = emulator.axes("Pk.linear")["k"]
+    np.testing.assert_allclose(power, toy_driver.power(amplitude, 0.95, k, 0.6), rtol=1e-3)
+    if source == "emulator":
+        np.testing.assert_array_equal(power, emulator(params, k, 0.6))
 
 
 def test_repr_says_what_it_is(emulator: zelos.Emulator) -> None:

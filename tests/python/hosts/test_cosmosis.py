@@ -163,8 +163,7 @@ def test_theta_outside_is_the_fallbacks(artifact: Path, config: Any, monkeypatch
     values[COSMOLOGY, "tau"] = 0.3
     assert module.execute(Block(values), config) == 1
     answer = config.emulator.evaluate({**POINT, "tau": 0.1})
-    monkeypatch.setattr(config.emulator, "evaluate", lambda point: answer)
-    monkeypatch.setattr(config.emulator, "last_source", "fallback")
+    monkeypatch.setattr(config.emulator, "_evaluated", lambda point: (answer, "fallback"))
     block = Block(values)
     assert module.execute(block, config) == 0
     assert block[COSMOLOGY, "hubble"] == pytest.approx(67.4, rel=1e-8)

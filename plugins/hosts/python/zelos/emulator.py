@@ -225,16 +225,25 @@ class Emulator:
         otherwise. The
               result's shape is that of the axes' arrays one after the other (a scalar adds no dimension).
         """
+        return self._evaluated(params, outputs, axes)[0]
+
+    def _evaluated(
+        self,
+        params: Params,
+        outputs: Sequence[str] | None = None,
+        axes: Mapping[str, Any] | None = None,
+    ) -> tuple[dict[str, Array], str]:
+        """As `evaluate`, and who answered: `last_source` may be another thread's."""
         names, points, batch = self._points(params)
         bound = self._bind(names, outputs, axes)
-        values = self._answer(bound, points)
+        values, source = self._answer(bound, points)
         n = len(points)
         result: dict[str, Array] = {}
         for part in bound.parts:
             array = values[:, part.begin : part.end].reshape(n, *part.block)
             array = _reorder(array, part.order).reshape(n, *part.shape)
             result[part.name] = array if batch else array[0]
-        return result
+        return result, source
 
     def derived(self, params: Params) -> dict[str, Any]:
         """Derived parameters: name -> number (an array for a batch). ``{}`` if the emulator has none."""
@@ -495,13 +504,13 @@ class Emulator:
         where = f"row {row} of {count}: " if count > 1 else ""
         return OutsideRegion(f"{self.name}: {where}{verdict}", verdict, row)
 
-    def _answer(self, bound: _Bound, points: Array) -> Array:
+    def _answer(self, bound: _Bound, points: Array) -> tuple[Array, str]:
         values, outside = bound.query.evaluate(points)
         if not outside:
             with self._lock:
                 self.last_source = "emulator"
                 self.statistics["emulated"] += len(points)
-            return values
+            return values, "emulator"
         with self._lock:
             left = self.statistics["left"]
             for _, verdict in outside:
@@ -517,12 +526,13 @@ class Emulator:
         answers = self._fallback.evaluate(bound.query, points[list(rows)], verdicts)
         for row, answer in zip(rows, answers, strict=True):
             values[row] = answer
+        source = "fallback" if len(outside) == len(points) else "mixed"
         with self._lock:
             self.statistics["emulated"] += len(points) - len(outside)
             self.statistics["fallback"] += len(outside)
             self.statistics["fallback_seconds"] += time.perf_counter() - begin
-            self.last_source = "fallback" if len(outside) == len(points) else "mixed"
-        return values
+            self.last_source = source
+        return values, source
 
 
 def _native(output: _core.Output) -> tuple[_Axis, ...]:

@@ -43,8 +43,7 @@ class OnePoint:
             raise ArgumentError(f"{emulator.name}: expected one emulator, found an atlas")
         self.emulator = emulator
         self.params = dict(params)
-        self.values = emulator.evaluate(self.params)
-        self.source = "emulator" if emulator.last_source == "emulator" else "fallback"
+        self.values, self.source = emulator._evaluated(self.params)
         labels = emulator.labels()
         self.derived: dict[str, float] = (
             dict(zip(labels, self.values["derived"].tolist(), strict=True)) if labels else {}
@@ -145,7 +144,9 @@ class OnePoint:
     def _evaluate(self, name: str, axes: dict[str, Array]) -> Array:
         if self.source == "emulator":
             bound = self.emulator._bind(tuple(self.params), [name], axes)
-            values, _ = bound.query.evaluate(np.array([list(self.params.values())], float))
+            values, outside = bound.query.evaluate(np.array([list(self.params.values())], float))
+            if outside:
+                raise self.emulator._outside(outside[0], 1)
             return np.asarray(values.reshape(bound.parts[0].shape))
         native, values = self.axis(name, "z"), self.values[name]
         if values.ndim == 1:
