@@ -108,10 +108,14 @@ def main() -> None:
         except OutsideRegion:
             continue
         tests.append(point)
-    result = emulator.validate(Grid(WL, np.array(tests), NAMES, spectra(tests)))
+    unseen = Grid(WL, np.array(tests), NAMES, spectra(tests))
+    result = emulator.validate(unseen)
     passed("validation")
     print(f"off the grid: error {result.error:.1e}, rms z {result.z:.2f}; left out by the components "
           f"{np.sqrt(emulator.residual_variance.mean()):.1e}")  # fmt: skip
+    factor = emulator.calibrate()
+    print(f"calibrated, standard deviations times {factor:.2f}: rms z {emulator.validate(unseen).z:.2f}")
+    passed("calibration")
     began = time.process_time()
     for point in tests:
         emulator.process.predict(point)
