@@ -34,6 +34,11 @@ struct Useless {
   std::string message;
 };
 
+/// The code of a worker is not the one that was opened. Another worker may have that.
+struct Changed {
+  std::string message;
+};
+
 struct Options {
   Command command;
   int workers = 1;
@@ -242,8 +247,21 @@ class Code {
   Reply open_in(WorkerProcess& worker) {
     Reply reply = worker.ask(open_, axes_, 0, options_.command.start_timeout);
     if (reply.message.value("ok", Json()) != true) throw refused(reply.message, ZELOS_E_ARGUMENT);
+    check_facts(reply.message);
     worker.opened.insert(id_);
     return reply;
+  }
+
+  /// A worker that took the place of another one may find another code: what was opened is what answers.
+  void check_facts(const Json& now) const {
+    const std::pair<const char*, const char*> facts[] = {
+        {"code", "the code"}, {"version", "its version"}, {"library_sha256", "the SHA-256 of its library"}};
+    const Json& then = description_.message;
+    for (const auto& [key, what] : facts) {
+      if (then.is_null() || now.value(key, Json()) == then[key]) continue;
+      throw Changed{std::string("a worker found another code: ") + what + " is " + now.value(key, Json()).dump() +
+                    ", it was " + then[key].dump() + " when it was opened"};
+    }
   }
 
   Reply request(const Json& message, const std::vector<double>& values, std::int64_t expected,
@@ -268,6 +286,9 @@ class Code {
       } catch (const WorkerGone& gone) {
         worker.spoil();
         if (tries <= 1) throw Refusal{status_of(gone.how), gone.what() + how_often()};
+      } catch (const Changed& code) {
+        worker.spoil();
+        if (tries <= 1) throw Refusal{ZELOS_E_ARGUMENT, code.message + how_often()};
       } catch (const Useless& answer) {
         worker.spoil();
         if (tries <= 1) throw Refusal{ZELOS_E_NUMERIC, answer.message + how_often()};

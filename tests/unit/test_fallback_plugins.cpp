@@ -264,6 +264,23 @@ TEST_CASE("workers: a point whose worker failed is tried once more with a new on
   CHECK(refusal([&] { faked("fails", {}, folder / "happened").evaluate(kPoint); }).says("no convergence"));
 }
 
+TEST_CASE("workers: one that finds another code than the one that was opened answers nothing",
+          "[fallback][workers][faults]") {
+  const toy::TemporaryFolder folder;
+  const fs::path once = folder / "died";
+  const Code code = faked("dies_for_another_version", {}, once);
+  CHECK(code.version() == "1");
+  for (int round = 0; round < 2; ++round) {
+    const Refusal answer = refusal([&] { code.evaluate(kPoint); });
+    INFO(answer.message);
+    CHECK(answer.status == ZELOS_E_ARGUMENT);
+    CHECK(answer.says(R"(its version is "1-new", it was "1" when it was opened)"));
+  }
+  // Opened anew, it is that code.
+  const Code anew = faked("dies_for_another_version", {}, once);
+  CHECK((anew.version() == "1-new" && anew.evaluate(kPoint) == kFakeAnswer));
+}
+
 TEST_CASE("workers: what a worker says unasked is never taken for an answer", "[fallback][workers][faults]") {
   const Code code = faked("talks_unasked");
   for (int i = 0; i < 5; ++i) {

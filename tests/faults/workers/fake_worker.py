@@ -68,6 +68,8 @@ while True:
                 size *= axis["size"]
             total += size
         version = request["config"].get("version", "1")
+        if fault == "dies_for_another_version" and Path(once).exists():
+            version += "-new"
         reply = {"ok": True, "code": request["code"], "version": version, "library_sha256": "", "kinds": {}}
         reply["scalars"] = []
         if faulty("bad_description"):
@@ -80,7 +82,7 @@ while True:
     else:
         print("a line on standard output", flush=True)
         answer = [1.0 + i + sum(values) for i in range(total)]
-        if faulty("dies"):
+        if faulty("dies") or faulty("dies_for_another_version"):
             print("out of memory", file=sys.stderr, flush=True)
             os.kill(os.getpid(), 9)
         elif faulty("exits"):
