@@ -195,6 +195,7 @@ class Code {
     full.code = (*facts_)[0];
     full.version = (*facts_)[1];
     full.library_sha256 = (*facts_)[2];
+    full.interpolates = options_.grid.empty() ? 0 : 1;
     const std::uint32_t size = info->struct_size;
     std::memcpy(reinterpret_cast<char*>(info) + sizeof size, reinterpret_cast<const char*>(&full) + sizeof size,
                 std::min<std::size_t>(size, sizeof full) - sizeof size);

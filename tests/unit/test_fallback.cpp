@@ -36,6 +36,8 @@ using zelos::fallback::Point;
 namespace {
 
 const std::string kTemplate = ZELOS_TEST_FALLBACK_DIR "/good/zelos_fallback_formulas.so";
+const std::string kPython = ZELOS_PYTHON_FALLBACK;
+const std::string kFakeWorker = ZELOS_SOURCE_DIR "/tests/faults/workers/fake_worker.py";
 const double kNs = 0.965;
 
 /// What zelos_build would write of runs of the template.
@@ -405,6 +407,24 @@ TEST_CASE("cache: four processes write, one is killed: the others' answers are w
     CHECK((answer.code == "code" && answer.version == "1" && answer.settings_sha256 == "settings"));
   });
   CHECK(n_read == kPoints + kPoints / 3);
+}
+
+TEST_CASE("cache: what is interpolated between runs is not kept as the code's answer", "[fallback][cache][faults]") {
+  const toy::TemporaryFolder folder;
+  Fallback::Options options;
+  options.any_version = true;  // the worker says nothing of its settings
+  options.settings = json{{"python", kFakeWorker}, {"grid", "runs.h5"}}.dump();
+  const Query query = small().query({"omch2", "logA"}, {{"derived", {}}});
+  CHECK(std::isfinite(ask(Fallback::open(small(), kPython, options), query, {0.2, 3})[0]));
+  options.cache = folder / "cache";
+  const Refusal answer = refusal([&] { Fallback::open(small(), kPython, options); });
+  INFO(answer.message);
+  CHECK((answer.status == ZELOS_E_ARGUMENT && answer.says((folder / "cache").string())));
+  CHECK(answer.says("fallback 'formulas' interpolates between runs"));
+  CHECK_FALSE(fs::exists(folder / "cache"));
+  options.settings = json{{"python", kFakeWorker}}.dump();
+  ask(Fallback::open(small(), kPython, options), query, {0.2, 3});
+  CHECK(entries(folder / "cache").size() == 1);
 }
 
 TEST_CASE("cache: a folder that can't be used is named, one that becomes full costs no answer",

@@ -26,7 +26,8 @@ class ZELOS_API Fallback {
     std::string settings = "{}";
     /// Take a code whose version or settings are not those of the training.
     bool any_version = false;
-    /// Folder in which answers are kept and looked for (cache.hpp); empty: none.
+    /// Folder in which answers are kept and looked for (cache.hpp); empty: none. Not with a fallback that interpolates
+    /// between runs of a code (a grid): they would be taken for the code's answers.
     std::filesystem::path cache;
     /// Id of a plugin -> JSON object: settings that it gets where `settings` has no others. For hosts that know the
     /// plugin (its interpreter, say), whichever the user's name leads to.
@@ -53,7 +54,8 @@ class ZELOS_API Fallback {
   ///     or in `zelos_fallbacks` beside the library;
   ///   - else the name of a code ("camb", "classy"), for the plugin "python".
   /// The code gets the settings of the training runs and has to report what the artifact's provenance says: code,
-  /// version and every setting. Throws Error: ZELOS_E_ARGUMENT with what differs, or an unknown option; ZELOS_E_MISSING
+  /// version and every setting. Throws Error: ZELOS_E_ARGUMENT with what differs, an unknown option, or a cache with a
+  /// fallback that interpolates; ZELOS_E_MISSING
   /// (no such plugin or code, a library that is no plugin); ZELOS_E_FORMAT (another ABI version, a damaged library);
   /// ZELOS_E_IO.
   static Fallback open(const Emulator& emulator, const std::string& name, const Options& options);

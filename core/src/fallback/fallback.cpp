@@ -128,7 +128,6 @@ double* extract(const Output& output, const std::vector<double>& values, const A
 struct Fallback::Impl {
   Impl(const Emulator& e, const std::string& name, const Options& options)
       : emulator(e), plugin(fallback::find_plugin(name)) {
-    if (!options.cache.empty()) cache.emplace(options.cache);
     const json& info = emulator.info();
     const json provenance = info.value("provenance", json::object());
     const std::string trained_on = text_of(provenance, "code");
@@ -140,6 +139,7 @@ struct Fallback::Impl {
     settings.ini = text_of(provenance, "ini");
     native = open_native();
     if (native->name() != trained_on) refuse_code(native->name(), trained_on);
+    if (!options.cache.empty()) open_cache(options.cache);
     compare(provenance);
     if (!differences.empty() && !options.any_version) {
       throw Error(ZELOS_E_ARGUMENT, "fallback '" + native->name() + "' is not the code that " + emulator.name() +
@@ -192,6 +192,14 @@ struct Fallback::Impl {
       }
     }
     return std::numeric_limits<double>::quiet_NaN();
+  }
+
+  void open_cache(const std::filesystem::path& folder) {
+    if (native->interpolates()) {
+      throw Error(ZELOS_E_ARGUMENT, "cache '" + folder.string() + "': it keeps a code's own answers, and fallback '" +
+                                        native->name() + "' interpolates between runs: do without one of the two");
+    }
+    cache.emplace(folder);
   }
 
   [[noreturn]] void refuse_code(const std::string& code, const std::string& trained_on) const {

@@ -185,6 +185,7 @@ Code::Code(const Plugin& plugin, const CodeSettings& settings, std::vector<Outpu
   must(plugin_, name_, "describe", [&](zelos_error* error) { return plugin_.entry->describe(made, &info, error); });
   name_ = text_or_empty(info.code);
   version_ = text_or_empty(info.version);
+  interpolates_ = info.interpolates != 0;
   if (name_.empty() || version_.empty()) {
     refuse(plugin_.file, "describe gave no name or no version of the code", ZELOS_E_INTERNAL);
   }

@@ -49,6 +49,8 @@ class Code {
   const std::vector<Output>& outputs() const { return outputs_; }
   const std::string& name() const { return name_; }
   const std::string& version() const { return version_; }
+  /// Whether its answers lie between runs of the code.
+  bool interpolates() const { return interpolates_; }
 
   std::string settings(const Point& point) const;
   /// The values of each output. Throws Error; a value that is not finite is ZELOS_E_NUMERIC.
@@ -63,6 +65,7 @@ class Code {
   std::vector<Output> outputs_;
   std::unique_ptr<zelos_code, Destroy> code_;
   std::string name_, version_;
+  bool interpolates_ = false;
 };
 
 }  // namespace zelos::fallback

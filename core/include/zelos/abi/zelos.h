@@ -292,7 +292,8 @@ typedef struct zelos_fallback_options {
   uint32_t struct_size;
   int32_t any_version;       /**< nonzero: take a code whose version or settings are not those of the training */
   const char* settings_json; /**< JSON object for the plugin (workers, timeout, retries, ...); NULL: its defaults */
-  const char* cache;         /**< folder in which answers are kept and looked for; NULL: none */
+  const char* cache;         /**< folder in which answers are kept and looked for; NULL: none. ZELOS_E_ARGUMENT with a
+                                  fallback that interpolates between runs (a grid): it keeps a code's own answers */
 } zelos_fallback_options;
 
 /** `name`: the path of a plugin (it has a '/' or ends in ".so"); or NAME of a plugin zelos_fallback_NAME.so in a folder

@@ -34,7 +34,7 @@ extern "C" {
 #endif
 
 #define ZELOS_FALLBACK_ABI_MAJOR 1u
-#define ZELOS_FALLBACK_ABI_MINOR 0u
+#define ZELOS_FALLBACK_ABI_MINOR 1u
 /* The one exported symbol of a plugin: `const zelos_fallback_entry zelos_fallback_entry_v1`. */
 #define ZELOS_FALLBACK_ENTRY zelos_fallback_entry_v1
 #define ZELOS_FALLBACK_ENTRY_SYMBOL "zelos_fallback_entry_v1"
@@ -91,6 +91,9 @@ typedef struct zelos_code_info {
   const char* code;              /* "camb": as in an artifact's provenance */
   const char* version;           /* exact: two that compute different numbers have different ones */
   const char* library_sha256;    /* of the compiled code, 64 hex digits, or "" */
+  /* Since 1.1. Nonzero: the answers lie between runs of the code, which made none at the point itself. zelos keeps no
+   * such answer in a cache. */
+  int32_t interpolates;
 } zelos_code_info;
 
 /* Called by a plugin to hand over a text; the callee copies it before it returns. */

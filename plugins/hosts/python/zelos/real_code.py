@@ -29,8 +29,8 @@ class RealCode:
     options:         for the plugin. Those of the codes in Python: ``workers`` (processes), ``threads`` (of
                      each), ``timeout`` (seconds a run), ``retries`` (after a worker died, hung or gave
                      NaN), ``python``, ``environment``, ``grid`` (a library of runs in the code's place).
-    cache:           folder in which answers are kept and looked for; not with ``grid``: what is interpolated
-                     would be taken for the code's answers.
+    cache:           folder in which answers are kept and looked for; FallbackError with ``grid``: what is
+                     interpolated would be taken for the code's answers.
     """
 
     def __init__(
@@ -44,8 +44,6 @@ class RealCode:
         if version_policy not in (None, "any"):
             raise ArgumentError(f"fallback_version '{version_policy}': expected None or 'any'")
         given = dict(options or {})
-        if cache is not None and "grid" in given:
-            raise ArgumentError("a cache keeps the code's own answers: 'grid' or 'cache', not both")
         self._at_once = given.get("workers", 1)
         # The workers find what this process finds.
         here = {
