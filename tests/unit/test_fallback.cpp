@@ -252,6 +252,54 @@ TEST_CASE("fallback: outputs of one point that are asked for one after the other
   CHECK(fallback.statistics().runs == 3);
 }
 
+TEST_CASE("fallback: on other axes than the training's the code runs with the settings of the training, in every order",
+          "[fallback][cache]") {
+  const std::string plugin = ZELOS_TEST_FALLBACK_DIR "/bad/redshifts.so";
+  const Point centre{{"omch2", 0.12}, {"logA", 3.05}};
+  zelos::fallback::CodeSettings formulas;
+  formulas.code = "formulas";
+  json source = provenance();
+  source["settings"] = Code(zelos::fallback::find_plugin(plugin), formulas, small().outputs()).settings(centre);
+  const std::string text = source["settings"];
+  source["settings_sha256"] = zelos::sha256_hex(text.data(), text.size());
+  const Emulator trained = emulator(source);
+  const std::vector<std::string> names{"omch2", "logA"};
+  const Query native = trained.query(names, {{"derived", {}}, {"Pk.linear", {}}});
+  const Query other = trained.query(names, {{"derived", {}}, {"Pk.linear", kOffGrid}, {"Pk.linear", {{}, {0.25}}}});
+  const auto n = static_cast<double>(toy::axis("z").size());
+  const auto power = [&](double k, double z) { return n * (2 + std::cos(50 * std::log(k))) / (1 + z); };
+
+  const toy::TemporaryFolder folder;
+  Fallback::Options options;
+  std::vector<std::vector<double>> answers;
+  for (const bool native_first : {true, false}) {
+    options.cache = folder / (native_first ? "first" : "second");
+    const Fallback fallback = Fallback::open(trained, plugin, options);
+    std::vector<double> on_native, on_other;
+    if (native_first) on_native = ask(fallback, native, {0.2, 3});
+    on_other = ask(fallback, other, {0.2, 3});
+    if (!native_first) on_native = ask(fallback, native, {0.2, 3});
+    CHECK(fallback.statistics().runs == (native_first ? 2 : 1));
+    answers.push_back(on_native);
+    answers.push_back(on_other);
+    CHECK((on_native[0] == n && on_other[0] == n));
+    size_t at = 1;
+    // Of the wavenumbers, which change no setting, the code is asked: no spline follows this cosine.
+    for (const double k : kOffGrid[0]) {
+      for (const double z : kOffGrid[1]) CHECK(on_other[at++] == Approx(power(k, z)).epsilon(1e-12));
+    }
+    for (const double k : toy::axis("k")) CHECK(on_other[at++] == Approx(power(k, 0.25)).epsilon(1e-12));
+    CHECK(at == on_other.size());
+    CHECK(on_native[2] == Approx(power(toy::axis("k")[0], toy::axis("z")[1])).epsilon(1e-14));
+    zelos::read_cache(options.cache, [&](const zelos::CachedAnswer& kept) {
+      CHECK(kept.settings_sha256 == source["settings_sha256"].get<std::string>());
+      CHECK(kept.outputs[0].axes[1].values == toy::axis("z"));
+    });
+  }
+  CHECK(answers[0] == answers[2]);
+  CHECK(answers[1] == answers[3]);
+}
+
 TEST_CASE("fallback: many threads may ask at once", "[fallback]") {
   const Fallback fallback = Fallback::open(small(), kTemplate);
   const Query query = small().query({"omch2", "logA"}, {{"derived", {}}, {"Pk.linear", kOffGrid}});

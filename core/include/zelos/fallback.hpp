@@ -69,12 +69,14 @@ class ZELOS_API Fallback {
   const std::vector<std::string>& differences() const;
 
   /// out[query.size()]: the answer of the real code to a query of the emulator it was opened for, at the physics of the
-  /// point. `why` is the emulator's verdict, for the statistics. Throws Error: ZELOS_E_OUTSIDE (a value is not finite,
-  /// a point that has no meaning for the code, or one that this fallback does not cover), ZELOS_E_NUMERIC (the code
-  /// failed), ZELOS_E_CANCELLED (it took too long), ZELOS_E_IO (it died), ZELOS_E_ARGUMENT (a query of another
-  /// emulator). `out` is untouched then: nothing is ever answered by the emulator instead.
-  /// canonical[emulator.parameters().size()], if not null, gets the canonical parameters of the point: those that were
-  /// solved for as the code solved for them (NaN if it does not say).
+  /// point. The code runs as it did in the training: axes other than the emulator's are asked of it where they leave
+  /// its settings unchanged; what lies between the native points of the others (CAMB's spectra depend on the redshifts
+  /// at which the power is wanted) is interpolated, as in the emulator. `why` is the emulator's verdict, for the
+  /// statistics. Throws Error: ZELOS_E_OUTSIDE (a value is not finite, a point that has no meaning for the code, or one
+  /// that this fallback does not cover), ZELOS_E_NUMERIC (the code failed), ZELOS_E_CANCELLED (it took too long),
+  /// ZELOS_E_IO (it died), ZELOS_E_ARGUMENT (a query of another emulator). `out` is untouched then: nothing is ever
+  /// answered by the emulator instead. canonical[emulator.parameters().size()], if not null, gets the canonical
+  /// parameters of the point: those that were solved for as the code solved for them (NaN if it does not say).
   void evaluate(const Query& query, const double* values, double* out, const Verdict& why = {},
                 double* canonical = nullptr) const;
 

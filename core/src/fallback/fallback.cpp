@@ -16,6 +16,7 @@
 #include "fallback/cache.hpp"
 #include "fallback/plugin.hpp"
 #include "runtime/bound_query.hpp"
+#include "runtime/resample.hpp"
 
 namespace zelos {
 namespace {
@@ -92,35 +93,52 @@ std::vector<Wanted> wanted_of(const Query& query) {
   return all;
 }
 
+bool includes(const std::vector<double>& all, const std::vector<double>& some) {
+  return std::includes(all.begin(), all.end(), some.begin(), some.end());
+}
+
 bool covers(const std::vector<Output>& outputs, const std::vector<Wanted>& wanted) {
   for (const Wanted& w : wanted) {
     for (std::size_t a = 0; a < w.axes->size(); ++a) {
-      const std::vector<double>&have = outputs[w.output].axes[a].values, &want = (*w.axes)[a];
-      if (!std::includes(have.begin(), have.end(), want.begin(), want.end())) return false;
+      if (!includes(outputs[w.output].axes[a].values, (*w.axes)[a])) return false;
     }
   }
   return true;
 }
 
-/// Rows of the answer on the axes of `output` at the wanted points, which are among them.
-double* extract(const Output& output, const std::vector<double>& values, const Axes& wanted, double* out) {
-  std::vector<std::vector<std::size_t>> index;
+/// Rows of `field`, one for each point of `have`, at points that are among them.
+Eigen::MatrixXd pick(const std::vector<double>& have, const std::vector<double>& points, const Eigen::MatrixXd& field) {
+  Eigen::MatrixXd rows(static_cast<Eigen::Index>(points.size()), field.cols());
+  Eigen::Index row = 0;
+  for (const double x : points)
+    rows.row(row++) = field.row(std::lower_bound(have.begin(), have.end(), x) - have.begin());
+  return rows;
+}
+
+/// An output of a run at the wanted points: those that the code was to be `asked` for as it gave them; on an axis of
+/// which it was not, interpolated between the native points (logarithms, where all values are positive).
+double* extract(const OutputModel& output, const Output& asked, const Output& ran, const std::vector<double>& values,
+                const Axes& wanted, double* out) {
+  const auto n = static_cast<Eigen::Index>(ran.axes[0].values.size());
+  Eigen::MatrixXd field = Eigen::Map<const Eigen::Matrix<double, -1, -1, Eigen::RowMajor>>(
+      values.data(), n, static_cast<Eigen::Index>(values.size()) / n);
+  bool in_logarithm = false;
   for (std::size_t a = 0; a < wanted.size(); ++a) {
-    const std::vector<double>& have = output.axes[a].values;
-    index.emplace_back();
-    for (const double x : wanted[a]) {
-      index.back().push_back(static_cast<std::size_t>(std::lower_bound(have.begin(), have.end(), x) - have.begin()));
+    if (a == 1) field.transposeInPlace();
+    const std::vector<double>& have = ran.axes[a].values;
+    if (includes(asked.axes[a].values, wanted[a])) {
+      field = pick(have, wanted[a], field);
+      continue;
     }
+    if (!in_logarithm && (field.array() > 0).all()) {
+      in_logarithm = true;
+      field = field.array().log();
+    }
+    field = resample(output.axes[a], wanted[a], pick(have, output.axes[a].axis.values, field));
   }
-  if (index.size() == 1) {
-    for (const std::size_t i : index[0]) *out++ = values[i];
-    return out;
-  }
-  const std::size_t stride = output.axes[1].values.size();
-  for (const std::size_t i : index[0]) {
-    for (const std::size_t j : index[1]) *out++ = values[i * stride + j];
-  }
-  return out;
+  if (in_logarithm) field = field.array().exp();
+  // Of two axes the second now runs down the columns, in which a matrix lies in memory.
+  return std::copy_n(field.data(), field.size(), out);
 }
 
 }  // namespace
@@ -213,46 +231,67 @@ struct Fallback::Impl {
       differences.push_back("version " + native->version() + " here, " + (trained.empty() ? "unknown" : trained) +
                             " in training");
     }
-    const json centre = provenance.value("settings_at", json());
+    const json at = provenance.value("settings_at", json());
     const std::string digest = text_of(provenance, "settings_sha256");
-    Point at;
-    if (centre.is_object()) {
-      for (const auto& [name, value] : centre.items()) {
-        if (value.is_number()) at.emplace_back(name, value.get<double>());
+    if (at.is_object()) {
+      for (const auto& [name, value] : at.items()) {
+        if (value.is_number()) centre.emplace_back(name, value.get<double>());
       }
     }
-    if (at.empty() || digest.empty()) {
+    if (centre.empty() || digest.empty()) {
+      centre.clear();
       const std::string all = settings.config_json + settings.ini;
       settings_sha256 = sha256_hex(all.data(), all.size());
       return;
     }
-    const std::string here = native->settings(at);
-    settings_sha256 = sha256_hex(here.data(), here.size());
+    native_settings = native->settings(centre);
+    settings_sha256 = sha256_hex(native_settings.data(), native_settings.size());
     if (settings_sha256 != digest) {
-      differences.push_back("settings: " + first_difference(text_of(provenance, "settings"), here));
+      differences.push_back("settings: " + first_difference(text_of(provenance, "settings"), native_settings));
     }
   }
 
-  /// The code on the native axes, so that its settings are those of the training, with what is wanted besides.
+  /// Whether a code on other axes computes what the native one does, as far as can be told.
+  bool is_as_trained(const Code& code) const { return centre.empty() || code.settings(centre) == native_settings; }
+
+  static void widen(std::vector<double>* axis, const std::vector<double>& more) {
+    std::vector<double> both;
+    std::set_union(axis->begin(), axis->end(), more.begin(), more.end(), std::back_inserter(both));
+    *axis = std::move(both);
+  }
+
+  /// The code on the native axes, and on those wanted besides which leave its settings as they were in the training:
+  /// CAMB takes the non-linear correction of the lensing from the redshifts that are asked for.
   std::shared_ptr<const Code> code_for(const std::vector<Wanted>& wanted) {
     if (covers(native->outputs(), wanted)) return native;
-    std::vector<Output> outputs = native->outputs();
+    std::vector<Output> all = native->outputs();
     for (const Wanted& w : wanted) {
-      for (std::size_t a = 0; a < w.axes->size(); ++a) {
-        std::vector<double>& have = outputs[w.output].axes[a].values;
-        std::vector<double> both;
-        std::set_union(have.begin(), have.end(), (*w.axes)[a].begin(), (*w.axes)[a].end(), std::back_inserter(both));
-        have = std::move(both);
-      }
+      for (std::size_t a = 0; a < w.axes->size(); ++a) widen(&all[w.output].axes[a].values, (*w.axes)[a]);
     }
     Axes key;
-    for (const Output& output : outputs) {
+    for (const Output& output : all) {
       for (const Output::Axis& axis : output.axes) key.push_back(axis.values);
     }
     const std::lock_guard lock(mutex);
     std::shared_ptr<const Code>& code = others[key];
-    if (code == nullptr) code = std::make_shared<Code>(plugin, settings, std::move(outputs));
+    if (code == nullptr) code = widest_as_trained(all);
     return code;
+  }
+
+  std::shared_ptr<const Code> widest_as_trained(const std::vector<Output>& all) const {
+    auto widest = std::make_shared<const Code>(plugin, settings, all);
+    if (is_as_trained(*widest)) return widest;
+    widest = native;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      for (std::size_t a = 0; a < all[i].axes.size(); ++a) {
+        std::vector<Output> wider = widest->outputs();
+        if (wider[i].axes[a].values == all[i].axes[a].values) continue;
+        wider[i].axes[a].values = all[i].axes[a].values;
+        auto code = std::make_shared<const Code>(plugin, settings, std::move(wider));
+        if (is_as_trained(*code)) widest = std::move(code);
+      }
+    }
+    return widest;
   }
 
   /// What the code is told; canonical, if not null, gets what is known of the canonical parameters, NaN for the others.
@@ -294,16 +333,18 @@ struct Fallback::Impl {
     std::shared_ptr<const Values> values;
   };
 
-  Run answer(const Point& point, const std::vector<Wanted>& wanted) {
+  /// A run of this code; in the native one's place any will do, which has its settings and its axes.
+  Run answer(const Point& point, const std::shared_ptr<const Code>& code) {
     {
       const std::lock_guard lock(mutex);
       for (const Run& run : kept) {
-        if (run.point != point || !covers(run.code->outputs(), wanted)) continue;
+        const bool same = run.code == code || (code == native && !centre.empty());
+        if (run.point != point || !same) continue;
         ++statistics.repeated;
         return run;
       }
     }
-    Run run{point, code_for(wanted), nullptr};
+    Run run{point, code, nullptr};
     const Cache::Question question{run.code->name(), run.code->version(), settings_sha256, &run.code->outputs(),
                                    &point};
     std::optional<Values> known;
@@ -322,7 +363,8 @@ struct Fallback::Impl {
   const Emulator emulator;
   const Plugin plugin;
   CodeSettings settings;
-  std::string settings_sha256;
+  Point centre;  ///< where the settings of the training are known; empty: nowhere
+  std::string native_settings, settings_sha256;
   std::shared_ptr<const Code> native;
   std::vector<std::string> differences;
   std::optional<Cache> cache;
@@ -364,12 +406,17 @@ void Fallback::evaluate(const Query& query, const double* values, double* out, c
     const std::vector<Wanted> wanted = wanted_of(query);
     const std::vector<Parameter>& parameters = impl.emulator.parameters();
     if (canonical != nullptr) std::fill_n(canonical, parameters.size(), std::numeric_limits<double>::quiet_NaN());
-    const Impl::Run run = impl.answer(impl.physics(query, values, canonical), wanted);
+    const Point point = impl.physics(query, values, canonical);
+    const std::shared_ptr<const Code> code = impl.code_for(wanted);
+    const Impl::Run run = impl.answer(point, code);
     for (std::size_t i = 0; canonical != nullptr && i < parameters.size(); ++i) {
       if (std::isnan(canonical[i])) canonical[i] = Impl::scalar(parameters[i].name, *run.code, *run.values);
     }
     double* at = out;
-    for (const Wanted& w : wanted) at = extract(run.code->outputs()[w.output], (*run.values)[w.output], *w.axes, at);
+    for (const Wanted& w : wanted) {
+      at = extract(impl.emulator.impl().outputs[w.output], code->outputs()[w.output], run.code->outputs()[w.output],
+                   (*run.values)[w.output], *w.axes, at);
+    }
   } catch (const std::exception& e) {
     count(e.what());
     throw;

@@ -7,6 +7,7 @@
 
 #include "base/text.hpp"
 #include "runtime/bound_query.hpp"
+#include "runtime/resample.hpp"
 #include "transforms/cubic_spline.hpp"
 
 namespace zelos {
@@ -46,26 +47,6 @@ std::vector<double> subset_or_throw(const std::string& emulator, const OutputMod
   return points;
 }
 
-/// Rows of `field` (native points of an axis) -> rows at requested points.
-Eigen::MatrixXd resample(const AxisModel& axis, const std::vector<double>& wanted, const Eigen::MatrixXd& field) {
-  const std::vector<double>& native = axis.axis.values;
-  if (wanted == native) return field;
-  std::vector<int64_t> index;
-  for (const double x : wanted) {
-    const auto at = std::lower_bound(native.begin(), native.end(), x);
-    if (at == native.end() || *at != x) break;
-    index.push_back(at - native.begin());
-  }
-  Eigen::MatrixXd out(static_cast<int64_t>(wanted.size()), field.cols());
-  if (index.size() == wanted.size()) {
-    for (size_t i = 0; i < index.size(); ++i) out.row(i) = field.row(index[i]);
-    return out;
-  }
-  const std::vector<double> nodes = axis.mapped();
-  const CubicSpline spline = CubicSpline::through_nodes(nodes);
-  return spline.design(axis.map(wanted)) * spline.interpolate(nodes, field);
-}
-
 Eigen::MatrixXd resample_field(const OutputModel::Segment& output, const std::vector<std::vector<double>>& axes,
                                const Eigen::MatrixXd& field) {
   if (!output.breakpoints.empty()) return CubicSpline::on_breakpoints(output.breakpoints).design(axes[0]) * field;
@@ -94,6 +75,25 @@ bool cheaper_in_pieces(const OutputModel::Segment& segment, int64_t n) {
 }
 
 }  // namespace
+
+Eigen::MatrixXd resample(const AxisModel& axis, const std::vector<double>& wanted, const Eigen::MatrixXd& field) {
+  const std::vector<double>& native = axis.axis.values;
+  if (wanted == native) return field;
+  std::vector<int64_t> index;
+  for (const double x : wanted) {
+    const auto at = std::lower_bound(native.begin(), native.end(), x);
+    if (at == native.end() || *at != x) break;
+    index.push_back(at - native.begin());
+  }
+  Eigen::MatrixXd out(static_cast<int64_t>(wanted.size()), field.cols());
+  if (index.size() == wanted.size()) {
+    for (size_t i = 0; i < index.size(); ++i) out.row(i) = field.row(index[i]);
+    return out;
+  }
+  const std::vector<double> nodes = axis.mapped();
+  const CubicSpline spline = CubicSpline::through_nodes(nodes);
+  return spline.design(axis.map(wanted)) * spline.interpolate(nodes, field);
+}
 
 void Query::Impl::mark_feature(int feature, std::vector<char>* marks) const {
   if ((*marks)[feature]) return;

@@ -117,7 +117,8 @@ typedef struct zelos_fallback_entry {
   /* [any] Fills what info->struct_size covers. */
   zelos_status (*describe)(const zelos_code* code, zelos_code_info* info, zelos_error* error);
   /* [any] Every setting that the code would compute this point with, as the code itself reports it; equal text, equal
-   * physics. zelos compares it (and its SHA-256) with that of the training runs. */
+   * physics. zelos compares it (and its SHA-256) with that of the training runs, and asks for other axes than theirs
+   * only where it stays the same. */
   zelos_status (*settings)(zelos_code* code, int32_t n_parameters, const char* const* names, const double* values,
                            zelos_take_text take, void* data, zelos_error* error);
   /* [any] All outputs at one point: out[i] has room for output i of `create`. Long-running. ZELOS_E_NUMERIC: the code
