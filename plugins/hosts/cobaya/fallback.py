@@ -16,6 +16,7 @@ from cobaya.input import update_info
 from cobaya.model import Model
 
 from .. import _core
+from ..atlas import same_value, value_as
 
 #: Cobaya's name of a code -> the code's name in the provenance of an artifact.
 CODES = {"camb": "camb", "classy": "classy"}
@@ -48,7 +49,7 @@ def differing_settings(trained: Mapping[str, Any], wanted: Mapping[str, Any]) ->
         if key not in trained:
             if key not in HARMLESS:
                 out.append(f"{key}: not set in the training, {value!r} here")
-        elif not _same(trained[key], value):
+        elif not same_value(trained[key], value):
             out.append(f"{key}: {trained[key]!r} in the training, {value!r} here")
     return out
 
@@ -166,21 +167,11 @@ class FallbackModel:
 
     def compute(self, physics: Mapping[str, float]) -> bool:
         """Runs the code; False if it failed. What it computed is in `provider` until the next call."""
-        point = {target: _as(physics[name], name, target) for name, target in self._names.items()}
+        point = {target: value_as(physics[name], name, target) for name, target in self._names.items()}
         return bool(np.isfinite(self._model.loglikes(point, return_derived=False)).all())
 
     def close(self) -> None:
         self._model.close()
-
-
-def _as(value: float, name: str, target: str) -> float:
-    return _core.convert(value, name, target) if target in _core.synonyms(name) else value
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
-        return bool(np.isclose(a, b, rtol=1e-12, atol=0))
-    return bool(a == b)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from cobaya.typing import empty_dict
 from .. import _core
 from ..atlas import Member, Route, Selection, check, not_installed, select
 from ..hub import ATLAS_PREFIX, Listed, members
+from ..real_code import RealCode, seconds_per_run
 from . import products
 from .fallback import CODES, Fallback, FallbackError, FallbackModel, differing_settings
 from .learning import Learnt, identity_of_spec
@@ -138,7 +139,7 @@ class Zelos(BoltzmannBase):
         provenance = self._provenance
         self._t_cmb = _temperature(provenance.get("config") or {}, 2.7255)
         names = [member.name for member in self._members]
-        self.statistics = Statistics(_seconds_per_run(provenance), emulators=names)
+        self.statistics = Statistics(seconds_per_run(provenance), emulators=names)
         self._full: FallbackModel | None = None
         self._supplement: FallbackModel | None = None
         self._prepared = False
@@ -209,8 +210,6 @@ class Zelos(BoltzmannBase):
 
     def _make_real(self) -> Any:
         """The code as zelos runs it."""
-        from zelos.real_code import RealCode
-
         ((name, options),) = self.fallback.items()
         code = CODES.get(name.rpartition(".")[2], name)
         policy = None if self.fallback_version == "exact" else "any"
@@ -662,12 +661,6 @@ def _open(reference: Any, log: Any) -> Any:
         return open_emulator(str(reference))
     except Exception as error:
         raise LoggedError(log, "Can not open the emulator '%s': %s", reference, error) from error
-
-
-def _seconds_per_run(provenance: Mapping[str, Any]) -> float | None:
-    total = (provenance.get("cost") or {}).get("run_seconds")
-    runs = (provenance.get("training_set") or {}).get("n")
-    return total / runs if total and runs else None
 
 
 def _temperature(values: Mapping[str, Any], otherwise: float) -> float:

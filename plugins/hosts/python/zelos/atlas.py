@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _core
-from .emulator import _MAX_BOUND, Array, Emulator, Params, _Bound, _reorder
+from .emulator import _MAX_BOUND, Array, Emulator, Params, _Bound, _common, _reorder
 from .errors import ArgumentError, FallbackError, MissingError, OutsideRegion, ParameterError
 
 #: What a table of settings has where there is no such setting.
@@ -50,12 +50,14 @@ def base_name(name: str) -> str:
     return min([name, *_core.synonyms(name)])
 
 
-def _as(value: float, name: str, other: str) -> float:
-    """A value given under one name of a parameter, under another one."""
-    return value if name == other else _core.convert(value, name, other)
+def value_as(value: float, name: str, other: str) -> float:
+    """A value given under one name of a parameter, under another one; as it is under a code's own name that
+    is none of its synonyms."""
+    return _core.convert(value, name, other) if other in _core.synonyms(name) else value
 
 
-def _same(a: Any, b: Any) -> bool:
+def same_value(a: Any, b: Any) -> bool:
+    """Of settings: numbers to rounding."""
     if isinstance(a, (int, float)) and isinstance(b, (int, float)):
         return math.isclose(a, b, rel_tol=1e-12)
     return bool(a == b)
@@ -205,7 +207,7 @@ def check(members: Sequence[Member], mix: bool) -> list[str]:
     for other in members[1:]:
         for key in {*first.code, *other.code}:
             a, b = first.code.get(key), other.code.get(key)
-            if not _same(a, b):
+            if not same_value(a, b):
                 differences.append(_difference(key, a, first, b, other))
         for key in _settings(first, other):
             if key not in first.immaterial:
@@ -224,7 +226,7 @@ def _settings(a: Member, b: Member) -> list[str]:
     return [
         key
         for key in dict.fromkeys([*a.settings, *b.settings])
-        if not _same(a.settings.get(key, _UNSET), b.settings.get(key, _UNSET))
+        if not same_value(a.settings.get(key, _UNSET), b.settings.get(key, _UNSET))
         and not (base_name(key) in a.free or base_name(key) in b.free)
     ]
 
@@ -252,7 +254,7 @@ def compare(
             differing += [
                 f"{member.label(base)}: {member.held(base)} in {member.name}, {set_here[base]} in this run"
                 for member in (a, b)
-                if base in member.fixed and not _same(member.fixed[base][1], set_here[base])
+                if base in member.fixed and not same_value(member.fixed[base][1], set_here[base])
             ]
         elif base in a.free and base in b.free:
             continue
@@ -265,7 +267,7 @@ def compare(
                 )
             else:
                 common[base] = value
-        elif in_a is None or in_b is None or not _same(in_a, in_b):
+        elif in_a is None or in_b is None or not same_value(in_a, in_b):
             name = (a if a.states(base) else b).label(base)
             differing.append(_difference(name, in_a, a, in_b, b))
         else:
@@ -276,7 +278,7 @@ def compare(
             continue  # of `check`
         text = _difference(key, a.settings.get(key), a, b.settings.get(key), b)
         at = ", ".join(f"{name} = {value:g}" for name, value in where.items())
-        if all(base in common and _same(common[base], value) for base, value in _bases(where).items()):
+        if all(base in common and same_value(common[base], value) for base, value in _bases(where).items()):
             excused.append(f"{text}; no difference at {at}")
         else:
             found = ", ".join(
@@ -317,7 +319,9 @@ def select(
     leader = min(found.values(), key=lambda candidate: candidate.rank)
     head = leader.route.member
     known = dict(head.fixed)
-    fixed = {base_name(name): _as(value, name, _name_of(head, name)) for name, value in constants.items()}
+    fixed = {
+        base_name(name): value_as(value, name, _name_of(head, name)) for name, value in constants.items()
+    }
     names_set = leader.route.names[len(leader.route.columns) :]
     set_here = _bases(dict(zip(names_set, leader.route.set_to, strict=True)))
     chosen, notes = [leader.route], []
@@ -382,14 +386,16 @@ def _candidate(
         held = member.fixed.get(base)
         if not own and base in member.neutral:
             held = member.neutral[base]
-            unknown.append((column, name, _as(held[1], held[0], name)))
+            unknown.append((column, name, value_as(held[1], held[0], name)))
         else:
             columns.append(column)
         if held is None or base in member.free:
             continue
         if name not in constants:
             varied += 1
-        elif not math.isclose(_as(constants[name], name, held[0]), held[1], rel_tol=1e-12, abs_tol=1e-12):
+        elif not math.isclose(
+            value_as(constants[name], name, held[0]), held[1], rel_tol=1e-12, abs_tol=1e-12
+        ):
             clash = clash or f"{held[0]} is {constants[name]:g} in this run and {held[1]:g} there"
     bases = {base_name(name) for name in given}
     bases |= {member.solvable[base] for base in bases if base in member.solvable}
@@ -398,7 +404,7 @@ def _candidate(
         if base not in bases:
             held = known.get(base, member.neutral.get(base))
             if held is not None:
-                extra[name] = _as(held[1], held[0], name)
+                extra[name] = value_as(held[1], held[0], name)
     names = (*(given[column] for column in columns), *extra)
     member.core.query(names, [])
     route = Route(index, member, names, tuple(columns), tuple(extra.values()), tuple(unknown))
@@ -439,7 +445,7 @@ class Atlas(Emulator):
                     self._outputs[name] = output
                     self._axes[name] = emulator._axes[name]
         self._spectra = tuple(name for name in self._outputs if name.startswith("Cl."))
-        self._ell = _common_ell(self, self._spectra)
+        self._ell = _common([self._axes[name][0].values for name in self._spectra])
         self._fallback_arguments = (fallback, fallback_version, fallback_options, cache)
         self._real = {0: self._fallback}
         self.absent = tuple(absent)
@@ -688,11 +694,3 @@ class Atlas(Emulator):
 
     def canonical(self, params: Params) -> dict[str, Any]:
         raise ArgumentError("an atlas has no canonical parameters: ask one of `emulators`")
-
-
-def _common_ell(emulator: Emulator, spectra: Sequence[str]) -> tuple[Array, bool]:
-    axes = [emulator._axes[name][0].values for name in spectra]
-    if not axes:
-        return np.empty(0), True
-    shared = functools.reduce(np.intersect1d, axes)
-    return shared, all(len(axis) == len(shared) for axis in axes)

@@ -94,6 +94,13 @@ class RealCode:
             raise FallbackError(str(error)) from error
 
 
+def seconds_per_run(provenance: Mapping[str, Any]) -> float | None:
+    """What a training run of the code cost, from an emulator's provenance; None if that does not say."""
+    total = (provenance.get("cost") or {}).get("run_seconds")
+    runs = (provenance.get("training_set") or {}).get("n")
+    return float(total / runs) if total and runs else None
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a real code computed at one point, as a cache holds it."""

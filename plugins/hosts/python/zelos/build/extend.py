@@ -16,7 +16,7 @@ from .. import _core
 from ..emulator import Emulator
 from ..errors import ArgumentError, Error
 from ..hub import get_emulator
-from ..real_code import read_cache
+from ..real_code import read_cache, seconds_per_run
 from . import provenance, validate
 from .answers import HELD_OUT, Runs, as_runs, not_stray
 from .plan import Plan, overridden, plan_of
@@ -147,7 +147,7 @@ class Extension(Build):
 
     def _set(self, role: str) -> tuple[Array, dict[str, Array], list[dict[str, Any]], float]:
         runs = self._sets[role]
-        return runs.points, runs.arrays, [], len(runs) * _seconds_per_run(self._source.provenance)
+        return runs.points, runs.arrays, [], len(runs) * (seconds_per_run(self._source.provenance) or 0.0)
 
     def _provenance(self, training_set: str, failed: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
         return provenance.extended(
@@ -191,11 +191,6 @@ def _figures(summary: dict[str, Any]) -> dict[str, float]:
     for name, entry in summary["derived"].items():
         found[f"{name}, relative error: 95 %"] = entry["p95"]
     return found
-
-
-def _seconds_per_run(record: dict[str, Any]) -> float:
-    seconds = (record.get("cost") or {}).get("run_seconds", 0.0)
-    return float(seconds / max(1, (record.get("training_set") or {}).get("n", 1)))
 
 
 def next_version(version: str) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..atomic_file import write_file
 from ..emulator import Emulator, open_emulator
 from ..errors import Error, FormatError
 from ..learning import Attempt, count_answers
@@ -71,7 +72,7 @@ def prepare(folder: Path, spec: Path) -> None:
         )
         build.run()
         record = json.loads(_core.open(str(build._bare)).info_json())["provenance"]
-        _replace(folder / "unlearnt.h5", build._bare.read_bytes())
+        write_file(folder / "unlearnt.h5", build._bare.read_bytes())
         source = Source(plan.spec.text, str(spec), (f"derived={json.dumps(derived)}",), record)
         _write_source(folder, source, plan, digest, plan.name)
         shutil.rmtree(folder / "unlearnt", ignore_errors=True)
@@ -114,7 +115,7 @@ def _write_source(
         "parameters": len(plan.names),
         "beside": beside,
     }
-    _replace(folder / "learn.json", (json.dumps(content, indent=1) + "\n").encode("utf-8", "surrogateescape"))
+    write_file(folder / "learn.json", json.dumps(content, indent=1) + "\n")
 
 
 def _derived(plan: Plan) -> list[str]:
@@ -198,7 +199,7 @@ def train(folder: Path, answers: Path) -> Attempt:
     candidate.run()
     attempt = _judge(count, version, candidate, current)
     if attempt.accepted:
-        _replace(folder / "learnt.h5", candidate.artifact.read_bytes())
+        write_file(folder / "learnt.h5", candidate.artifact.read_bytes())
     shutil.rmtree(work, ignore_errors=True)
     return attempt
 
@@ -256,18 +257,6 @@ def worst(summary: dict[str, Any]) -> float | None:
 
 
 # --- the process
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

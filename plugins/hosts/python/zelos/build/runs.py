@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic_file import replacing, write_file
 from ..errors import Error
 from ..fallback import driver as drivers
 from ..fallback.pool import Pool, describe
@@ -66,12 +67,8 @@ def run_point(job: Job, job_id: str, point: Array) -> float:
 def write_run(folder: Path, point: Array, seconds: float, outputs: dict[str, Array]) -> Path:
     """Writes a run's file by atomic rename."""
     path = folder / f"{point_hash(point)}.npz"
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
-    with temporary.open("wb") as handle:
+    with replacing(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, **{"x": point, "sec": np.array(seconds), **outputs})  # type: ignore[arg-type]
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
     return path
 
 
@@ -86,9 +83,7 @@ class RunStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "store.json"
         if not path.exists():
-            temporary = path.with_name(f".store.{os.getpid()}.tmp")
-            temporary.write_text(json.dumps(description, indent=2) + "\n")
-            temporary.replace(path)
+            write_file(path, json.dumps(description, indent=2) + "\n")
         for leftover in self.folder.glob(".*.tmp"):
             if time.time() - leftover.stat().st_mtime > 3600:
                 leftover.unlink(missing_ok=True)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..atomic_file import replacing, write_file
 from ..emulator import Emulator, open_emulator
 from ..errors import Error, FormatError, SpecError
 from ..fallback import driver as drivers
@@ -238,13 +238,9 @@ class Build:
             summary["target_missed"] = not all(target["met"] for target in self.targets.values())
             self.artifact = self.work / "artifact" / f"{plan.name}.h5"
             self.artifact.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.artifact.with_name(f".{plan.name}.{os.getpid()}.h5")
-            try:
+            with replacing(self.artifact) as temporary:
                 shutil.copyfile(self._bare, temporary)
                 _core.attach_accuracy(str(temporary), json.dumps(_finite(summary), sort_keys=True))
-                temporary.replace(self.artifact)
-            finally:
-                temporary.unlink(missing_ok=True)
 
     @property
     def target_missed(self) -> bool:
@@ -276,8 +272,8 @@ class Build:
                 {p["name"]: p["unit"] for p in plan.data["parameters"]},
                 plan.spec.text,
             )
-            _write(self.artifact.with_name("report.json"), json.dumps(self.document, indent=1) + "\n")
-            _write(self.artifact.with_name("report.html"), page)
+            write_file(self.artifact.with_name("report.json"), json.dumps(self.document, indent=1) + "\n")
+            write_file(self.artifact.with_name("report.html"), page)
 
     def _learning_curve(self, update: Callable[[float, str], None]) -> list[dict[str, Any]]:
         """Accuracy of emulators trained on the first quarter and half of the runs; kept in the training's
@@ -304,7 +300,7 @@ class Build:
             curve.append({"n": n, **_learning_figures(measured)})
         curve.append({"n": len(self._points), **_learning_figures(self.accuracy.summary)})
         curve = [row for row in curve if len(row) > 1]
-        _write(path, json.dumps(_finite(curve)))
+        write_file(path, json.dumps(_finite(curve)))
         return curve
 
     def _timing(self, emulator: Emulator) -> dict[str, Any]:
@@ -495,9 +491,3 @@ def _best(call: Callable[[], Any], repeats: int = 50) -> float:
         call()
         times.append(time.perf_counter() - begin)
     return round(1e6 * min(times), 2)
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
