@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 #: The value of what has no likelihood, for solvers that take finite numbers alone.
 _NOWHERE = 1e25
+#: Of a best fit: what a step along one parameter may add to the log posterior.
+_GAIN = 0.05
+#: At most; each has the widths of the posterior at its start.
+_PASSES = 6
 
 
 def maximise(model: SpectrumModel, priors: Mapping[str, Prior] | None, settings: dict[str, Any]) -> Any:
@@ -51,71 +55,142 @@ def maximise(model: SpectrumModel, priors: Mapping[str, Prior] | None, settings:
 
         result = optimize.minimize(negative, start, **settings)
     else:
-        result = _by_gradient(model, optimize, priors, labels, start, settings)
+        result = _Ascent(model, priors).run(optimize, start, settings)
     if not abs(result.fun) < _NOWHERE:
         result.success, result.message = False, "the solver ended where there is no likelihood"
     model.set_param_vector(result.x if result.success else start)
     return result
 
 
-def _by_gradient(
-    model: SpectrumModel,
-    optimize: Any,
-    priors: dict[str, Prior],
-    labels: tuple[str, ...],
-    start: Array,
-    kwargs: dict[str, Any],
-) -> Any:
-    box = dict(
-        zip(
-            model.emulator.param_names,
-            zip(model.emulator.min_params, model.emulator.max_params, strict=True),
-            strict=True,
+def _bounds(model: SpectrumModel, priors: Mapping[str, Prior]) -> Array:
+    """(n, 2): the library's box and the supports of the priors, of the parameters in `labels`."""
+    emulator = model.emulator
+    box = {
+        name: (low, high)
+        for name, low, high in zip(
+            emulator.param_names, emulator.min_params, emulator.max_params, strict=True
         )
-    )
+    }
     box |= {"vsini": (0.0, np.inf), "Rv": (0.1, np.inf)}
-    bounds = np.array([box.get(key, (-np.inf, np.inf)) for key in labels])
+    bounds = {key: box.get(key, (-np.inf, np.inf)) for key in model.labels}
+    for key, prior in priors.items():
+        if callable(getattr(prior, "support", None)):
+            names = model.params.names(key)
+            for name, least, most in zip(names, *_support(prior, len(names)), strict=True):
+                if name in bounds:
+                    low, high = bounds[name]
+                    bounds[name] = (max(low, least), min(high, most))
+    return np.array(list(bounds.values()))
 
-    def gradient(x: Array) -> tuple[float, Array]:
-        model.set_param_vector(np.clip(x, bounds[:, 0], bounds[:, 1]))
+
+def _support(prior: Any, count: int) -> tuple[Any, Any]:
+    """Of a distribution of scipy.stats, for each of its parameters. An end where rounding or the density
+    itself leaves none is moved in."""
+    moved = []
+    for given, inwards in zip(prior.support(), (1e-9, -1e-9), strict=True):
+        end = np.broadcast_to(np.asarray(given, dtype=np.float64), count)
+        good = np.isinf(end) | np.isfinite(prior.logpdf(end))
+        moved.append(np.where(good, end, end + inwards * np.maximum(np.abs(end), 1.0)).tolist())
+    return moved[0], moved[1]
+
+
+class _Ascent:
+    """L-BFGS-B in parameters over their widths.
+
+    Where there is no likelihood, the solver is told a wall: the tangent plane at the best point so far,
+    mirrored, so that its line search turns back instead of stopping.
+    """
+
+    def __init__(self, model: SpectrumModel, priors: Mapping[str, Prior]) -> None:
+        self._model, self._priors = model, priors
+        self._low, self._high = _bounds(model, priors).T
+        self._best: tuple[float, Array, Array] | None = None
+
+    def _at(self, x: Array) -> tuple[float, Array] | None:
+        """-log posterior and its slope."""
+        self._model.set_param_vector(x)
         try:
-            value, slope = model.log_likelihood_gradient(priors)
+            value, slope = self._model.log_likelihood_gradient(self._priors)
         except (OutsideRegion, ArithmeticError):
+            return None
+        return (-value, -slope) if np.isfinite(value) and np.all(np.isfinite(slope)) else None
+
+    def _inside(self, x: Array) -> Array:
+        return np.clip(x, self._low, self._high)
+
+    def _scaled(self, y: Array, unit: Array) -> tuple[float, Array]:
+        x = self._inside(y * unit)
+        found = self._at(x)
+        if found is not None:
+            if self._best is None or found[0] < self._best[0]:
+                self._best = (*found, x)
+            return found[0], found[1] * unit
+        if self._best is None:
             return _NOWHERE, np.zeros(len(x))
-        return (-value, -slope) if np.isfinite(value) else (_NOWHERE, np.zeros(len(x)))
+        value, slope, of = self._best
+        rise = float(slope @ (x - of))
+        return value + abs(rise), (slope if rise > 0 else -slope) * unit
 
-    scale = np.ones(len(labels))
-    for _ in range(2):  # widths of the posterior, at the start and again where that led to
-        for i in range(len(labels)):
+    def _widths(self, at: Array) -> Array:
+        """Of the posterior along each parameter, from the differences of its slope."""
+        scale = np.maximum(np.abs(at), 1.0)
+        here = self._at(at)
+        for i in range(len(at)):
             # Small against the width, large against rounding.
-            h = 1e-4 * max(abs(start[i]), 1.0)
-            step = h * (np.arange(len(labels)) == i)
-            up = gradient(np.clip(start + step, bounds[:, 0], bounds[:, 1]))[1][i]
-            down = gradient(np.clip(start - step, bounds[:, 0], bounds[:, 1]))[1][i]
-            curvature = abs(up - down) / (2 * h)
-            scale[i] = 1 / np.sqrt(curvature) if curvature > 0 else max(abs(start[i]), 1.0)
+            step = 1e-4 * max(abs(at[i]), 1.0) * (np.arange(len(at)) == i)
+            ends = []
+            for x in (self._inside(at + step), self._inside(at - step)):
+                found = self._at(x)
+                ends.append((x, found) if found is not None else (at, here))
+            (upper, up), (lower, down) = ends
+            distance = upper[i] - lower[i]
+            if up is None or down is None or not distance > 0:
+                continue
+            curvature = abs(up[1][i] - down[1][i]) / distance
+            if curvature > 0:
+                scale[i] = 1 / np.sqrt(curvature)
+        return scale
 
-        def scaled(y: Array, unit: Array) -> tuple[float, Array]:
-            value, slope = gradient(y * unit)
-            return value, slope * unit
+    def _steep(self, at: Array, value: float, slope: Array, scale: Array) -> list[str]:
+        """The parameters by which the posterior still rises from here, within the bounds."""
+        free = ((slope > 0) & (at > self._low)) | ((slope < 0) & (at < self._high))
+        names = []
+        for i in np.flatnonzero(free & ((slope * scale) ** 2 > 2 * _GAIN)):
+            # At a kink, as the centre of a local kernel has at pixels, it rises to neither side.
+            length = scale[i] * min(abs(slope[i] * scale[i]), 0.5)
+            step = length * np.sign(slope[i]) * (np.arange(len(at)) == i)
+            found = self._at(self._inside(at - step))
+            if found is None or found[0] < value - _GAIN:
+                names.append(self._model.labels[i])
+        return names
 
+    def run(self, optimize: Any, start: Array, kwargs: dict[str, Any]) -> Any:
         settings: dict[str, Any] = {
             "method": "L-BFGS-B",
             "options": {"maxiter": 500, "maxls": 50},
         } | kwargs
-        result = optimize.minimize(
-            scaled,
-            start / scale,
-            args=(scale.copy(),),
-            jac=True,
-            bounds=bounds / scale[:, np.newaxis],
-            **settings,
-        )
-        start = np.clip(result.x * scale, bounds[:, 0], bounds[:, 1])
+        bounds = np.column_stack([self._low, self._high])
+        for number in range(1, _PASSES + 1):
+            scale = self._widths(start)
+            self._best = None
+            result = optimize.minimize(
+                self._scaled,
+                start / scale,
+                args=(scale.copy(),),
+                jac=True,
+                bounds=bounds / scale[:, np.newaxis],
+                **settings,
+            )
+            start = self._inside(result.x * scale)
+            found = self._at(start)
+            steep = [] if found is None else self._steep(start, *found, scale)
+            if number > 1 and (not steep or result.status == 1):
+                break
+        result.pop("hess_inv", None)
         result.x = start
-        result.jac = result.jac / scale
-    result.pop("hess_inv", None)
-    # A line search that rounding has stopped, at the optimum.
-    if not result.success and np.max(np.abs(result.jac * scale)) < 0.05:
-        result.success = True
-    return result
+        result.fun, result.jac = found or (_NOWHERE, np.zeros(len(start)))
+        # A line search that rounding has stopped, at the optimum, has no success of its own.
+        result.success = not steep
+        if steep:
+            result.message = f"the posterior still rises along {', '.join(steep)}: {result.message}"
+        return result

@@ -51,6 +51,14 @@ def _log_density(prior: Prior, x: Array) -> float:
     return float(np.sum(prior.logpdf(x if len(x) > 1 else x[0])))
 
 
+def _slope_of_density(prior: Prior, x: Array, step: Array) -> float:
+    """By the parameter of the step; at the end of a prior's support from its inner side."""
+    ends = [(end, _log_density(prior, end)) for end in (x - step, x, x + step)]
+    inner = [end for end in ends if np.isfinite(end[1])]
+    (first, below), (last, above) = inner[0], inner[-1]
+    return float((above - below) / np.sum(last - first)) if len(inner) > 1 else 0.0
+
+
 class _Prediction(NamedTuple):
     """A model at the present grid parameters: the emulator's weights, or a fallback's spectrum."""
 
@@ -396,6 +404,8 @@ class SpectrumModel(ModelParameters):
             raise ArgumentError("an emulator of log_flux has no gradient of the likelihood")
         prior = self.log_prior(priors)
         labels = self.labels
+        if not np.isfinite(prior):
+            return float("-inf"), np.zeros(len(labels))
         total = dict.fromkeys(self.params, 0.0)
         try:
             prediction = self._predict(slopes=True)
@@ -418,8 +428,7 @@ class SpectrumModel(ModelParameters):
             x = self._at(keys)
             for i, key in enumerate(keys):
                 step = 1e-5 * max(1.0, abs(x[i])) * (np.arange(len(x)) == i)
-                difference = _log_density(prior_of, x + step) - _log_density(prior_of, x - step)
-                total[key] += difference / (2 * step[i])
+                total[key] += _slope_of_density(prior_of, x, step)
         return value + prior, np.array([total[key] for key in labels])
 
     def _add_gradient(
@@ -517,9 +526,11 @@ class SpectrumModel(ModelParameters):
 
     def train(self, priors: Mapping[str, Prior] | None = None, **kwargs: Any) -> Any:
         """The parameters of the largest posterior, by scipy.optimize.minimize: L-BFGS-B with exact gradients
-        in scaled parameters, within the library's box, unless `kwargs` name a method. Changes the model where
-        it succeeds; returns scipy's result with x in the parameters' own units. It starts where the model is:
-        a start outside the library is an OutsideRegion, or, if that is rejected, an ArgumentError."""
+        in scaled parameters, within the library's box and the supports of the priors (their method `support`,
+        which scipy's have), unless `kwargs` name a method. Changes the model where it succeeds: where no step
+        along a parameter adds to the log posterior. Returns scipy's result with x in the parameters' own
+        units. It starts where the model is: a start outside the library is an OutsideRegion, or, if that is
+        rejected, an ArgumentError."""
         return maximise(self, priors, kwargs)
 
     # --- files and looks ---

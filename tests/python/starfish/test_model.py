@@ -232,6 +232,45 @@ def test_fit_that_ends_nowhere_has_failed(
     np.testing.assert_array_equal(model.grid_params, library.TRUTH)
 
 
+def test_fit_ends_at_the_end_of_a_prior(trained: Emulator, observed: Spectrum) -> None:
+    """Where a fit with the parameter frozen there does."""
+    stats = pytest.importorskip("scipy.stats")
+    frozen = SpectrumModel(trained, observed, (5630.0, 4.3, -0.1), vz=0.0, log_scale=0.0)
+    frozen.freeze("T")
+    assert frozen.train().success
+    for prior in (stats.uniform(5300.0, 330.0), stats.truncnorm(-3.0, 0.1, loc=5620.0, scale=100.0)):
+        model = SpectrumModel(trained, observed, (5500.0, 4.4, 0.0), vz=0.0, log_scale=0.0)
+        result = model.train({"T": prior, "logg": stats.uniform(3.0, 3.0)})
+        assert result.success and model["T"] == pytest.approx(5630.0, rel=1e-6)
+        model.freeze("T")
+        np.testing.assert_allclose(model.get_param_vector(), frozen.get_param_vector(), rtol=1e-3, atol=1e-3)
+
+
+class Above:
+    """A flat prior that does not say where it ends."""
+
+    def __init__(self, low: float) -> None:
+        self.low = low
+
+    def logpdf(self, x: Any) -> float:
+        return 0.0 if x >= self.low else -np.inf
+
+
+def test_fit_turns_back_where_there_is_no_likelihood(trained: Emulator, observed: Spectrum) -> None:
+    pytest.importorskip("scipy")
+
+    def model() -> SpectrumModel:
+        return SpectrumModel(trained, observed, (6000.0, 4.6, 0.0), vz=0.0, log_scale=0.0)
+
+    free, near, beyond = model(), model(), model()
+    assert free.train().success
+    assert near.train({"logg": Above(free["logg"] - 1e-3)}).success
+    np.testing.assert_allclose(near.get_param_vector(), free.get_param_vector(), rtol=2e-3, atol=2e-3)
+    result = beyond.train({"logg": Above(free["logg"] + 0.1)})
+    assert not result.success and "still rises along" in result.message and "logg" in result.message
+    assert beyond["logg"] == 4.6 and result.fun < -beyond.log_likelihood()
+
+
 def test_logarithm_of_the_flux(grid: Grid, observed: Spectrum) -> None:
     emulator = Emulator.from_grid(grid, n_components=20, whiten_pixels=False, log_flux=True)
     emulator.train("independent", mean_degree=2)
