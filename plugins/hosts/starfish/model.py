@@ -530,7 +530,8 @@ class SpectrumModel(ModelParameters):
         which scipy's have), unless `kwargs` name a method. Changes the model where it succeeds: where no step
         along a parameter adds to the log posterior. Returns scipy's result with x in the parameters' own
         units. It starts where the model is: a start outside the library is an OutsideRegion, or, if that is
-        rejected, an ArgumentError."""
+        rejected, an ArgumentError; but a free vsini below 0.1 starts at half a pixel of the library, as at
+        zero it has no slope."""
         return maximise(self, priors, kwargs)
 
     # --- files and looks ---

@@ -232,6 +232,25 @@ def test_fit_that_ends_nowhere_has_failed(
     np.testing.assert_array_equal(model.grid_params, library.TRUTH)
 
 
+@pytest.mark.parametrize("true", [0.0, 12.0])
+def test_fit_finds_rotation_from_none(true: float, trained: Emulator) -> None:
+    pytest.importorskip("scipy")
+    wave = library.WL[40:-40]
+    star = Spectrum(wave, np.ones_like(wave), np.full_like(wave, 0.01))
+    flux, _ = SpectrumModel(trained, star, library.TRUTH, vsini=true, log_scale=0.0).flux_and_std()
+    flux = flux + 0.01 * np.random.default_rng(3).normal(size=len(wave))
+    data = Spectrum(wave, flux, star[0].sigma)
+    found = []
+    for start in (0.0, 10.0):
+        model = SpectrumModel(trained, data, (5800.0, 4.4, 0.0), vsini=start, log_scale=0.0)
+        result = model.train()
+        assert result.success
+        found.append((model["vsini"], result.fun))
+    assert found[0][0] == pytest.approx(found[1][0], abs=0.1)
+    assert found[0][1] == pytest.approx(found[1][1], abs=0.05)
+    assert abs(found[0][0] - true) < (2.0 if true else 5.0)
+
+
 def test_fit_ends_at_the_end_of_a_prior(trained: Emulator, observed: Spectrum) -> None:
     """Where a fit with the parameter frozen there does."""
     stats = pytest.importorskip("scipy.stats")
