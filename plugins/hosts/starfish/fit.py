@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError, OutsideRegion
 from .grid import Array
+from .observed import velocities
 from .optional import need
 
 if TYPE_CHECKING:
@@ -43,27 +44,37 @@ def maximise(model: SpectrumModel, priors: Mapping[str, Prior] | None, settings:
     first = model.log_likelihood_gradient(priors)[0] if by_gradient else model.log_likelihood(priors)
     if not np.isfinite(first):
         raise ArgumentError(f"training starts where log_likelihood is finite: found {first:g} at the start")
-    if not by_gradient:
-        settings.setdefault("method", "Nelder-Mead")
-
-        def negative(x: Array) -> float:
-            model.set_param_vector(x)
-            try:
-                return -model.log_likelihood(priors)
-            except OutsideRegion:
-                return float("inf")
-
-        result = optimize.minimize(negative, _rotating(model, start, _bounds(model, priors)), **settings)
-    else:
-        result = _Ascent(model, priors).run(optimize, start, settings)
+    try:
+        if by_gradient:
+            result = _Ascent(model, priors).run(optimize, start, settings)
+        else:
+            result = _by_values(model, optimize, priors, start, settings)
+    except BaseException:
+        model.set_param_vector(start)
+        raise
     if not abs(result.fun) < _NOWHERE:
         result.success, result.message = False, "the solver ended where there is no likelihood"
     model.set_param_vector(result.x if result.success else start)
     return result
 
 
+def _by_values(
+    model: SpectrumModel, optimize: Any, priors: dict[str, Prior], start: Array, settings: dict[str, Any]
+) -> Any:
+    def negative(x: Array) -> float:
+        model.set_param_vector(x)
+        try:
+            return -model.log_likelihood(priors)
+        except (OutsideRegion, ArithmeticError):
+            return float("inf")
+
+    settings.setdefault("method", "Nelder-Mead")
+    return optimize.minimize(negative, _rotating(model, start, _bounds(model, priors)), **settings)
+
+
 def _bounds(model: SpectrumModel, priors: Mapping[str, Prior]) -> Array:
-    """(n, 2): the library's box and the supports of the priors, of the parameters in `labels`."""
+    """(n, 2), of the parameters in `labels`: the library's box, the velocities that keep the pixels on its
+    wavelengths, the supports of the priors."""
     emulator = model.emulator
     box = {
         name: (low, high)
@@ -72,6 +83,11 @@ def _bounds(model: SpectrumModel, priors: Mapping[str, Prior]) -> Array:
         )
     }
     box |= {"vsini": (0.0, np.inf), "Rv": (0.1, np.inf)}
+    for order, pixels in enumerate(model.pixels):
+        key = model._key("vz", order)
+        least, most = velocities(emulator.wl, pixels.log_wave)
+        low, high = box.get(key, (-np.inf, np.inf))
+        box[key] = max(low, least), min(high, most)
     bounds = {key: box.get(key, (-np.inf, np.inf)) for key in model.labels}
     for key, prior in priors.items():
         if callable(getattr(prior, "support", None)):
@@ -143,18 +159,12 @@ class _Ascent:
         here = self._at(at)
         for i in range(len(at)):
             # Small against the width, large against rounding.
-            step = 1e-4 * max(abs(at[i]), 1.0) * (np.arange(len(at)) == i)
-            ends = []
-            for x in (self._inside(at + step), self._inside(at - step)):
-                found = self._at(x)
-                ends.append((x, found) if found is not None else (at, here))
-            (upper, up), (lower, down) = ends
-            distance = upper[i] - lower[i]
-            if up is None or down is None or not distance > 0:
-                continue
-            curvature = abs(up[1][i] - down[1][i]) / distance
-            if curvature > 0:
-                scale[i] = 1 / np.sqrt(curvature)
+            h = 1e-4 * max(abs(at[i]), 1.0)
+            step = h * (np.arange(len(at)) == i)
+            up, down = (self._at(self._inside(at + side * step)) or here for side in (1, -1))
+            if up is not None and down is not None:  # at an end one half of it is enough
+                curvature = abs(up[1][i] - down[1][i]) / (2 * h)
+                scale[i] = 1 / np.sqrt(curvature) if curvature > 0 else scale[i]
         return scale
 
     def _steep(self, at: Array, value: float, slope: Array, scale: Array) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..errors import ArgumentError
+from ..errors import ArgumentError, OutsideRegion
 from .grid import C_KMS, Array
 from .spectrum import Order
 from .transforms import chebyshev_basis, extinction_coefficients, integral_weights
@@ -92,6 +92,13 @@ def row_sampler(wl: Array, rows: Array) -> Any:
     return _core.spectrum.RowSampler(float(np.log(wl[0])), step, rows)
 
 
+def velocities(wl: Array, log_wave: Array) -> tuple[float, float]:
+    """The least and the largest vz (km/s) that bring all pixels onto the wavelengths wl; where there is none
+    the first is the larger."""
+    least, largest = log_wave[-1] - np.log(wl[-1]), log_wave[0] - np.log(wl[0])
+    return C_KMS * float(np.tanh(least)), C_KMS * float(np.tanh(largest))
+
+
 class Source:
     """Rows of a model on the emulator's wavelengths: X (m, P), the mean, the standard deviation of what these
     leave out. Broadened when they are first asked for at a vsini."""
@@ -111,8 +118,19 @@ class Source:
                 self._kept = (vsini, self._sampler.coefficients(vsini), None)
         return self._kept[1], self._kept[2]
 
+    def _require_inside(self, vz: float, log_wave: Array) -> None:
+        low, high = velocities(self.wl, log_wave)
+        rounding = 1e-7 * (self.wl[1] / self.wl[0] - 1) * C_KMS
+        if vz < low - rounding or vz > high + rounding:
+            most = f"from {low:.4g} to {high:.4g}" if low <= high else "at no vz"
+            raise OutsideRegion(
+                f"wavelengths of the data are outside the emulator's, {self.wl[0]:.2f} to {self.wl[-1]:.2f}, "
+                f"shifted by vz = {vz:g} km/s: they are inside {most}"
+            )
+
     def sample(self, vz: float, vsini: float, log_wave: Array) -> Array:
-        """(N, m + 2)."""
+        """(N, m + 2). OutsideRegion where vz takes pixels beyond the wavelengths."""
+        self._require_inside(vz, log_wave)
         values, _ = self._broadened(vsini, False)
         return np.asarray(self._sampler.sample(values, vz, log_wave))
 
@@ -120,6 +138,7 @@ class Source:
         self, vz: float, vsini: float, log_wave: Array, by_vsini: bool
     ) -> tuple[Array, Array, Array]:
         """The same, its derivatives by vz and, if asked for, by vsini."""
+        self._require_inside(vz, log_wave)
         values, change = self._broadened(vsini, by_vsini)
         rows, by_vz = self._sampler.sample_slope(values, vz, log_wave)
         other = self._sampler.sample(change, vz, log_wave) if by_vsini else np.zeros((0, 0))

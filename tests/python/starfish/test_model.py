@@ -607,9 +607,53 @@ def test_outside(trained: Emulator, observed: Spectrum) -> None:
         model.log_likelihood()
     model = SpectrumModel(trained, observed, (9000.0, 4.0, 0.0), outside="reject")
     assert model.log_likelihood() == -np.inf and model.rejected == 1
-    model = SpectrumModel(trained, observed, library.TRUTH, vz=900.0)
-    with pytest.raises(zelos.ArgumentError, match="outside the emulator's"):
+
+
+def test_velocity_beyond_the_wavelengths_is_outside(trained: Emulator, observed: Spectrum) -> None:
+    """The data begin 40 pixels from the library's end, 230 km/s."""
+    reach = C_KMS * np.tanh(40 * np.log(library.WL[1] / library.WL[0]))
+    model = SpectrumModel(trained, observed, library.TRUTH, vz=reach * (1 - 1e-9), log_scale=0.0)
+    assert np.isfinite(model.log_likelihood())
+    for vz in (reach + 0.01, -reach - 0.01, 900.0):
+        model["vz"] = vz
+        for value in (model.log_likelihood, model.log_likelihood_gradient):
+            model.outside = "error"
+            with pytest.raises(zelos.OutsideRegion, match=r"inside from -228\.9 to 228\.9"):
+                value()
+            model.outside = "reject"
+            found = value()
+            assert (found if isinstance(found, float) else found[0]) == -np.inf and model.rejected == 1
+    model["vz"] = float("nan")
+    with pytest.raises(zelos.ArgumentError, match="vz"):
         model.log_likelihood()
+
+
+@pytest.mark.parametrize("settings", [{}, {"method": "Nelder-Mead", "options": {"maxiter": 100}}])
+def test_fit_keeps_to_the_wavelengths(
+    settings: dict[str, Any], trained: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a star whose velocity, 60 km/s, takes the last pixels beyond them."""
+    pytest.importorskip("scipy")
+    wave = library.WL[8:-8]  # 46 km/s from the ends
+    flux = np.interp(np.log(wave) - 60.0 / C_KMS, np.log(library.WL), library.spectrum(library.TRUTH))
+    data = Spectrum(wave, flux / flux.mean(), np.full_like(wave, 0.01))
+    model = SpectrumModel(trained, data, library.TRUTH, vz=40.0, log_scale=0.0)
+    result = model.train(**settings)
+    assert result.x[0] == pytest.approx(46.0, abs=1.0) and (settings or result.success)
+    before = model.get_param_vector()
+    monkeypatch.setattr(model, "_priors", lambda _: iter(()))
+    calls = []
+
+    def fails(*_: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return 0.0
+
+    monkeypatch.setattr(model, "log_prior", fails)
+    with pytest.raises(KeyboardInterrupt):
+        model.train(**settings)
+    np.testing.assert_array_equal(model.get_param_vector(), before)
 
 
 def test_rank_statistics_are_uniform(trained: Emulator) -> None:
