@@ -155,6 +155,8 @@ class SpectrumModel(ModelParameters):
         self._who = "emulator"
         self._lnprob: float | None = None
         self._log_scale: float | None = self.params.get("log_scale")
+        self._checked: Any = None
+        self._check()
 
     @property
     def data(self) -> Order:
@@ -372,9 +374,18 @@ class SpectrumModel(ModelParameters):
 
     # --- likelihood ---
 
+    def _check(self) -> None:
+        """That each free parameter has an effect, once for each set of them."""
+        names = (tuple(self.params), tuple(self.frozen))
+        if names != self._checked and not self.starfish_compat:
+            self._require_effect()
+            self._checked = names
+
     def log_likelihood(self, priors: Mapping[str, Prior] | None = None) -> float:
         """-1/2 (log|C| + r^T C^-1 r), without 2 pi as in Starfish, plus `log_prior`. Of all orders together:
-        the emulator's errors are the same in each."""
+        the emulator's errors are the same in each. ArgumentError if a parameter that is not frozen has no
+        effect (Rv without Av, what every order has of its own)."""
+        self._check()
         prior = self.log_prior(priors)
         if not np.isfinite(prior):
             return float("-inf")
@@ -402,6 +413,7 @@ class SpectrumModel(ModelParameters):
             raise ArgumentError("starfish_compat has no gradient: Starfish has none")
         if self.emulator.log_flux:
             raise ArgumentError("an emulator of log_flux has no gradient of the likelihood")
+        self._check()
         prior = self.log_prior(priors)
         labels = self.labels
         if not np.isfinite(prior):

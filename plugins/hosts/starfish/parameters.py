@@ -287,6 +287,20 @@ class ModelParameters:
             else:
                 self.frozen = [k for k in self.frozen if k != name and not k.startswith(name + ":")]
 
+    def _require_effect(self) -> None:
+        """ArgumentError if a parameter that is not frozen changes nothing."""
+        unused = {}
+        if "Rv" in self.params and "Av" not in self.params:
+            unused["Rv"] = "there is no Av"
+        for name in _PER_ORDER:
+            if name in self.params and all(
+                self._key(name, i).startswith("orders:") for i in range(self._n_orders)
+            ):
+                unused[name] = "every order has its own"
+        for label in self.labels:
+            if (name := label.partition(":")[0]) in unused:
+                raise ArgumentError(f"{label} has no effect: {unused[name]}. Leave it out or freeze it")
+
     # --- what the model reads ---
 
     def _value(self, name: str, order: int, default: float | None = None) -> Any:

@@ -593,6 +593,28 @@ def test_misspelt_parameters(trained: Emulator, observed: Spectrum) -> None:
             model[key] = 1.0
 
 
+def test_parameters_without_effect(trained: Emulator, observed: Spectrum) -> None:
+    data = orders(observed)
+    own = {"vz": 1.0, "log_scale": 0.1, "cheb": [0.01], "global_cov": KERNELS["global_cov"]}
+    shared = {**own, "vz": 2.0}
+    for name in own:
+        each = [{name: own[name]}, {name: own[name]}]
+        SpectrumModel(trained, data, library.TRUTH, orders=each)
+        SpectrumModel(trained, data, library.TRUTH, orders=each[:1], **{name: shared[name]})
+        with pytest.raises(zelos.ArgumentError, match=f"{name}.* has no effect: every order has its own"):
+            SpectrumModel(trained, data, library.TRUTH, orders=each, **{name: shared[name]})
+    with pytest.raises(zelos.ArgumentError, match="Rv has no effect: there is no Av"):
+        SpectrumModel(trained, data, library.TRUTH, Rv=3.1)
+    model = SpectrumModel(trained, data, library.TRUTH, Rv=3.1, Av=0.1)
+    model.log_likelihood()
+    del model["Av"]
+    for value in (model.log_likelihood, model.log_likelihood_gradient, model.train):
+        with pytest.raises(zelos.ArgumentError, match="Rv has no effect"):
+            value()
+    model.freeze("Rv")
+    assert np.isfinite(model.log_likelihood())
+
+
 @pytest.mark.parametrize("name", ["Av", "vsini", "cheb", "orders"])
 def test_parameter_of_a_library_with_a_name_of_the_model(name: str, grid: Grid, observed: Spectrum) -> None:
     other = Grid(grid.wl, grid.grid_points, ["T", "logg", name], grid.fluxes)
