@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,8 @@ def maximise(model: SpectrumModel, priors: Mapping[str, Prior] | None, settings:
     except BaseException:
         model.set_param_vector(start)
         raise
+    if result.success:
+        _name_ends(model, _bounds(model, priors), result)
     if not abs(result.fun) < _NOWHERE:
         result.success, result.message = False, "the solver ended where there is no likelihood"
     model.set_param_vector(result.x if result.success else start)
@@ -72,23 +75,23 @@ def _by_values(
     return optimize.minimize(negative, _rotating(model, start, _bounds(model, priors)), **settings)
 
 
-def _bounds(model: SpectrumModel, priors: Mapping[str, Prior]) -> Array:
-    """(n, 2), of the parameters in `labels`: the library's box, the velocities that keep the pixels on its
-    wavelengths, the supports of the priors."""
+def _reach(model: SpectrumModel) -> dict[str, tuple[float, float]]:
+    """What the emulator holds: the library's box, the velocities that keep the pixels on its wavelengths."""
     emulator = model.emulator
-    box = {
-        name: (low, high)
-        for name, low, high in zip(
-            emulator.param_names, emulator.min_params, emulator.max_params, strict=True
-        )
-    }
-    box |= {"vsini": (0.0, np.inf), "Rv": (0.1, np.inf)}
+    ends = zip(emulator.min_params.tolist(), emulator.max_params.tolist(), strict=True)
+    reach = dict(zip(emulator.param_names, ends, strict=True))
     for order, pixels in enumerate(model.pixels):
         key = model._key("vz", order)
         least, most = velocities(emulator.wl, pixels.log_wave)
-        low, high = box.get(key, (-np.inf, np.inf))
-        box[key] = max(low, least), min(high, most)
-    bounds = {key: box.get(key, (-np.inf, np.inf)) for key in model.labels}
+        low, high = reach.get(key, (-np.inf, np.inf))
+        reach[key] = max(low, least), min(high, most)
+    return reach
+
+
+def _bounds(model: SpectrumModel, priors: Mapping[str, Prior]) -> Array:
+    """(n, 2), of the parameters in `labels`, with the supports of the priors."""
+    known = _reach(model) | {"vsini": (0.0, np.inf), "Rv": (0.1, np.inf)}
+    bounds = {key: known.get(key, (-np.inf, np.inf)) for key in model.labels}
     for key, prior in priors.items():
         if callable(getattr(prior, "support", None)):
             names = model.params.names(key)
@@ -97,6 +100,30 @@ def _bounds(model: SpectrumModel, priors: Mapping[str, Prior]) -> Array:
                     low, high = bounds[name]
                     bounds[name] = (max(low, least), min(high, most))
     return np.array(list(bounds.values()))
+
+
+def _name_ends(model: SpectrumModel, bounds: Array, result: Any) -> None:
+    """Adds to the message which parameters a best fit has at an end. One of what the emulator holds is a
+    warning: the best fit is beyond it."""
+    reach = _reach(model)
+    exact = "jac" in result
+    near = 1e-9 if exact else 1e-3  # a simplex does not end at the very end
+    beyond, ends = [], []
+    for i, (label, (low, high)) in enumerate(zip(model.labels, bounds.tolist(), strict=True)):
+        x = float(result.x[i])
+        end, outwards = (low, -1) if x - low < high - x else (high, 1)
+        if not abs(x - end) <= near * min(high - low, max(abs(end), 1.0)):
+            continue
+        if exact and result.jac[i] * outwards >= 0:
+            continue
+        if end in reach.get(label, ()):
+            what = "wavelengths" if label.endswith("vz") else "library"
+            beyond.append(f"{label} is at the edge of the emulator's {what}, {end:g}")
+        elif label not in ("vsini", "Rv") or end > 0.1:
+            ends.append(f"{label} is at the end of its prior, {end:g}")
+    if beyond:
+        warnings.warn(f"the best fit is beyond what the emulator holds: {'; '.join(beyond)}", stacklevel=4)
+    result.message = "; ".join([str(result.message), *beyond, *ends])
 
 
 def _rotating(model: SpectrumModel, at: Array, bounds: Array) -> Array:

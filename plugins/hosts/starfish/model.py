@@ -540,10 +540,13 @@ class SpectrumModel(ModelParameters):
         """The parameters of the largest posterior, by scipy.optimize.minimize: L-BFGS-B with exact gradients
         in scaled parameters, within the library's box and the supports of the priors (their method `support`,
         which scipy's have), unless `kwargs` name a method. Changes the model where it succeeds: where no step
-        along a parameter adds to the log posterior. Returns scipy's result with x in the parameters' own
-        units. It starts where the model is: a start outside the library is an OutsideRegion, or, if that is
-        rejected, an ArgumentError; but a free vsini below 0.1 starts at half a pixel of the library, as at
-        zero it has no slope."""
+        along a parameter adds to the log posterior. A best fit at the edge of the library, or of its
+        wavelengths, is a success with a warning, and `message` names the parameters. Returns scipy's result
+        with x in the parameters' own units.
+
+        It starts where the model is: a start outside the library is an OutsideRegion, or, if rejected,
+        an ArgumentError; but a free vsini below 0.1 starts at half a pixel of the library, as at zero it has
+        no slope. Where it raises, the model is as it was."""
         return maximise(self, priors, kwargs)
 
     # --- files and looks ---
