@@ -809,6 +809,10 @@ class Emulator:
         truncated emulator: the last five are ArgumentErrors."""
         files.save_starfish(self, filename)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of pickles and deep copies: the factorised processes are made anew when they are needed."""
+        return self.__dict__ | {"_model": None, "_process": None, "_factors": None}
+
     def __repr__(self) -> str:
         lines = ["Emulator", "-" * 8]
         if self.name is not None:

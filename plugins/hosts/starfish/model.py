@@ -197,6 +197,14 @@ class SpectrumModel(ModelParameters):
         self._starfish_source: Source | None = None
         self._kept: _Kept | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of pickles and deep copies: without what is computed once."""
+        return self.__dict__ | {"_source": None, "_starfish_source": None, "_kept": None, "_pixels": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._pixels = [OrderPixels(order) for order in self.spectrum]
+
     @property
     def starfish_source(self) -> Source:
         """Factors of the emulator's rows."""

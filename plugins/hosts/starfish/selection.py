@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import os
@@ -80,7 +81,7 @@ def choose_options(
     tried: list[tuple[Choice, Emulator]] = []
 
     def attempt(log_flux: bool, options: dict[str, Any]) -> None:
-        emulator = _copy(made[log_flux])
+        emulator = copy.deepcopy(made[log_flux])
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
@@ -108,14 +109,3 @@ def choose_options(
     tried.sort(key=lambda pair: pair[0].score)
     tried[0][1].calibrate()
     return tried[0][1], [choice for choice, _ in tried]
-
-
-def _copy(made: Emulator) -> Emulator:
-    copy = Emulator(
-        made.grid_points, made.param_names, made.wl, made.weights, made.eigenspectra, made.w_hat,
-        made.flux_mean,
-        made.flux_std, made.factors, residual_variance=made.residual_variance,
-        residual_length=made.residual_length, log_flux=made.log_flux, neighbours=made.neighbours,
-    )  # fmt: skip
-    copy.provenance = dict(made.provenance)
-    return copy

@@ -31,6 +31,10 @@ class Order:
         array.setflags(write=False)
         super().__setattr__(name, array)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, array in state.items():
+            setattr(self, name, array)
+
     @property
     def wave(self) -> Any:
         return self._wave[self.mask]

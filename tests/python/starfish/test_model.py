@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import copy
+import multiprocessing
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -584,6 +587,33 @@ def test_what_is_kept_between_steps_is_of_these_parameters(
     monkeypatch.setattr("zelos.starfish.observed.Source.sample", lambda *_: pytest.fail("sampled again"))
     model["global_cov:log_ls"] = 2.0
     model.log_likelihood()
+
+
+@pytest.mark.parametrize("name", ["all", "norm"])
+def test_models_can_be_copied_and_pickled(name: str, trained: Emulator, observed: Spectrum) -> None:
+    """As a pool of processes does, in the middle of its work."""
+    model = SpectrumModel(trained, observed, library.TRUTH, **CASES[name])
+    value, slope = model.log_likelihood_gradient()
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301
+        assert other.labels == model.labels and other.emulator is not trained
+        found, found_slope = other.log_likelihood_gradient()
+        assert found == pytest.approx(value, rel=1e-13)
+        np.testing.assert_allclose(found_slope, slope, rtol=1e-9, atol=1e-9 * np.abs(slope).max())
+        other["vz"] = 5.0
+        other.data.mask = np.arange(len(other.data)) < 200
+        assert len(other()[0]) == 200 and len(model()[0]) == len(observed[0])
+        with pytest.raises(ValueError, match="read-only"):
+            other.data.mask[:5] = True
+    assert model["vz"] != 5.0 and model.log_likelihood() == pytest.approx(value, rel=1e-13)
+
+
+def test_log_likelihood_in_a_pool(trained: Emulator, observed: Spectrum) -> None:
+    model = SpectrumModel(trained, observed, library.TRUTH, log_scale=0.0)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(model.log_likelihood) == pytest.approx(model.log_likelihood(), rel=1e-13)
+        model["T"] = 9000.0
+        with pytest.raises(zelos.OutsideRegion, match="'T' is 9000"):
+            pool.apply(model.log_likelihood)
 
 
 def test_peaks_of_the_residual(trained: Emulator, observed: Spectrum) -> None:
