@@ -223,7 +223,7 @@ def residuals_figure(model: SpectrumModel, path: Path) -> None:
     count = len(model.spectrum)
     figure, axes = plt.subplots(2 * count, 1, figsize=(9, 4.2 * count), height_ratios=[2, 1] * count)
     for i in range(count):
-        model.plot(i, axes[2 * i : 2 * i + 2])
+        model.plot(axes[2 * i : 2 * i + 2], order=i)
         axes[2 * i].sharex(axes[2 * i + 1])
         axes[2 * i].tick_params(labelbottom=False)
         if i:

@@ -590,11 +590,20 @@ class SpectrumModel(ModelParameters):
             if key in flat:
                 flat[key] += float(np.log(constant))
 
-    def plot(self, order: int = 0, axes: Any = None) -> Any:
-        """Data and model, and the residual with bands of 1, 2 and 3 sigma; returns the axes."""
+    def plot(
+        self,
+        axes: Any = None,
+        plot_kwargs: Mapping[str, Any] | None = None,
+        resid_kwargs: Mapping[str, Any] | None = None,
+        *,
+        order: int = 0,
+    ) -> Any:
+        """Data and model, the residual with bands of 1, 2 and 3 sigma, and the relative residual; returns the
+        axes. Given axes may be two, without the last. The other arguments are matplotlib's of the lines above
+        and of the residuals."""
         from . import plots
 
-        return plots.model(self, order, axes)
+        return plots.model(self, axes, dict(plot_kwargs or {}), dict(resid_kwargs or {}), order)
 
     def __repr__(self) -> str:
         lines = [

@@ -175,22 +175,28 @@ def spectrum(data: Spectrum, ax: Any, options: dict[str, Any]) -> Any:
     return ax
 
 
-def model(fit: SpectrumModel, order: int, axes: Any) -> Any:
+def model(
+    fit: SpectrumModel, axes: Any, plot_options: dict[str, Any], residual_options: dict[str, Any], order: int
+) -> Any:
     flux, std = fit.flux_and_std(order)
     data = fit.spectrum[order]
     if axes is None:
-        _, axes = _pyplot().subplots(2, 1, sharex=True, figsize=(9, 5), height_ratios=(2, 1))
-    axes[0].plot(data.wave, data.flux, lw=0.7, label="Data")
-    axes[0].plot(data.wave, flux, lw=0.7, label="Model")
+        _, axes = _pyplot().subplots(3, 1, sharex=True, figsize=(9, 6.5), height_ratios=(2, 1, 1))
+    lines, thin = {"lw": 0.7, **plot_options}, {"color": "k", "lw": 0.4, **residual_options}
+    axes[0].plot(data.wave, data.flux, label="Data", **lines)
+    axes[0].plot(data.wave, flux, label="Model", **lines)
     axes[0].set_ylabel(r"$f_\lambda$")
     axes[0].set_title(fit.data_name)
     axes[0].legend()
-    axes[1].plot(data.wave, data.flux - flux, color="k", lw=0.4)
+    axes[1].plot(data.wave, data.flux - flux, **thin)
     for k, alpha in ((1, 0.6), (2, 0.4), (3, 0.2)):
         axes[1].fill_between(
             data.wave, -k * std, k * std, color="C2", alpha=alpha, lw=0, label=rf"{k} $\sigma$"
         )
-    axes[1].set_xlabel(r"$\lambda$ [$\AA$]")
     axes[1].set_ylabel(r"$\Delta f_\lambda$")
     axes[1].legend(loc="upper right", ncol=3, fontsize="small")
+    if len(axes) > 2:
+        axes[2].plot(data.wave, (data.flux - flux) / data.flux, **thin)
+        axes[2].set_ylabel(r"$\Delta f_\lambda / f_\lambda$")
+    axes[min(len(axes), 3) - 1].set_xlabel(r"$\lambda$ [$\AA$]")
     return axes

@@ -629,6 +629,23 @@ def test_peaks_of_the_residual(trained: Emulator, observed: Spectrum) -> None:
     assert find_residual_peaks(model, threshold=6.0) == []
 
 
+def test_peaks_of_the_last_residuals(trained: Emulator, observed: Spectrum) -> None:
+    """With Starfish's arguments in Starfish's order."""
+    data = orders(observed)
+    model = SpectrumModel(trained, data, library.TRUTH, log_scale=0.0)
+    assert find_residual_peaks(model, 100, 3.0, order=1) == find_residual_peaks(model, threshold=3.0, order=1)
+    bad = model["log_scale"] = 0.5
+    model.log_likelihood()
+    model["log_scale"] = 0.0
+    model.log_likelihood()
+    assert find_residual_peaks(model, 1, 8.0, 1.0, order=1) == []
+    score = (np.exp(bad) + 1) / 2 - 1  # of the continuum, in the mean of both
+    found = find_residual_peaks(model, 100, 0.5 * score / 0.01, 1.0, (5130.0, 5140.0), order=1)
+    assert len(found) > 4 and all(5130.0 <= mu <= 5140.0 for mu in found)
+    with pytest.raises(zelos.ArgumentError, match="num_residuals"):
+        find_residual_peaks(model, 0)
+
+
 def test_misspelt_parameters(trained: Emulator, observed: Spectrum) -> None:
     with pytest.raises(KeyError, match="did you mean 'vsini'"):
         SpectrumModel(trained, observed, library.TRUTH, vsin=3.0)
@@ -759,5 +776,14 @@ def test_plots(trained: Emulator, observed: Spectrum) -> None:
     import matplotlib.pyplot as plt
 
     model = SpectrumModel(trained, observed, library.TRUTH)
-    assert len(model.plot()) == 2 and observed.plot() is not None
+    assert len(model.plot()) == 3 and observed.plot() is not None
+    _, axes = plt.subplots(1, 3)
+    assert model.plot(axes, {"lw": 2.0}, {"lw": 3.0}) is axes
+    assert [[line.get_linewidth() for line in ax.lines] for ax in axes] == [[2.0, 2.0], [3.0], [3.0]]
+    flux, data = model.flux_and_std()[0], observed[0].flux
+    np.testing.assert_allclose(axes[2].lines[0].get_ydata(), 1 - flux / data)
+    several = SpectrumModel(trained, orders(observed), library.TRUTH)
+    _, axes = plt.subplots(2)
+    several.plot(axes, order=1)
+    np.testing.assert_array_equal(axes[0].lines[0].get_xdata(), several.spectrum[1].wave)
     plt.close("all")
