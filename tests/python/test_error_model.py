@@ -147,7 +147,7 @@ def test_names_and_shapes(data: Any, emulator: zelos.Emulator) -> None:
     with pytest.raises(zelos.ArgumentError, match="covariance of the data"):
         emulator.error_model(["Cl.tt"], matrix=np.eye(2))
     with pytest.raises(zelos.ArgumentError, match="ascending"):
-        emulator.error_model(["Cl.tt"], {"ell": [302.0, 102.0]})
+        emulator.error_model(["Cl.tt"], {"ell": [302.0, 102.0]}, np.eye(2))
 
 
 def test_the_second_order_of_a_wishart_is_its_quadratic_form() -> None:
@@ -158,3 +158,24 @@ def test_the_second_order_of_a_wishart_is_its_quadratic_form() -> None:
     model = (tt * (1 + e[0]), te * (1 + e[1]), ee * (1 + e[2]))
     expected = validate.wishart((tt, te, ee), model, ell)
     assert np.sum(validate.quadratic((tt, te, ee), model, ell)) == pytest.approx(expected, rel=1e-2)
+
+
+def test_of_other_physics_no_error_is_known() -> None:
+    """However near the other parameters are."""
+    emulator = zelos.get_emulator("hub:CAMB_lcdm")
+    point = {p: 0.5 * (low + high) for p, (low, high) in emulator.ranges.items()}
+    model = emulator.error_model(["Cl.tt"])
+    inside = model(point)
+    assert model({**point, "w": -1.0}) == inside
+    for other in ({"w": -0.9}, {"mnu": 0.3}, {"omk": 0.01}):
+        with pytest.raises(zelos.OutsideRegion, match=next(iter(other))):
+            model({**point, **other})
+        assert np.isnan(emulator.error({**point, **other}, ["Cl.tt"])["Cl.tt"])
+    batch = {name: np.full(2, value) for name, value in point.items()}
+    with pytest.raises(zelos.OutsideRegion) as raised:
+        model({**batch, "w": np.array([-1.0, -0.9])})
+    assert raised.value.row == 1
+    with pytest.raises(zelos.ArgumentError, match="axes"):
+        emulator.error_model(["Cl.tt"], {"ell": np.arange(2, 2000)})
+    with pytest.raises(zelos.ArgumentError, match="outputs"):
+        emulator.error_model([])

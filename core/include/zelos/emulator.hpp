@@ -182,7 +182,8 @@ class ZELOS_API Query {
   /// (error / sigma)^2, sigma being that of its whitening. For spectra whitened by cosmic variance this is the expected
   /// delta chi^2 of the ideal experiment; the artifact's accuracy section has the scale of all else ("predicted_error":
   /// the rms relative error where it is 1). NaN where the family predicts none. The point may be outside the region;
-  /// nothing is written where it is not finite, or has no solution for what is given in place of a parameter.
+  /// nothing is written where it is not finite, has no solution for what is given in place of a parameter, or is of
+  /// other physics than the training (`fixed`).
   Verdict predicted_error(const double* values, double* error, Workspace& workspace) const;
   /// What a real code is told of a point given by the bound names: the canonical parameters, what is given in place of
   /// one, and what was held fixed in training as far as its name is bound.

@@ -45,8 +45,8 @@ class ZELOS_API ErrorModel {
   /// definite, and a reference that is not finite or has no solution.
   ErrorModel(const Query& query, const Likelihood& likelihood);
 
-  /// The workspace is one of the query. No allocation. The point must be finite and solvable, or nothing is written,
-  /// but may be outside the region. NaN where a family predicts no error.
+  /// The workspace is one of the query. No allocation. The point must be finite and solvable, with the physics of the
+  /// training (`fixed`), or nothing is written, but may be outside the region otherwise. NaN where a family predicts no error.
   Verdict evaluate(const double* values, ErrorEstimate* estimate, Workspace& workspace) const;
 
   /// The query's verdict; of a point inside error_bound where the quantile is above `tolerance` or NaN.

@@ -105,6 +105,10 @@ struct Query::Impl {
   Verdict prepare(const double* values, int n_tangents, const double* seeds, double* w) const;
   /// After prepare(): whether the canonical parameters are there, wherever the point lies.
   bool is_known(const Verdict& verdict, const double* w) const;
+  /// After prepare(): whether an error can be told: of other physics than that of the training none is known.
+  bool has_error(const Verdict& verdict, const double* w) const {
+    return verdict.reason != Verdict::Reason::fixed_parameter && is_known(verdict, w);
+  }
   bool solve(const NamePlan::Step& step, int n_tangents, double* w, Verdict* verdict) const;
   void evaluate_feature(int index, int n_tangents, double* w) const;
   void evaluate_weights(int output, int n_tangents, double* w) const;

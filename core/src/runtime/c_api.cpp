@@ -42,8 +42,8 @@ zelos_status answer(const zelos::Verdict& verdict, zelos_verdict* out, zelos_err
   return report(error, ZELOS_E_OUTSIDE, to_string(verdict).c_str());
 }
 
-bool is_known(zelos_workspace* workspace, const zelos::Verdict& verdict) {
-  return workspace->owner->is_known(verdict, workspace->workspace.impl().memory.data());
+bool has_error(zelos_workspace* workspace, const zelos::Verdict& verdict) {
+  return workspace->owner->has_error(verdict, workspace->workspace.impl().memory.data());
 }
 
 zelos::Emulator::Options options_of(const zelos_open_options* options) {
@@ -306,7 +306,7 @@ zelos_status zelos_predicted_error(const zelos_query* query, const double* value
     check(query, values, workspace);
     check_out(query, {errors});
     const zelos::Verdict verdict = query->query.predicted_error(values, errors, workspace->workspace);
-    return is_known(workspace, verdict) ? ZELOS_OK : answer(verdict, nullptr, error);
+    return has_error(workspace, verdict) ? ZELOS_OK : answer(verdict, nullptr, error);
   });
 }
 
@@ -345,7 +345,7 @@ zelos_status zelos_error_model_evaluate(const zelos_error_model* model, const do
     need(model->model.fits(workspace->owner), "zelos_error_model_evaluate: the workspace is not one of the query");
     zelos::ErrorEstimate estimate;
     const zelos::Verdict verdict = model->model.evaluate(values, &estimate, workspace->workspace);
-    if (!is_known(workspace, verdict)) return answer(verdict, nullptr, error);
+    if (!has_error(workspace, verdict)) return answer(verdict, nullptr, error);
     if (mean != nullptr) *mean = estimate.mean;
     if (quantile != nullptr) *quantile = estimate.quantile;
     return ZELOS_OK;

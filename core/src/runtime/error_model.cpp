@@ -48,7 +48,7 @@ struct Weights {
 
 Verdict set_features(const Query::Impl& q, const double* values, double* w) {
   const Verdict verdict = q.prepare(values, 0, nullptr, w);
-  if (!q.is_known(verdict, w)) return verdict;
+  if (!q.has_error(verdict, w)) return verdict;
   for (int64_t i = static_cast<int64_t>(q.plan.canonical.size()); i < q.n_features(); ++i) {
     if (q.needs_feature[i]) q.evaluate_feature(static_cast<int>(i), 0, w);
   }
@@ -485,7 +485,7 @@ ErrorModel::ErrorModel(const Query& query, const Likelihood& likelihood) {
 Verdict ErrorModel::evaluate(const double* values, ErrorEstimate* estimate, Workspace& workspace) const {
   double* w = workspace.impl().memory.data();
   const Verdict verdict = set_features(*impl_->query, values, w);
-  if (!impl_->query->is_known(verdict, w)) return verdict;
+  if (!impl_->query->has_error(verdict, w)) return verdict;
   double mean = 0, variance = 0;
   if (!impl_->moments(w, &mean, &variance)) {
     *estimate = {kNaN, kNaN};

@@ -114,7 +114,7 @@ Verdict Query::verdict(const double* values, Workspace& workspace) const {
 Verdict Query::predicted_error(const double* values, double* error, Workspace& workspace) const {
   double* w = workspace.impl().memory.data();
   const Verdict verdict = impl_->prepare(values, 0, nullptr, w);
-  if (!impl_->is_known(verdict, w)) return verdict;
+  if (!impl_->has_error(verdict, w)) return verdict;
   for (int64_t i = static_cast<int64_t>(impl_->plan.canonical.size()); i < impl_->n_features(); ++i) {
     if (impl_->needs_feature[i]) impl_->evaluate_feature(static_cast<int>(i), 0, w);
   }

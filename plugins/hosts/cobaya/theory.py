@@ -543,8 +543,8 @@ class Zelos(BoltzmannBase):
             answer, canonical = self._real.at(query, route.table(values)[0], verdict)
             known = {**dict(zip(self._leader.canonical, canonical, strict=True)), **params}
             derived = plan.derived(answer, known)
-            if unknown := [name for name, value in derived.items() if not np.isfinite(value)]:
-                raise FallbackError(f"{self._real.code} does not give {', '.join(unknown)}")
+            if missing := [name for name, value in derived.items() if not np.isfinite(value)]:
+                raise FallbackError(f"{self._real.code} does not give {', '.join(missing)}")
         except Exception as error:
             if self.stop_at_error:
                 raise LoggedError(self.log, "%s", error) from error

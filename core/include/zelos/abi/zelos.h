@@ -235,7 +235,8 @@ ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_error_model_create(const zelos_
                                                                     zelos_error_model** model, zelos_error* error);
 ZELOS_EXPORT void zelos_error_model_destroy(zelos_error_model* model);
 /** mean and quantile (each may be NULL) of delta chi^2 at a point, which may be outside the region; NaN where a family
- *  predicts no error. The workspace is one of the query. ZELOS_E_OUTSIDE: a value is not finite, or has no solution. */
+ *  predicts no error. The workspace is one of the query. ZELOS_E_OUTSIDE: a value is not finite,
+ *  has no solution, or is of other physics than the training held fixed. */
 ZELOS_EXPORT ZELOS_MUST_CHECK zelos_status zelos_error_model_evaluate(const zelos_error_model* model,
                                                                       const double* values, double* mean,
                                                                       double* quantile, zelos_workspace* workspace,

@@ -295,9 +295,10 @@ class Emulator:
         """What the errors of these outputs together do to a likelihood: ``model(params)`` gives the mean and
         the 95 % quantile of delta chi^2.
 
-        covariance: of the data, n x n. Without one, an ideal experiment: of spectra cosmic variance, TT, TE
-        and EE jointly if all are asked for; of all else the sigma that the outputs were whitened with; on all
-        points of the outputs. matrix, n x values: the data are matrix times the values of the outputs
+        covariance: of the data, n x n. Without one, an ideal experiment: of spectra cosmic variance (which
+        grows beyond `last` of a whitening {cosmic_variance: last}: info()["outputs"]), TT, TE and EE jointly
+        if all are asked for; of all else the sigma that the outputs were whitened with; on all points of the
+        outputs, whatever the axes. matrix, n x values: the data are matrix times the values of the outputs
         (flattened, one after the other), for example the windows of a binned likelihood; without one they
         are these values. reference: the point at which the outputs are linearised, on which the result
         hardly depends; the middle of the region. Takes up to a second to make."""

@@ -27,8 +27,8 @@ class ErrorModel:
 
     With r = matrix (emulator - real code), delta chi^2 = r^T covariance^-1 r: -2 delta log L where the
     data are the real code's answer. Called with a point or a batch, as the emulator is, also outside the
-    region; raises OutsideRegion where a value is not finite, or where a parameter has to be solved for
-    outside."""
+    region; raises OutsideRegion where a value is not finite, is of other physics than the training held
+    fixed, or where a parameter has to be solved for outside."""
 
     def __init__(
         self,
@@ -39,8 +39,11 @@ class ErrorModel:
         matrix: Any = None,
         reference: Params | None = None,
     ) -> None:
-        if matrix is not None and covariance is None:
-            raise ArgumentError("matrix: expected the covariance of the data as well")
+        if covariance is None and (matrix is not None or axes):
+            what = "matrix" if matrix is not None else "axes"
+            raise ArgumentError(f"{what}: expected the covariance of the data as well")
+        if outputs is not None and not outputs:
+            raise ArgumentError("outputs of an error model: expected one at least")
         bound = emulator._bind(emulator.parameters, outputs, axes)
         if any(part.order is not None for part in bound.parts):
             raise ArgumentError("axes of an error model: expected ascending values")
@@ -62,14 +65,18 @@ class ErrorModel:
         names, points, batch = self._emulator._points(params)
         if names != self._emulator.parameters:
             table = {name: points[:, i] for i, name in enumerate(names)}
+            self._check(self._emulator.verdict(table))
             points = np.column_stack(list(self._emulator.canonical(table).values()))
         found, verdicts = self._core.evaluate(points)
-        for row, verdict in enumerate(verdicts):
-            if verdict.reason in ("not_finite", "no_solution"):
-                raise OutsideRegion(f"{self._emulator.name}: {verdict}", verdict, row)
+        self._check(verdicts)
         if batch:
             return ErrorEstimate(found[:, 0], found[:, 1])
         return ErrorEstimate(float(found[0, 0]), float(found[0, 1]))
+
+    def _check(self, verdicts: Sequence[Any]) -> None:
+        for row, verdict in enumerate(verdicts):
+            if verdict.reason in ("not_finite", "no_solution", "fixed_parameter"):
+                raise OutsideRegion(f"{self._emulator.name}: {verdict}", verdict, row)
 
 
 def _numbers(values: Any) -> Array:

@@ -86,8 +86,10 @@ def _multipoles(plan: Plan) -> dict[str, Array]:
 def _shared(ells: Mapping[str, Array], spectra: tuple[str, ...]) -> Array | None:
     """The multipoles of several spectra; None if one is not there, or has others."""
     first = ells.get(spectra[0])
-    others = (ells.get(name) for name in spectra[1:])
-    return first if first is not None and all(np.array_equal(first, ell) for ell in others) else None
+    others = [ells[name] for name in spectra[1:] if name in ells]
+    if first is None or len(others) + 1 < len(spectra):
+        return None
+    return first if all(np.array_equal(first, ell) for ell in others) else None
 
 
 def wishart(truth: tuple[Array, Array, Array], model: tuple[Array, Array, Array], ell: Array) -> Array:
