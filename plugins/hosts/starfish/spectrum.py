@@ -162,21 +162,31 @@ class Spectrum:
             raise FormatError(f"{name}: not a spectrum in Starfish's layout: {error}") from error
         if masks is not None and masks.dtype.kind == "f" and np.array_equal(masks, waves):
             masks = None
+        lengths = [len(row) - int(np.argmin(np.isnan(row[::-1]))) for row in np.atleast_2d(waves)]
+        if min(lengths) < np.shape(waves)[-1]:
+            waves, fluxes, sigmas, masks = (
+                None if rows is None else [row[:n] for row, n in zip(rows, lengths, strict=True)]
+                for rows in (waves, fluxes, sigmas, masks)
+            )
         return cls(waves, fluxes, sigmas, masks, name=title)
 
     def save(self, filename: str | os.PathLike[str]) -> None:
-        """HDF5 with all pixels and their masks."""
+        """HDF5 with all pixels and their masks. Shorter orders end in pixels without a wavelength, which are
+        masked; `load` leaves them out."""
         h5py = need("h5py", "writing a spectrum in HDF5")
-        if len({len(order) for order in self.orders}) > 1:
-            raise ArgumentError("orders of different lengths can't be saved in this layout")
+        longest = max(map(len, self.orders))
+
+        def padded(rows: Any, with_what: Any) -> Any:
+            return np.array([np.pad(row, (0, longest - len(row)), constant_values=with_what) for row in rows])
+
         path = Path(filename)
         temporary = path.with_name(path.name + ".tmp")
         with h5py.File(temporary, "w") as base:
             for key, rows in (
-                ("waves", self._waves),
-                ("fluxes", self._fluxes),
-                ("sigmas", self._sigmas),
-                ("masks", self.masks),
+                ("waves", padded(self._waves, np.nan)),
+                ("fluxes", padded(self._fluxes, np.nan)),
+                ("sigmas", padded(self._sigmas, np.nan)),
+                ("masks", padded(self.masks, False)),
             ):
                 base.create_dataset(key, data=rows, compression=9)
             if self.name is not None:

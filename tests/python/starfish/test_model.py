@@ -427,6 +427,13 @@ def test_spectrum_survives_saving(observed: Spectrum, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.masks[0], mask)
     np.testing.assert_array_equal(again._waves[0], o._wave)
     assert again.name == "masked" and again.reshape((2, 216)).shape == (2, 216)
+    ragged = orders(observed)
+    ragged.save(tmp_path / "ragged.hdf5")
+    again = Spectrum.load(tmp_path / "ragged.hdf5")
+    assert [len(order) for order in again] == [200, 202]
+    for found, order in zip(again, ragged, strict=True):
+        for name in ("_wave", "_flux", "_sigma", "mask"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(order, name))
 
 
 def test_freezing_and_saving(trained: Emulator, observed: Spectrum, tmp_path: Path) -> None:
