@@ -26,6 +26,10 @@ _GROUPS = ("cheb", "global_cov", "local_cov")
 _PER_ORDER = ("vz", "log_scale", *_GROUPS)
 
 
+#: Metadata of a file: the parameters in the order of `labels`, which the tables of TOML do not keep.
+_ORDER = "parameter_order"
+
+
 class Params(MutableMapping[str, float]):
     """Parameters by their flat names ("vz", "cheb:1", "global_cov:log_amp", "local_cov:0:mu"). A group is
     `in` it if any of its parameters is."""
@@ -329,7 +333,7 @@ class ModelParameters:
     def _save_parameters(self, filename: str | os.PathLike[str], metadata: Mapping[str, Any]) -> None:
         lines = [f"frozen = {_toml(self.frozen)}", ""]
         _write_table(lines, "parameters", self.params.as_dict())
-        _write_table(lines, "metadata", metadata)
+        _write_table(lines, "metadata", {_ORDER: list(self.params), **metadata})
         path = Path(filename)
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text("\n".join(lines) + "\n")
@@ -351,7 +355,8 @@ class ModelParameters:
         if missing:
             raise FormatError(f"{filename}: without the emulator's parameter '{missing[0]}'")
         self._adopt(flat, metadata, str(filename))
-        self.params = Params(flat)
+        order = [key for key in metadata.get(_ORDER, ()) if key in flat]
+        self.params = Params({key: flat[key] for key in (*order, *flat)})
         self.frozen = frozen
 
     def _adopt(self, flat: dict[str, float], metadata: Mapping[str, Any], filename: str) -> None:
