@@ -213,6 +213,7 @@ class _Ascent:
             "options": {"maxiter": 500, "maxls": 50},
         } | kwargs
         bounds = np.column_stack([self._low, self._high])
+        spent = {"nit": 0, "nfev": 0, "njev": 0}
         for number in range(1, _PASSES + 1):
             start = _rotating(self._model, start, bounds)
             scale = self._widths(start)
@@ -225,12 +226,14 @@ class _Ascent:
                 bounds=bounds / scale[:, np.newaxis],
                 **settings,
             )
+            spent = {what: count + result[what] for what, count in spent.items()}
             start = self._inside(result.x * scale)
             found = self._at(start)
             steep = [] if found is None else self._steep(start, *found, scale)
             if number > 1 and (not steep or result.status == 1):
                 break
         result.pop("hess_inv", None)
+        result.update(spent)
         result.x = start
         result.fun, result.jac = found or (_NOWHERE, np.zeros(len(start)))
         # A line search that rounding has stopped, at the optimum, has no success of its own.

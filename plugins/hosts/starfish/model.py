@@ -383,16 +383,18 @@ class SpectrumModel(ModelParameters):
     # --- likelihood ---
 
     def _check(self) -> None:
-        """That each free parameter has an effect, once for each set of them."""
+        """That kernels have all parameters and each free one an effect, once for each set of them."""
         names = (tuple(self.params), tuple(self.frozen))
-        if names != self._checked and not self.starfish_compat:
-            self._require_effect()
+        if names != self._checked:
+            self._require_whole_kernels()
+            if not self.starfish_compat:
+                self._require_effect()
             self._checked = names
 
     def log_likelihood(self, priors: Mapping[str, Prior] | None = None) -> float:
         """-1/2 (log|C| + r^T C^-1 r), without 2 pi as in Starfish, plus `log_prior`. Of all orders together:
         the emulator's errors are the same in each. ArgumentError if a parameter that is not frozen has no
-        effect (Rv without Av, what every order has of its own)."""
+        effect (Rv without Av, what every order has of its own), or a kernel lacks one."""
         self._check()
         prior = self.log_prior(priors)
         if not np.isfinite(prior):

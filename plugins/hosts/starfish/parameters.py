@@ -107,8 +107,8 @@ def _lists(key: str, value: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    """As it was given, for whoever prints it."""
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else float(value)
+    """As it was given, for whoever prints it, but without a type of numpy's."""
+    return value if type(value) in (int, float) else float(value)
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -223,7 +223,7 @@ class ModelParameters:
         return tuple(key for key in self.params if key not in self.frozen)
 
     def __getitem__(self, key: str) -> Any:
-        return list(self.cheb) if key == "cheb" else self.params[key]
+        return self.cheb.tolist() if key == "cheb" else self.params[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
         flat = flatten({key: value})
@@ -304,6 +304,17 @@ class ModelParameters:
         for label in self.labels:
             if (name := label.partition(":")[0]) in unused:
                 raise ArgumentError(f"{label} has no effect: {unused[name]}. Leave it out or freeze it")
+
+    def _require_whole_kernels(self) -> None:
+        kernels: dict[str, set[str]] = {}
+        for key in self.params:
+            kernel, _, name = key.rpartition(":")
+            if "global_cov" in kernel or "local_cov" in kernel:
+                kernels.setdefault(kernel, set()).add(name)
+        for kernel, found in kernels.items():
+            expected = _GLOBAL if kernel.endswith("global_cov") else _LOCAL
+            if missing := [name for name in expected if name not in found]:
+                raise ArgumentError(f"{kernel}: expected {', '.join(expected)}, found no {missing[0]}")
 
     # --- what the model reads ---
 

@@ -178,25 +178,25 @@ def spectrum(data: Spectrum, ax: Any, options: dict[str, Any]) -> Any:
 def model(
     fit: SpectrumModel, axes: Any, plot_options: dict[str, Any], residual_options: dict[str, Any], order: int
 ) -> Any:
-    flux, std = fit.flux_and_std(order)
     data = fit.spectrum[order]
+    wave, observed = data._wave, np.where(data.mask, data._flux, np.nan)
+    flux, std = np.full((2, len(data)), np.nan)  # lines end at what is masked
+    flux[data.mask], std[data.mask] = fit.flux_and_std(order)
     if axes is None:
         _, axes = _pyplot().subplots(3, 1, sharex=True, figsize=(9, 6.5), height_ratios=(2, 1, 1))
     lines, thin = {"lw": 0.7, **plot_options}, {"color": "k", "lw": 0.4, **residual_options}
-    axes[0].plot(data.wave, data.flux, label="Data", **lines)
-    axes[0].plot(data.wave, flux, label="Model", **lines)
+    axes[0].plot(wave, observed, label="Data", **lines)
+    axes[0].plot(wave, flux, label="Model", **lines)
     axes[0].set_ylabel(r"$f_\lambda$")
     axes[0].set_title(fit.data_name)
     axes[0].legend()
-    axes[1].plot(data.wave, data.flux - flux, **thin)
+    axes[1].plot(wave, observed - flux, **thin)
     for k, alpha in ((1, 0.6), (2, 0.4), (3, 0.2)):
-        axes[1].fill_between(
-            data.wave, -k * std, k * std, color="C2", alpha=alpha, lw=0, label=rf"{k} $\sigma$"
-        )
+        axes[1].fill_between(wave, -k * std, k * std, color="C2", alpha=alpha, lw=0, label=rf"{k} $\sigma$")
     axes[1].set_ylabel(r"$\Delta f_\lambda$")
     axes[1].legend(loc="upper right", ncol=3, fontsize="small")
     if len(axes) > 2:
-        axes[2].plot(data.wave, (data.flux - flux) / data.flux, **thin)
+        axes[2].plot(wave, (observed - flux) / observed, **thin)
         axes[2].set_ylabel(r"$\Delta f_\lambda / f_\lambda$")
     axes[min(len(axes), 3) - 1].set_xlabel(r"$\lambda$ [$\AA$]")
     return axes

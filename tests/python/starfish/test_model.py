@@ -176,13 +176,20 @@ def test_emulator_is_marginalised_over_its_scale(trained: Emulator, observed: Sp
     assert np.median(np.abs(flux / truth - 1)) < 3e-3
 
 
-def test_fit_recovers_the_truth(trained: Emulator, observed: Spectrum) -> None:
+def test_fit_recovers_the_truth(
+    trained: Emulator, observed: Spectrum, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("scipy")
     model = SpectrumModel(trained, observed, (5900.0, 4.6, 0.1), vz=1.0, vsini=2.0, log_scale=0.0)
     model.freeze("vsini")
     model["vsini"] = 0.0
+    calls: list[int] = []
+    gradient = model.log_likelihood_gradient
+    monkeypatch.setattr(model, "log_likelihood_gradient", lambda *a: (calls.append(1), gradient(*a))[1])
     result = model.train()
     assert result.success
+    # Of two passes: the start, and in each the widths of five parameters and the end.
+    assert 4 < result.nit < result.nfev == result.njev == len(calls) - 1 - 2 * (1 + 2 * 5 + 1)
     # Fisher information from differences of the gradient.
     start = model.get_param_vector()
     n = len(start)
@@ -460,6 +467,9 @@ def test_freezing_and_saving(trained: Emulator, observed: Spectrum, tmp_path: Pa
     del model["local_cov"]
     assert "local_cov" not in model.params and "global_cov" in model.params
     assert "Log Likelihood" in repr(model)
+    model.set_param_vector(model.get_param_vector())
+    model.freeze(["vz", "cheb", "local_cov:0"])
+    assert "float64" not in repr(model) and "float64" not in repr(model.get_param_dict())
 
 
 def test_numbers_of_orders_and_kernels_survive_saving(
@@ -664,6 +674,22 @@ def test_misspelt_parameters(trained: Emulator, observed: Spectrum) -> None:
             model[key] = 1.0
 
 
+def test_kernels_have_all_parameters(trained: Emulator, observed: Spectrum) -> None:
+    for kernels, missing in (
+        ({"global_cov": {"log_amp": -9.0}}, "global_cov: .*found no log_ls"),
+        ({"local_cov": [{"mu": 5120.0, "log_amp": -9.0}]}, "local_cov:0: .*found no log_sigma"),
+        ({"orders": [{"global_cov": {"log_ls": 1.0}}]}, "orders:0:global_cov: .*found no log_amp"),
+    ):
+        with pytest.raises(zelos.ArgumentError, match=missing):
+            SpectrumModel(trained, observed, library.TRUTH, **kernels)
+    model = SpectrumModel(trained, observed, library.TRUTH)
+    model["global_cov:log_amp"] = -9.0
+    with pytest.raises(zelos.ArgumentError, match="found no log_ls"):
+        model.log_likelihood()
+    model["global_cov:log_ls"] = 1.0
+    assert np.isfinite(model.log_likelihood())
+
+
 def test_parameters_without_effect(trained: Emulator, observed: Spectrum) -> None:
     data = orders(observed)
     own = {"vz": 1.0, "log_scale": 0.1, "cheb": [0.01], "global_cov": KERNELS["global_cov"]}
@@ -793,4 +819,8 @@ def test_plots(trained: Emulator, observed: Spectrum) -> None:
     _, axes = plt.subplots(2)
     several.plot(axes, order=1)
     np.testing.assert_array_equal(axes[0].lines[0].get_xdata(), several.spectrum[1].wave)
+    _, axes = plt.subplots(2)
+    several.plot(axes, order=0)  # pixels 50 to 59 are masked
+    for line in (*axes[0].lines, *axes[1].lines):
+        assert np.flatnonzero(np.isnan(line.get_ydata())).tolist() == list(range(50, 60))
     plt.close("all")
