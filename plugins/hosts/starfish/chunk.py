@@ -39,16 +39,16 @@ def truncate(emulator: Emulator, wavelength: Any, buffer: float) -> None:
             f"wavelengths with their buffer ({low:.2f} to {high:.2f}) reach beyond the emulator's "
             f"({wl[0]:.2f} to {wl[-1]:.2f})"
         )
-    needed = int(np.count_nonzero((wl >= low) & (wl <= high)))
+    before = int(np.searchsorted(wl, low, side="right")) - 1
+    after = int(np.searchsorted(wl, high, side="left"))
     chunk = len(wl)
-    while chunk / 2 > needed:
+    while chunk // 2 > after - before:
         chunk //= 2
     if chunk == len(wl):
         return
-    centre = int(np.argmin(np.abs(wl - (low + high) / 2)))
-    first = min(max(centre - chunk // 2, 0), len(wl) - chunk)
-    if wl[first] > low or wl[first + chunk - 1] < high:
-        return  # wavelengths are not uniform enough for this chunk: all are kept
+    # Around the middle of the range, if that encloses it.
+    first = int(np.argmin(np.abs(wl - (low + high) / 2))) - chunk // 2
+    first = int(np.clip(first, max(after + 1 - chunk, 0), min(before, len(wl) - chunk)))
     emulator.whole = WholeRange(emulator.whole_wl, emulator.kept.start + first, left_out(emulator))
     kept = slice(first, first + chunk)
     emulator.wl = wl[kept]

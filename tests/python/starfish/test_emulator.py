@@ -434,6 +434,22 @@ def test_truncated_emulator_keeps_its_processes(trained: Emulator, tmp_path: Pat
         part.determine_chunk_log([5000.0, 5126.0])
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(1500.0, 3340.0), (1000.0, 2200.0), (2900.0, 6000.0), (3000.0, 3010.0)]
+)
+def test_least_chunk_encloses_the_wavelengths(low: float, high: float) -> None:
+    """Over a range whose middle in wavelength is not that in pixels."""
+    wl = np.geomspace(1000.0, 6000.0, 4096)
+    points = np.arange(4.0)[:, np.newaxis]
+    fluxes = 1.0 + 0.1 * np.sin(wl / 300.0 + points)
+    emulator = Emulator.from_grid(Grid(wl, points, ["T"], fluxes), n_components=2)
+    needed = np.count_nonzero((wl >= low) & (wl <= high))
+    emulator.determine_chunk_log([low, high], buffer=0.0)
+    assert emulator.wl[0] <= low and emulator.wl[-1] >= high
+    assert len(emulator.wl) < 2 * (needed + 2) and len(emulator.wl) in 2 ** np.arange(13)
+    np.testing.assert_array_equal(emulator.wl, emulator.whole_wl[emulator.kept])
+
+
 def test_truncated_spectra_are_over_their_means_over_the_whole_range(
     trained: Emulator, grid: Grid, tmp_path: Path
 ) -> None:
