@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
+from ..atomic_file import replacing, write_file
 from ..errors import ArgumentError, FileError, FormatError
 from .chunk import WholeRange
 from .grid import text
@@ -156,9 +157,7 @@ def save_starfish(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
             "hyperparameters would be another: save_starfish before determine_chunk_log"
         )
     h5py = need("h5py", "writing Starfish's files")
-    path = Path(_path(filename))
-    temporary = path.with_name(path.name + ".tmp")
-    with h5py.File(temporary, "w") as base:
+    with replacing(Path(_path(filename))) as temporary, h5py.File(temporary, "w") as base:
         points = base.create_dataset("grid_points", data=emulator.grid_points, compression=9)
         points.attrs["names"] = emulator.param_names
         waves = base.create_dataset("wavelength", data=emulator.wl, compression=9)
@@ -173,7 +172,6 @@ def save_starfish(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
         hyper.create_dataset("lambda_xi", data=emulator.lambda_xi)
         hyper.create_dataset("variances", data=emulator.variances, compression=9)
         hyper.create_dataset("lengthscales", data=emulator.lengthscales, compression=9)
-    temporary.replace(path)
 
 
 def save_hyperparameters(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
@@ -185,16 +183,13 @@ def save_hyperparameters(emulator: Emulator, filename: str | os.PathLike[str]) -
         "trained": emulator.trained,
         "hyperparameters": emulator.hyperparams,
     }
-    path = Path(_path(filename))
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path)
+    write_file(Path(_path(filename)), json.dumps(content, indent=1) + "\n")
 
 
 def load_hyperparameters(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
     path = _path(filename)
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text("utf-8"))
         values = {str(k): float(v) for k, v in content["hyperparameters"].items()}
         kind: tuple[bool, str, int, dict[str, str]] = (
             bool(content["independent"]),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..atomic_file import write_file
 from ..pages import image, page, table
 from .grid import Array
 from .optional import need
@@ -31,10 +32,7 @@ def write_page(emulator: Emulator, filename: str | os.PathLike[str]) -> None:
         text = page(f"{emulator.name or 'Emulator'}: spectral emulator", "\n".join(_body(emulator)))
     finally:
         pyplot.switch_backend(before)
-    path = Path(filename)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_file(Path(filename), text)
 
 
 def _body(emulator: Emulator) -> list[str]:

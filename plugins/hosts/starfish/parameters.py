@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic_file import write_file
 from ..errors import ArgumentError, FormatError, did_you_mean
 from .grid import Array
 from .optional import need
@@ -345,16 +346,13 @@ class ModelParameters:
         lines = [f"frozen = {_toml(self.frozen)}", ""]
         _write_table(lines, "parameters", self.params.as_dict())
         _write_table(lines, "metadata", {_ORDER: list(self.params), **metadata})
-        path = Path(filename)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text("\n".join(lines) + "\n")
-        temporary.replace(path)
+        write_file(Path(filename), "\n".join(lines) + "\n")
 
     def load(self, filename: str | os.PathLike[str]) -> None:
         """What `save` of this class or of Starfish wrote, for this emulator and data."""
         tomllib = need("tomllib" if sys.version_info >= (3, 11) else "tomli", "reading TOML")
         try:
-            content = tomllib.loads(Path(filename).read_text())
+            content = tomllib.loads(Path(filename).read_text("utf-8"))
             flat = flatten(content["parameters"])
             frozen = [str(name) for name in content["frozen"]]
             metadata = dict(content.get("metadata", {}))

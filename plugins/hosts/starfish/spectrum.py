@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic_file import replacing
 from ..errors import ArgumentError, FileError, FormatError
 from .grid import text
 from .optional import need
@@ -179,9 +180,7 @@ class Spectrum:
         def padded(rows: Any, with_what: Any) -> Any:
             return np.array([np.pad(row, (0, longest - len(row)), constant_values=with_what) for row in rows])
 
-        path = Path(filename)
-        temporary = path.with_name(path.name + ".tmp")
-        with h5py.File(temporary, "w") as base:
+        with replacing(Path(filename)) as temporary, h5py.File(temporary, "w") as base:
             for key, rows in (
                 ("waves", padded(self._waves, np.nan)),
                 ("fluxes", padded(self._fluxes, np.nan)),
@@ -191,7 +190,6 @@ class Spectrum:
                 base.create_dataset(key, data=rows, compression=9)
             if self.name is not None:
                 base.attrs["name"] = self.name
-        temporary.replace(path)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> Any:
         """All orders, what is masked in grey; returns the axes."""

@@ -127,9 +127,7 @@ def _train(emulator: Emulator, s: Settings, best: _Best) -> Training:
     def keep(values: Any) -> None:
         emulator.set_param_vector(values)
         if checkpoint is not None:
-            temporary = checkpoint.with_name(checkpoint.name + ".tmp")
-            emulator.save_hyperparameters(temporary)
-            temporary.replace(checkpoint)
+            emulator.save_hyperparameters(checkpoint)
 
     def report(evaluations: int, value: float, vector: Array) -> bool:
         best.vector = vector

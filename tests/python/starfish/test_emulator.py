@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,15 @@ import numpy as np
 import pytest
 
 import zelos
-from zelos.starfish import Emulator, Grid, choose_components, choose_options, normalisation
+from zelos.starfish import (
+    Emulator,
+    Grid,
+    Spectrum,
+    SpectrumModel,
+    choose_components,
+    choose_options,
+    normalisation,
+)
 from zelos.starfish.draws import correlated
 from zelos.starfish.region import Region
 from zelos.starfish.training import first_guess
@@ -691,3 +700,25 @@ def test_page_is_one_file(trained: Emulator, tmp_path: Path, capsys: pytest.Capt
     assert "squared exponential" in text and "is not trained" not in text
     assert main(["page", str(tmp_path / "missing.h5")]) == 1
     assert "missing.h5" in capsys.readouterr().err
+
+
+def test_files_are_there_whole_or_not_at_all(
+    small: Emulator, observed: Spectrum, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that fails leaves what was there, and nothing beside it."""
+    model = SpectrumModel(small, observed, library.TRUTH)
+    writers = {
+        "emulator.hdf5": small.save_starfish,
+        "hyperparameters.json": small.save_hyperparameters,
+        "spectrum.hdf5": observed.save,
+        "model.toml": model.save,
+    }
+    for name, write in writers.items():
+        (tmp_path / name).write_text("before")
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="no room"):
+            patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("no room")))
+            write(tmp_path / name)
+        assert (tmp_path / name).read_text() == "before"
+        write(tmp_path / name)
+        assert (tmp_path / name).read_bytes() != b"before"
+    assert {path.name for path in tmp_path.iterdir()} == set(writers)
