@@ -13,10 +13,12 @@ import numpy as np
 
 from cobaya.component import get_component_class
 from cobaya.input import update_info
+from cobaya.likelihood import Likelihood
+from cobaya.log import LoggedError
 from cobaya.model import Model
 
 from .. import _core
-from ..atlas import same_value, value_as
+from ..atlas import base_name, same_value, value_as
 
 #: Cobaya's name of a code -> the code's name in the provenance of an artifact.
 CODES = {"camb": "camb", "classy": "classy"}
@@ -75,16 +77,23 @@ class Fallback:
         self._code = CODES.get(name.rpartition(".")[2], name)
         trained = dict(provenance.get("config") or {})
         wanted = {**(options.get("extra_args") or {}), **settings}
-        self.options = {**deepcopy(dict(options)), "extra_args": {**trained, **wanted}}
+        # A theory does not offer as an input what it is given as a setting, such as what the training fixed.
+        words = {k: v for k, v in {**trained, **wanted}.items() if not isinstance(v, (int, float))}
         try:
             theory_class = get_component_class(name, kind="theory")
-            self._theory = theory_class(deepcopy(self.options), name=name, packages_path=packages_path)
+            bare = {**deepcopy(dict(options)), "extra_args": deepcopy(words)}
+            self._theory = theory_class(bare, name=name, packages_path=packages_path)
+            theories = [self._theory, *self._theory.get_helper_theories().values()]
+            self._known = set().union(*(theory.get_can_support_params() for theory in theories))
         except Exception as error:
             version = f"=={provenance['code_version']}" if provenance.get("code_version") else ""
             raise FallbackError(
                 f"The fallback '{name}' can not be used: {error}. Install it (pip install "
                 f"{self._code}{version}), or set 'outside: reject' or 'outside: error' to do without."
             ) from error
+        self._known |= UNDERSTOOD.get(self._code, frozenset())
+        trained, wanted = self._translated_settings(trained), self._translated_settings(wanted)
+        self.options = {**deepcopy(dict(options)), "extra_args": {**trained, **wanted}}
         differences = self._differences(provenance, trained, wanted)
         if differences and strict:
             raise FallbackError(
@@ -118,26 +127,48 @@ class Fallback:
         """
         names = {name: self._translated(name) for name in inputs}
         options = deepcopy(self.options)
-        for target in names.values():
-            options["extra_args"].pop(target, None)
+        given = {base_name(target) for target in names.values()}
+        for key in [key for key in options["extra_args"] if base_name(key) in given]:
+            del options["extra_args"][key]
         return FallbackModel(self.name, options, names, required, self._packages_path)
 
     def _translated(self, name: str) -> str:
         """The name by which the code's theory knows a parameter."""
-        known = self._known_inputs()
-        other = OTHER_NAMES.get(self._code, {}).get(name)
-        for candidate in (name, *_core.synonyms(name), *([other] if other else [])):
-            if candidate in known:
-                return candidate
+        if (known := self._own_name(name)) is not None:
+            return known
         if not self._theory.get_allow_agnostic():
             raise FallbackError(f"The fallback '{self.name}' does not know the parameter '{name}'.")
         return name
 
-    def _known_inputs(self) -> set[str]:
-        theories = [self._theory, *self._theory.get_helper_theories().values()]
-        known = set().union(*(theory.get_can_support_params() for theory in theories))
-        # What the training fixed is not offered as an input, but is one if the user varies it.
-        return known | set(self.options["extra_args"]) | UNDERSTOOD.get(self._code, frozenset())
+    def _translated_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings with those that are parameters under the theory's names; what is none stays as it is."""
+        out: dict[str, Any] = {}
+        for name, value in settings.items():
+            target = self._own_name(name)
+            if isinstance(value, (int, float)) and (target is not None or _core.synonyms(name)):
+                out[target or self._translated(name)] = value_as(value, name, target or name)
+            else:
+                out[name] = value
+        return out
+
+    def _own_name(self, name: str) -> str | None:
+        other = OTHER_NAMES.get(self._code, {}).get(name)
+        for candidate in (name, *_core.synonyms(name), *([other] if other else [])):
+            if candidate in self._known:
+                return str(self._theory.translate_param(candidate))
+        return None
+
+
+class _Wanted(Likelihood):
+    """No data: what is to be computed."""
+
+    wanted: Any = None
+
+    def get_requirements(self) -> dict[str, Any]:
+        return deepcopy(dict(self.wanted))
+
+    def logp(self, **_: Any) -> float:
+        return 0.0
 
 
 class FallbackModel:
@@ -154,15 +185,21 @@ class FallbackModel:
         self._names = dict(names)
         # loglikes() does not evaluate priors: any will do.
         params = {target: {"prior": [-1e300, 1e300]} for target in names.values()}
-        info = {"theory": {name: dict(options)}, "likelihood": {"one": None}, "params": params}
-        with _quiet():
-            info = update_info(info)
-            # Not get_model(): that sets logging up again.
-            self._model = Model(
-                info["params"], info["likelihood"], info_theory=info["theory"], packages_path=packages_path
-            )
-            for requirements in required:
-                self._model.add_requirements(deepcopy(dict(requirements)))
+        # Not Cobaya's likelihood `one`, which takes any parameter: one that no theory reads would be lost.
+        wanted = {f"wanted_{i}": {"external": _Wanted, "wanted": one} for i, one in enumerate(required)}
+        info = {"theory": {name: dict(options)}, "likelihood": wanted, "params": params}
+        try:
+            with _quiet():
+                info = update_info(info)
+                # Not get_model(): that sets logging up again.
+                self._model = Model(
+                    info_params=info["params"],
+                    info_likelihood=info["likelihood"],
+                    info_theory=info["theory"],
+                    packages_path=packages_path,
+                )
+        except LoggedError as error:
+            raise FallbackError(f"The fallback '{name}' can not compute this: {error}") from error
         self.provider = self._model.provider
 
     def compute(self, physics: Mapping[str, float]) -> bool:

@@ -237,9 +237,8 @@ class Zelos(BoltzmannBase):
         names: set[str] = set()
         for member in self._members:
             core = member.core
-            names |= {name for name, _ in (*core.fixed, *core.solvable)}
-            for name, _ in core.solvable:
-                names |= set(_core.synonyms(name))
+            for name, _ in (*core.fixed, *core.solvable):
+                names |= {name, *_core.synonyms(name)}
             for parameter in core.parameters:
                 names |= {parameter.name, *parameter.synonyms}
             names |= {name for name, _ in member.neutral.values()}

@@ -11,6 +11,7 @@ import pytest
 cobaya = pytest.importorskip("cobaya")
 camb = pytest.importorskip("camb")
 
+from zelos import _core  # noqa: E402
 from zelos.cobaya import theory  # noqa: E402
 from zelos.fallback.camb.driver import DERIVED, Driver  # noqa: E402
 
@@ -102,6 +103,8 @@ class Query:
     _runs: ClassVar[dict] = {}
 
     def __init__(self, emulator, names, requests):
+        # Of what is fixed, each name that these tests give has the value of the first.
+        names = [next((n for n, _ in emulator.fixed if name in _core.synonyms(n)), name) for name in names]
         self.emulator, self.names = emulator, names
         known = {p.name for p in emulator.parameters} | set(SOLVABLE) | {n for n, _ in emulator.fixed}
         known |= {s for p in emulator.parameters for s in p.synonyms}
