@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--points", type=int, help="that decide the hyperparameters")
     options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
     path = options.folder / "large.hdf5"
     if not path.exists():
         write(path)
