@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ArgumentError, OutsideRegion
-from .grid import Array
+from .grid import C_KMS, Array
 from .observed import velocities
 from .optional import need
 
@@ -54,7 +54,8 @@ def maximise(model: SpectrumModel, priors: Mapping[str, Prior] | None, settings:
         model.set_param_vector(start)
         raise
     if result.success:
-        _name_ends(model, _bounds(model, priors), result)
+        fallbacks = not by_gradient and bool(model._ladder.fallbacks)
+        _name_ends(model, _bounds(model, priors, fallbacks), result)
     if not abs(result.fun) < _NOWHERE:
         result.success, result.message = False, "the solver ended where there is no likelihood"
     model.set_param_vector(result.x if result.success else start)
@@ -64,7 +65,11 @@ def maximise(model: SpectrumModel, priors: Mapping[str, Prior] | None, settings:
 def _by_values(
     model: SpectrumModel, optimize: Any, priors: dict[str, Prior], start: Array, settings: dict[str, Any]
 ) -> Any:
+    bounds = _bounds(model, priors, bool(model._ladder.fallbacks))
+
     def negative(x: Array) -> float:
+        if np.any((x < bounds[:, 0]) | (x > bounds[:, 1])):
+            return float("inf")
         model.set_param_vector(x)
         try:
             return -model.log_likelihood(priors)
@@ -72,7 +77,32 @@ def _by_values(
             return float("inf")
 
     settings.setdefault("method", "Nelder-Mead")
-    return optimize.minimize(negative, _rotating(model, start, _bounds(model, priors)), **settings)
+    start = _rotating(model, start, bounds)
+    if settings["method"] == "Nelder-Mead":
+        # scipy's own simplex all but leaves out what is zero.
+        down, up = np.minimum(_steps(model), np.abs(bounds.T - start))
+        simplex = np.vstack([start, start + np.diag(np.where(up >= down, up, -down))])
+        settings["options"] = {"initial_simplex": simplex, **settings.get("options", {})}
+    return optimize.minimize(negative, start, **settings)
+
+
+def _steps(model: SpectrumModel) -> Array:
+    """By which each parameter changes a spectrum visibly, without knowing it."""
+    emulator, wave = model.emulator, model.pixels[0].wave
+    steps = {
+        "Av": 0.1,
+        "Rv": 0.3,
+        "log_scale": 0.05,
+        "cheb": 0.02,
+        "log_amp": 0.5,
+        "log_ls": 0.3,
+        "log_sigma": 0.3,
+    }
+    steps |= {"vz": emulator.dv, "vsini": emulator.dv, "mu": float(np.mean(wave)) * emulator.dv / C_KMS}
+    steps |= dict(zip(emulator.param_names, 0.25 * emulator._grid_sep, strict=True))
+    return np.array(
+        [steps["cheb" if "cheb" in (parts := label.split(":")) else parts[-1]] for label in model.labels]
+    )
 
 
 def _reach(model: SpectrumModel) -> dict[str, tuple[float, float]]:
@@ -88,9 +118,13 @@ def _reach(model: SpectrumModel) -> dict[str, tuple[float, float]]:
     return reach
 
 
-def _bounds(model: SpectrumModel, priors: Mapping[str, Prior]) -> Array:
-    """(n, 2), of the parameters in `labels`, with the supports of the priors."""
-    known = _reach(model) | {"vsini": (0.0, np.inf), "Rv": (0.1, np.inf)}
+def _bounds(model: SpectrumModel, priors: Mapping[str, Prior], fallbacks: bool = False) -> Array:
+    """(n, 2), of the parameters in `labels`, with the supports of the priors; without the library's box where
+    fallbacks answer beyond it."""
+    known = _reach(model)
+    if fallbacks:
+        known = {key: ends for key, ends in known.items() if key not in model.emulator.param_names}
+    known |= {"vsini": (0.0, np.inf), "Rv": (0.1, np.inf)}
     bounds = {key: known.get(key, (-np.inf, np.inf)) for key in model.labels}
     for key, prior in priors.items():
         if callable(getattr(prior, "support", None)):
@@ -112,7 +146,7 @@ def _name_ends(model: SpectrumModel, bounds: Array, result: Any) -> None:
     for i, (label, (low, high)) in enumerate(zip(model.labels, bounds.tolist(), strict=True)):
         x = float(result.x[i])
         end, outwards = (low, -1) if x - low < high - x else (high, 1)
-        if not abs(x - end) <= near * min(high - low, max(abs(end), 1.0)):
+        if np.isinf(end) or abs(x - end) > near * min(high - low, max(abs(end), 1.0)):
             continue
         if exact and result.jac[i] * outwards >= 0:
             continue

@@ -20,6 +20,9 @@ from .pca import held_out_residuals, normalise
 
 log = logging.getLogger(__name__)
 
+#: Error of the best emulator of log_flux, over that of the flux, from which it is worth its gradient.
+LOG_FLUX_ERROR = 0.8
+
 
 def choose_components(
     grid: GridLike | str | os.PathLike[str],
@@ -71,7 +74,9 @@ def choose_options(
 ) -> tuple[Emulator, list[Choice]]:
     """An emulator trained with the options that predict best what is left out and calibrated on that, and all
     options that were tried, best first: flux or its logarithm; kernel, ratios of the length scales and
-    polynomial mean; then the scale of each parameter whose values are positive, one after the other."""
+    polynomial mean; then the scale of each parameter whose values are positive, one after the other. The
+    logarithm, whose likelihood has no gradient, is taken where its error is below `LOG_FLUX_ERROR` of that of
+    the flux; what was tried of the other is at the end."""
     library = in_memory(grid)
     made = {
         log_flux: Emulator.from_grid(library, n_components, whiten_pixels=whiten_pixels, log_flux=log_flux)
@@ -100,12 +105,20 @@ def choose_options(
         attempt(log_flux, {"kernel": kernel, "keep_ratios": kept, "mean_degree": degree})
     if not tried:
         raise ArgumentError("no options could be trained on this library")
+    logarithms, fluxes = (_best(tried, kind) for kind in (True, False))
+    log_flux = fluxes is None or (logarithms is not None and logarithms.error < LOG_FLUX_ERROR * fluxes.error)
     for name, column in zip(library.param_names, library.grid_points.T, strict=True):
         if np.all(column > 0) and len(np.unique(column)) > 2:
-            best = min(tried, key=lambda pair: pair[0].score)[0]
+            best = _best(tried, log_flux)
+            assert best is not None
             for scale in ("logarithm", "reciprocal"):
                 scales = {**best.train.get("scales", {}), name: scale}
                 attempt(best.log_flux, {**best.train, "scales": scales})
-    tried.sort(key=lambda pair: pair[0].score)
+    tried.sort(key=lambda pair: (pair[0].log_flux != log_flux, pair[0].score))
     tried[0][1].calibrate()
     return tried[0][1], [choice for choice, _ in tried]
+
+
+def _best(tried: list[tuple[Choice, Emulator]], log_flux: bool) -> Choice | None:
+    choices = [choice for choice, _ in tried if choice.log_flux == log_flux]
+    return min(choices, key=lambda choice: choice.score, default=None)

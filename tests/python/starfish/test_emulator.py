@@ -18,6 +18,7 @@ from zelos.starfish import (
     choose_components,
     choose_options,
     normalisation,
+    selection,
 )
 from zelos.starfish.draws import correlated
 from zelos.starfish.region import Region
@@ -576,10 +577,18 @@ def test_held_out_nodes(trained: Emulator, grid: Grid) -> None:
     assert result.error < result.error_99
 
 
-def test_choose_options(grid: Grid) -> None:
-    few = grid.select(np.arange(len(grid.grid_points)))
-    emulator, choices = choose_options(few, n_components=6)
-    assert [c.score for c in choices] == sorted(c.score for c in choices)
+@pytest.mark.parametrize(("least", "log_flux"), [(0.8, None), (0.0, False), (1e9, True)])
+def test_choose_options(
+    least: float, log_flux: bool | None, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "LOG_FLUX_ERROR", least)
+    emulator, choices = choose_options(grid, n_components=6 if log_flux is None else 2)
+    for kind in (False, True):
+        scores = [c.score for c in choices if c.log_flux == kind]
+        assert scores == sorted(scores) and len(scores) >= 6
+    best = {kind: next(c for c in choices if c.log_flux == kind) for kind in (False, True)}
+    expected = best[True].error < least * best[False].error
+    assert choices[0].log_flux == expected and log_flux in (None, expected)
     assert emulator.kernel == choices[0].train["kernel"] and emulator.log_flux == choices[0].log_flux
     assert {c.train["kernel"] for c in choices} == {"squared_exponential", "matern52"}
     found = emulator.held_out()

@@ -186,7 +186,7 @@ def test_fit_recovers_the_truth(
     gradient = model.log_likelihood_gradient
     monkeypatch.setattr(model, "log_likelihood_gradient", lambda *a: (calls.append(1), gradient(*a))[1])
     result = model.train()
-    assert result.success
+    assert result.success and " is at the " not in result.message
     # Of two passes: the start, and in each the widths of five parameters and the end.
     assert 4 < result.nit < result.nfev == result.njev == len(calls) - 1 - 2 * (1 + 2 * 5 + 1)
     # Fisher information from differences of the gradient.
@@ -299,6 +299,19 @@ def test_fit_says_that_it_ends_at_the_edge(settings: dict[str, Any], trained: Em
     model = SpectrumModel(trained, data, (5100.0, 4.2, -0.2), log_scale=0.0)
     result = model.train({"T": stats.uniform(5050.0, 500.0)}, **settings)
     assert result.success and result.message.endswith("T is at the end of its prior, 5050")
+
+
+def test_simplex_has_the_parameters_sizes(trained: Emulator, observed: Spectrum) -> None:
+    """Those that are zero at the start as well."""
+    pytest.importorskip("scipy")
+    found = []
+    for settings in ({}, {"method": "Nelder-Mead", "options": {"maxfev": 600, "xatol": 1e-3}}):
+        model = SpectrumModel(
+            trained, observed, (5800.0, 4.4, 0.0), vz=0.0, vsini=0.0, log_scale=0.0, cheb=[0.0]
+        )
+        result = model.train(**settings)
+        found.append(result.fun)
+    assert found[1] == pytest.approx(found[0], abs=1.0)
 
 
 def test_fit_turns_back_where_there_is_no_likelihood(trained: Emulator, observed: Spectrum) -> None:

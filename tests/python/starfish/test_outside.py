@@ -248,3 +248,14 @@ def test_misuse(cool: Emulator, grid: Grid, observed: Spectrum) -> None:
     with pytest.raises(zelos.ArgumentError, match="no three spectra along"):
         point = scattered.grid_points.mean(axis=0)
         Interpolation(scattered).spectrum(dict(zip(library.NAMES, point, strict=True)), library.WL)
+
+
+def test_fit_by_values_goes_where_a_fallback_answers(cool: Emulator, grid: Grid) -> None:
+    pytest.importorskip("scipy")
+    flux = library.spectrum((6050.0, 4.2, -0.1))[40:-40]
+    data = Spectrum(library.WL[40:-40], flux / flux.mean(), np.full(len(flux), 0.01))
+    outside = [Interpolation(grid), "reject"]
+    model = SpectrumModel(cool, data, (5850.0, 4.2, -0.1), log_scale=0.0, outside=outside)
+    result = model.train(method="Nelder-Mead", options={"maxfev": 800})
+    assert result.success and " is at the " not in result.message
+    assert model["T"] == pytest.approx(6050.0, abs=60.0)
