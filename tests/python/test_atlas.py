@@ -217,6 +217,39 @@ def test_one_emulator_in_a_list_answers_as_by_itself() -> None:
     assert atlas.derived(point) == single.derived(point)
 
 
+@pytest.mark.parametrize(
+    "name, more",
+    [
+        ("CAMB_w0wa", {"w": -0.9, "wa": 0.1}),
+        ("CAMB_lcdm_nnu", {"nnu": 3.3}),
+        ("CAMB_lcdm_mnu", {"mnu": 0.15}),
+    ],
+)
+def test_derived_parameters_are_those_of_the_emulator_that_answers(name: str, more: dict[str, float]) -> None:
+    """CAMB_lcdm has one more than the others."""
+    single, atlas = zelos.get_emulator(f"hub:{name}"), zelos.get_emulator("atlas:hub:CAMB")
+    lcdm = {"ombh2": 0.0224, "omch2": 0.12, "H0": 67.5, "tau": 0.055, "logA": 3.045, "ns": 0.966}
+    point = {**lcdm, **more}
+    assert atlas.answering(point) == name
+    assert atlas.derived(point) == single.derived(point)
+    assert atlas.statistics["emulators"][name] == 1
+    assert set(atlas.labels()) == set(single.derived(point)) < set(atlas.derived(lcdm))
+    assert atlas.evaluate(point, ["derived"])["derived"].tolist() == [
+        single.derived(point)[label] for label in atlas.labels()
+    ]
+    if name != "CAMB_lcdm_mnu":
+        both = {
+            **lcdm,
+            **{key: np.array([atlas.emulators[0].fixed[key], value]) for key, value in more.items()},
+        }
+        derived = atlas.derived(both)
+        assert set(derived) == set(single.derived(point))
+        for label, values in derived.items():
+            assert values.tolist() == [atlas.derived(lcdm)[label], single.derived(point)[label]]
+    with pytest.raises(zelos.OutsideRegion, match="H0"):
+        atlas.derived({**point, "H0": 20})
+
+
 @pytest.mark.camb
 def test_what_is_said_to_be_immaterial_is_so_for_camb() -> None:
     camb = pytest.importorskip("camb")

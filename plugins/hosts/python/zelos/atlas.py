@@ -444,6 +444,11 @@ class Atlas(Emulator):
                 if name not in self._outputs:
                     self._outputs[name] = output
                     self._axes[name] = emulator._axes[name]
+        self._labels: dict[str, tuple[str, ...]] = {}
+        for name in self._outputs:
+            have = [labels for emulator in self.emulators if (labels := emulator.labels(name))]
+            for labels in have[:1]:
+                self._labels[name] = tuple(label for label in labels if all(label in other for other in have))
         self._spectra = tuple(name for name in self._outputs if name.startswith("Cl."))
         self._ell = _common([self._axes[name][0].values for name in self._spectra])
         self._fallback_arguments = (fallback, fallback_version, fallback_options, cache)
@@ -469,6 +474,31 @@ class Atlas(Emulator):
             selection.notes[:0] = not_installed(self.absent)
             self._selections[key] = selection
         return self._selections[key]
+
+    def labels(self, output: str = "derived") -> tuple[str, ...]:
+        """As of an Emulator: those that all emulators with this output have."""
+        return self._labels.get(output, ())
+
+    def derived(self, params: Params) -> dict[str, Any]:
+        """As of an Emulator, with the names of the one that answers; of a batch, those that all have that
+        answer."""
+        names, points, batch = self._points(params)
+        found = self.answering(dict(zip(names, points.T, strict=True)))
+        leader = self.selection(names).leader.member.name
+        of_each = {emulator.name: emulator.labels() for emulator in self.emulators}
+        rows_of: dict[tuple[str, ...], list[int]] = {}
+        for row, name in enumerate(found):
+            rows_of.setdefault(of_each[name or leader] or self.labels(), []).append(row)
+        if self._fallback is None and "" in found:
+            rows_of = {self.labels(): list(range(len(points)))}
+        common = [label for label in next(iter(rows_of)) if all(label in labels for labels in rows_of)]
+        result = {label: np.empty(len(points)) for label in common}
+        for labels, rows in rows_of.items() if common else ():
+            here = dict(zip(names, points[rows].T, strict=True))
+            values = self._evaluate(here, ["derived"], None, {"derived": labels})["derived"]
+            for label in common:
+                result[label][rows] = values[:, labels.index(label)]
+        return result if batch else {label: float(values[0]) for label, values in result.items()}
 
     def verdict(self, params: Params) -> Any:
         """The verdict of the emulator that answers; outside all regions, that of the leader."""
@@ -504,6 +534,16 @@ class Atlas(Emulator):
         outputs: Sequence[str] | None = None,
         axes: Mapping[str, Any] | None = None,
     ) -> dict[str, Array]:
+        return self._evaluate(params, outputs, axes, self._labels)
+
+    def _evaluate(
+        self,
+        params: Params,
+        outputs: Sequence[str] | None,
+        axes: Mapping[str, Any] | None,
+        labels: Mapping[str, tuple[str, ...]],
+    ) -> dict[str, Array]:
+        """labels: of each labelled output, those that are wanted."""
         names, points, batch = self._points(params)
         chosen = list(self._outputs) if outputs is None else [self._output(name) for name in outputs]
         given = {name: np.asarray(axis, float) for name, axis in axes.items()} if axes else {}
@@ -511,7 +551,7 @@ class Atlas(Emulator):
         if unused:
             raise ArgumentError(f"axis '{sorted(unused)[0]}': none of the outputs {', '.join(chosen)} has it")
         selection = self.selection(names)
-        asked = self._asked_for(names, selection, chosen, given)
+        asked = self._asked_for(names, selection, chosen, given, labels)
         n = len(points)
         result: dict[str, Array] = {}
         waiting = {name: np.ones(n, bool) for name in chosen}
@@ -527,7 +567,7 @@ class Atlas(Emulator):
                 first_of[rows[inside & (first_of[rows] < 0)]] = route.index
                 for part in bound.parts:
                     here = inside & waiting[part.name][rows]
-                    self._put(result, part, values[here], rows[here], n)
+                    self._put(result, part, values[here], rows[here], n, self._of_labels(route, part, labels))
                     waiting[part.name][rows[here]] = False
         left = np.flatnonzero(np.any(list(waiting.values()), axis=0))
         with self._lock:
@@ -537,24 +577,39 @@ class Atlas(Emulator):
             self.statistics["emulated"] += n - len(left)
             self.last_source = "emulator" if not len(left) else "fallback" if len(left) == n else "mixed"
         if len(left):
-            self._fall_back(selection, asked, points, left, waiting, result)
+            self._fall_back(selection, asked, points, left, waiting, result, labels)
         return {name: result[name] if batch else result[name][0] for name in chosen}
 
+    def _of_labels(self, route: Route, part: Any, labels: Mapping[str, tuple[str, ...]]) -> list[int] | None:
+        """Where the wanted labels are among those of an emulator; None if the output has none."""
+        own = self.emulators[route.index].labels(part.name)
+        return [own.index(label) for label in labels[part.name]] if own else None
+
     @staticmethod
-    def _put(result: dict[str, Array], part: Any, values: Array, rows: Any, n: int) -> None:
-        if part.name not in result:
-            result[part.name] = np.full((n, *part.shape), np.nan)
+    def _put(
+        result: dict[str, Array], part: Any, values: Array, rows: Any, n: int, columns: list[int] | None
+    ) -> None:
         array = values[:, part.begin : part.end].reshape(len(rows), *part.block)
-        result[part.name][rows] = _reorder(array, part.order).reshape(len(rows), *part.shape)
+        array = _reorder(array, part.order).reshape(len(rows), *part.shape)
+        if columns is not None:
+            array = array[:, columns]
+        if part.name not in result:
+            result[part.name] = np.full((n, *array.shape[1:]), np.nan)
+        result[part.name][rows] = array
 
     def _asked_for(
-        self, names: tuple[str, ...], selection: Selection, chosen: Sequence[str], given: Mapping[str, Array]
+        self,
+        names: tuple[str, ...],
+        selection: Selection,
+        chosen: Sequence[str],
+        given: Mapping[str, Array],
+        labels: Mapping[str, tuple[str, ...]],
     ) -> dict[int, list[_Bound]]:
         axes = tuple((name, values.shape, values.tobytes()) for name, values in given.items())
-        key = (names, tuple(chosen), axes)
+        key = (names, tuple(chosen), axes, tuple(labels.get(name) for name in chosen))
         asked = self._asked.get(key)
         if asked is None:
-            asked = self._who_has(selection, chosen, given)
+            asked = self._who_has(selection, chosen, given, labels)
             with self._lock:
                 if len(self._asked) >= _MAX_BOUND:
                     self._asked.pop(next(iter(self._asked)))
@@ -562,7 +617,11 @@ class Atlas(Emulator):
         return asked
 
     def _who_has(
-        self, selection: Selection, chosen: Sequence[str], given: Mapping[str, Array]
+        self,
+        selection: Selection,
+        chosen: Sequence[str],
+        given: Mapping[str, Array],
+        labels: Mapping[str, tuple[str, ...]],
     ) -> dict[int, list[_Bound]]:
         """Bound queries of each emulator for those of the outputs that it has on these axes. Raises
         ArgumentError for an output that none has."""
@@ -577,13 +636,16 @@ class Atlas(Emulator):
                     continue
                 native = emulator._axes[name]
                 wanted = {axis.name: axis for axis in self._axes[name]}
-                if any(axis.labels != wanted[axis.name].labels for axis in native if axis.name in wanted):
-                    reasons.setdefault(name, f"{route.member.name} has other labels of '{name}'")
+                lacking = set(labels.get(name, ())) - set(emulator.labels(name))
+                if lacking or (name in labels and not labels[name]):
+                    what = ", ".join(sorted(lacking)) or "none that all emulators have"
+                    reasons.setdefault(name, f"{route.member.name} lacks of '{name}': {what}")
                     continue
                 own = {
                     axis.name: given.get(axis.name, wanted[axis.name].values)
                     for axis in native
-                    if axis.name in given or not np.array_equal(axis.values, wanted[axis.name].values)
+                    if axis.name in given
+                    or not (axis.labels or np.array_equal(axis.values, wanted[axis.name].values))
                 }
                 try:
                     bound = emulator._bind(route.names, [name], own)
@@ -614,6 +676,7 @@ class Atlas(Emulator):
         rows: Any,
         waiting: Mapping[str, Any],
         result: dict[str, Array],
+        labels: Mapping[str, tuple[str, ...]],
     ) -> None:
         leader = selection.leader
         begin = time.perf_counter()
@@ -655,7 +718,8 @@ class Atlas(Emulator):
                 table = leader.table(point[None])[0]
                 answer = self._code(leader.index).at(bound.query, table, why)[0]
                 for part in parts:
-                    self._put(result, part, answer[None], np.array([row]), len(points))
+                    columns = self._of_labels(leader, part, labels)
+                    self._put(result, part, answer[None], np.array([row]), len(points), columns)
                     waiting[part.name][row] = False
             with self._lock:
                 self.statistics["fallback"] += 1
