@@ -217,6 +217,25 @@ def test_one_emulator_in_a_list_answers_as_by_itself() -> None:
     assert atlas.derived(point) == single.derived(point)
 
 
+def test_the_log_says_what_the_mass_of_neutrinos_means() -> None:
+    """In the emulator of (w, wa) it is one neutrino's, in that of mnu three share it."""
+    members = [Member(emulator.core) for emulator in zelos.get_emulator("atlas:hub:CAMB").emulators]
+    lcdm = ["ombh2", "omch2", "H0", "tau", "logA", "ns"]
+
+    def of_mnu(names: list[str], **constants: float) -> list[str]:
+        selection = select(members, [*lcdm, *names], constants)
+        assert selection.leader.member.name == ("CAMB_w0wa" if "wa" in names else "CAMB_lcdm_mnu")
+        return [note for note in selection.notes if note.startswith("mnu of this run")]
+
+    said = (
+        "mnu of this run is that of CAMB_w0wa, which holds it at 0.06, with num_massive_neutrinos = 1 "
+        "(3 in CAMB_lcdm_mnu, which varies it)"
+    )
+    assert of_mnu(["mnu", "w", "wa"]) == [said]
+    assert of_mnu(["mnu", "w", "wa"], mnu=0.1) == [said]
+    assert of_mnu(["mnu", "w", "wa"], mnu=0.06) == of_mnu(["w", "wa"]) == of_mnu(["mnu"]) == []
+
+
 @pytest.mark.parametrize(
     "name, more",
     [

@@ -351,6 +351,7 @@ def select(
             chosen.append(candidate.route)
     if leader.clash:
         notes.append(f"{head.name} answers no point of this run: {leader.clash}")
+    notes += _meanings(head, members, given, fixed)
     for column, name, neutral in leader.route.unknown:
         if all(column in {c for c, _, _ in route.unknown} for route in chosen):
             notes.append(
@@ -358,6 +359,30 @@ def select(
             )
     chosen.sort(key=lambda route: route.index)
     return Selection(chosen, leader.route, notes)
+
+
+def _meanings(
+    leader: Member, members: Sequence[Member], given: Sequence[str], constants: Mapping[str, float]
+) -> list[str]:
+    """Of what the run gives and the leader holds: which setting it has in this run, where an emulator that
+    varies it has another. constants: base name -> value."""
+    notes = []
+    for key, where in leader.immaterial.items():
+        for base in {base_name(name) for name in given} & set(_bases(where)):
+            held = leader.held(base)
+            if held is None or (base in constants and same_value(constants[base], held)):
+                continue
+            others = [
+                f"{other.settings.get(key, _UNSET)} in {other.name}, which varies it"
+                for other in members
+                if base in other.free and key in _settings(leader, other)
+            ]
+            if others:
+                notes.append(
+                    f"{leader.label(base)} of this run is that of {leader.name}, which holds it at {held:g}, "
+                    f"with {key} = {leader.settings.get(key, _UNSET)} ({', '.join(others)})"
+                )
+    return notes
 
 
 def not_installed(absent: Sequence[str]) -> list[str]:
