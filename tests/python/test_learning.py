@@ -77,8 +77,28 @@ def test_begins_with_a_handful_of_runs_and_answers_nearly_nowhere(learning: Lear
     Learning(learning.folder).begin(spec)
     assert (learning.folder / "unlearnt.h5").read_bytes() == before
     spec.write_text(spec.read_text().replace("n: 24", "n: 30"))
-    with pytest.raises(Error, match="learnt from something else"):
+    with pytest.raises(Error, match=r"learnt from something else.*copy \S+/answers into it"):
         Learning(learning.folder).begin(spec)
+
+
+def test_new_targets_judge_anew_the_answers_that_there_are(learning: Learning, spec: Path) -> None:
+    answer(learning, 40)
+    spec.write_text(spec.read_text().replace("delta_chi2.p95: 0.05", "delta_chi2.p95: 1e-30"))
+    Learning(learning.folder).begin(spec)
+    finish(train(learning))
+    (missed,) = attempts(learning.folder)
+    assert not missed.accepted and "1e-30 is asked for" in missed.reason
+    spec.write_text(spec.read_text().replace("delta_chi2.p95: 1e-30", "delta_chi2.p95: 0.05"))
+    again = Learning(learning.folder)
+    again.begin(spec)
+    assert attempts(learning.folder) == []
+    finish(train(again))
+    assert [attempt.accepted for attempt in attempts(learning.folder)] == [True]
+    again.begin(spec)
+    assert again.learnt.is_file() and count_answers(again.answers) == 40
+    spec.write_text(spec.read_text().replace("delta_chi2.p95: 0.05", "delta_chi2.p95: 0.01"))
+    again.begin(spec)
+    assert not again.learnt.exists() and count_answers(again.answers) == 40
 
 
 def test_what_is_good_enough_has_to_be_said(tmp_path: Path) -> None:

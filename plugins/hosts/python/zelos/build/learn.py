@@ -49,20 +49,25 @@ from .stages import Build, Options
 LEAST_HELD_OUT = 4
 #: Range of each parameter, as a fraction of the spec's, in which an emulator that has learnt nothing answers.
 SPECK = 1e-3
+#: Keys of a spec that change neither the runs of the code nor a training.
+_SAYS_NOTHING_OF_RUNS = ("accuracy", "author", "description")
 
 
 # --- what is learnt
 
 
 def prepare(folder: Path, spec: Path) -> None:
-    """Writes learn.json and unlearnt.h5, unless they are there. Raises Error if they are of another spec."""
+    """Writes learn.json and unlearnt.h5, unless they are there. Raises Error if they are of a spec that
+    differs in more than what is good enough and who made it."""
     plan = make_plan(str(spec))
     _check_gate(plan, str(spec))
     with _lock(folder / "prepare.lock"):
         written = folder / "learn.json"
-        digest = hashlib.sha256(plan.spec.text.encode("utf-8", "surrogateescape")).hexdigest()
+        digest = _digest({key: value for key, value in plan.data.items() if key not in _SAYS_NOTHING_OF_RUNS})
         if written.is_file():
             _check_same(folder, digest, str(spec))
+            with _lock(folder / "trainer.lock"):
+                _take_targets(folder, plan)
             return
         derived = _derived(plan)
         build = Build(
@@ -102,7 +107,26 @@ def _check_gate(plan: Plan, label: str) -> None:
 
 def _check_same(folder: Path, made_of: str, label: str) -> None:
     if json.loads((folder / "learn.json").read_text())["made_of"] != made_of:
-        raise Error(f"{folder}: learnt from something else than {label}: take another folder")
+        raise Error(
+            f"{folder}: learnt from something else than {label}: take another folder; to keep the answers of "
+            f"the code, copy {folder / 'answers'} into it"
+        )
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _take_targets(folder: Path, plan: Plan) -> None:
+    """Of the spec, if its targets are new: the versions so far were judged by others, so that learning begins
+    again, with the answers that there are."""
+    content = json.loads((folder / "learn.json").read_text())
+    source = Source(content["text"], content["label"], tuple(content["overrides"]), content["provenance"])
+    if source.plan().data["accuracy"] == plan.data["accuracy"]:
+        return
+    for name in ("learnt.h5", "attempts.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    write_file(folder / "learn.json", json.dumps({**content, "text": plan.spec.text}, indent=1) + "\n")
 
 
 def _write_source(
