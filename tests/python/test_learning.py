@@ -122,6 +122,21 @@ def test_a_target_that_was_not_measured_is_missed() -> None:
     assert attempt.reason == "target missed: delta_chi2.p95 can't be measured, 0.05 is asked for"
 
 
+def test_answers_outside_the_ranges_of_the_spec_are_counted(learning: Learning) -> None:
+    emulator = zelos.get_emulator(learning.folder / "unlearnt.h5", fallback="toy", cache=learning.answers)
+    ranges = learn.make_plan(json.loads((learning.folder / "learn.json").read_text())["label"])
+    low, high = ranges.lower[0], ranges.upper[0]
+    for a in (low - 0.01, high + 0.01, high + 0.02):
+        emulator.evaluate({"A": a, "n": 0.95}, ["Cl.tt"])
+    said = f"3 of 3 answers lie outside the spec's ranges (A below {low:g}: 1, A above {high:g}: 2)"
+    finish(train(learning))
+    answer(learning, 30)
+    finish(train(learning))
+    few, first = attempts(learning.folder)
+    assert few.reason == f"too few answers to learn from (0); {said}"
+    assert first.accepted and first.reason == f"the first version; {said.replace('of 3', 'of 33')}"
+
+
 def test_versions_grow_with_the_answers(learning: Learning) -> None:
     answer(learning, 30)
     assert count_answers(learning.answers) == 30

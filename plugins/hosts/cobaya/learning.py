@@ -110,9 +110,10 @@ class Learnt:
         except Error as error:
             self._log.warning("Learning: %s", error)
             return
-        if attempt is not None and not attempt.accepted:
+        if attempt is not None:
+            used = "used" if attempt.accepted else "not used"
             self._log.info(
-                "What was learnt from %d answers is not used: %s.", attempt.answers, attempt.reason
+                "What was learnt from %d answers is %s: %s.", attempt.answers, used, attempt.reason
             )
 
     def close(self) -> None:

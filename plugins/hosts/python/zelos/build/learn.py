@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ from .extend import (
 from .plan import Plan, make_plan
 from .progress import Console
 from .stages import Build, Options
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Held-out answers that have to be inside its region for a version to be judged.
 LEAST_HELD_OUT = 4
@@ -190,20 +192,23 @@ def _unlearnt(plan: Plan, derived: list[str]) -> list[str]:
 
 
 def train(folder: Path, answers: Path) -> Attempt:
-    """Trains on the answers that are there, and makes the result the newest version if it is better."""
+    """Trains on the answers that are there, and makes the result the newest version if it is better. The
+    reason says how many answers the spec's ranges leave out."""
     content = json.loads((folder / "learn.json").read_text())
     source = Source(content["text"], content["label"], tuple(content["overrides"]), content["provenance"])
     count = count_answers(answers)
     base = source.plan()
     runs = as_runs(base, read_cache(answers), source.provenance)
+    outside = ""
     if content["beside"] is None:  # the spec says where its features and its code are sound
+        outside = _outside(base, runs.points)
         runs = runs.take(np.all((runs.points >= base.lower) & (runs.points <= base.upper), axis=1))
     runs = runs.take(not_stray(runs.points))
     held_out = runs.is_held_out()
     if int((~held_out).sum()) < len(base.names) + 2 or not held_out.any():
         why = "; ".join(f"{n} left out: {reason}" for reason, n in runs.left_out.most_common())
         return Attempt(
-            count, False, f"too few answers to learn from ({len(runs)}){', ' + why if why else ''}"
+            count, False, f"too few answers to learn from ({len(runs)}){', ' + why if why else ''}{outside}"
         )
     current = _current(folder)
     version = next_version(current.version if current is not None else str(base.data["version"]))
@@ -222,10 +227,24 @@ def train(folder: Path, answers: Path) -> Attempt:
     )
     candidate.run()
     attempt = _judge(count, version, candidate, current)
+    attempt = replace(attempt, reason=attempt.reason + outside)
     if attempt.accepted:
         write_file(folder / "learnt.h5", candidate.artifact.read_bytes())
     shutil.rmtree(work, ignore_errors=True)
     return attempt
+
+
+def _outside(plan: Plan, points: Array) -> str:
+    """How many of the points are outside the spec's ranges, and where; empty if none is."""
+    below, above = points < plan.lower, points > plan.upper
+    n = int(np.any(below | above, axis=1).sum())
+    where = [
+        f"{name} {side} {limits[i]:g}: {int(beyond[:, i].sum())}"
+        for i, name in enumerate(plan.names)
+        for side, beyond, limits in (("below", below, plan.lower), ("above", above, plan.upper))
+        if beyond[:, i].any()
+    ]
+    return f"; {n} of {len(points)} answers lie outside the spec's ranges ({', '.join(where)})" if n else ""
 
 
 def _current(folder: Path) -> Emulator | None:
