@@ -118,7 +118,7 @@ def test_with_the_artifact_alone(toy_artifact: Path, cache: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert "training runs of toy are not here" in done.stdout and "--rerun" in done.stdout
     archive = tmp_path / "out" / "toy_learnt-1.0.1.tar.gz"
-    assert f"[{artifact}, {archive}]" in done.stdout
+    assert f"[{artifact}, {archive}]" in done.stdout and "are needed" not in done.stderr
     learnt = zelos.get_emulator(archive)
     assert learnt.info["provenance"]["parent"]["id"] == zelos.get_emulator(artifact).id
     assert not learnt.verdict([1.5, 0.95]) and learnt.verdict([2.4, 0.95])
@@ -176,6 +176,20 @@ def test_answers_are_what_the_code_computed(toy_artifact: Path, cache: Path) -> 
     # Half of the answers and all of them: none changes sides between training and test.
     half = runs.take(np.arange(0, 61, 2))
     np.testing.assert_array_equal(half.is_held_out(), runs.is_held_out()[::2])
+
+
+def test_too_few_held_out_answers_to_judge_by(toy_artifact: Path, tmp_path: Path) -> None:
+    artifact, few = tmp_path / "mine.h5", tmp_path / "few"
+    artifact.write_bytes(toy_artifact.read_bytes())
+    emulator = zelos.get_emulator(toy_artifact, fallback="toy", cache=few)
+    for a, n in points_outside(14):
+        emulator.evaluate({"A": a, "n": n}, ["Cl.tt"])
+    done = extend(artifact, "--from", few, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    summary = zelos.get_emulator(next((tmp_path / "out").glob("*.tar.gz"))).info["accuracy"]
+    assert 0 < summary["inside"] < 4
+    said = f"{summary['inside']} of {summary['held_out']} held-out answers inside the region, 4 are needed"
+    assert said in done.stderr and "Use both" not in done.stdout
 
 
 def test_refusals(toy_artifact: Path, cache: Path, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 #: One answer in so many is held out. Which, its parameters decide: it stays so in all versions of an
 #: emulator.
 HELD_OUT = 5
+#: Of them that have to be inside its region for an emulator to be judged.
+LEAST_HELD_OUT = 4
 #: Answers further from the others than this, in their standard deviations and for one parameter, are on the
 #: way to the posterior rather than in it; it grows with the square root of the number of parameters.
 STRAY = 3.0

@@ -18,7 +18,7 @@ from ..errors import ArgumentError, Error
 from ..hub import get_emulator
 from ..real_code import read_cache, seconds_per_run
 from . import provenance, validate
-from .answers import HELD_OUT, Runs, as_runs, not_stray
+from .answers import HELD_OUT, LEAST_HELD_OUT, Runs, as_runs, not_stray
 from .plan import Plan, overridden, plan_of
 from .progress import Console
 from .runs import RunStore, load_set
@@ -241,7 +241,13 @@ def command(arguments: argparse.Namespace) -> int:
         plan, options, console, source, training, validation, parent, archive, n_design,
     )  # fmt: skip
     status = extension.run()
-    if runs is None:
+    inside, tested = (extension.accuracy.summary[key] for key in ("inside", "held_out"))
+    if inside < LEAST_HELD_OUT:
+        console.warn(
+            f"{inside} of {tested} held-out answers inside the region, {LEAST_HELD_OUT} are needed to judge "
+            "an emulator: its accuracy is not known; extend from more answers before you use it"
+        )
+    elif runs is None:
         console.say(
             f"Use both, as a list: the first whose region holds a point answers it: "
             f"[{arguments.emulator}, {out / archive}]"

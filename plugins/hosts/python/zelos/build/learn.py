@@ -30,7 +30,7 @@ from ..errors import Error, FormatError
 from ..learning import Attempt, count_answers
 from ..real_code import read_cache
 from . import validate
-from .answers import as_runs, not_stray
+from .answers import LEAST_HELD_OUT, as_runs, not_stray
 from .extend import (
     Extension,
     Source,
@@ -47,8 +47,6 @@ from .stages import Build, Options
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-#: Held-out answers that have to be inside its region for a version to be judged.
-LEAST_HELD_OUT = 4
 #: Range of each parameter, as a fraction of the spec's, in which an emulator that has learnt nothing answers.
 SPECK = 1e-3
 #: Keys of a spec that change neither the runs of the code nor a training.
