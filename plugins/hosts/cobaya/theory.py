@@ -23,7 +23,12 @@ from .fallback import CODES, Fallback, FallbackError, FallbackModel, differing_s
 from .learning import Learnt, identity_of_spec
 from .statistics import Statistics
 
-OUTSIDE = ("fallback", "reject", "error")
+#: What `outside` may be, and what it does.
+OUTSIDE = {
+    "fallback": "the real code answers",
+    "reject": "the point has zero likelihood",
+    "error": "the run stops",
+}
 _KEPT_LOOKUPS = 256
 _TEMPERATURE = ("TCMB", *_core.synonyms("TCMB"))
 
@@ -303,7 +308,8 @@ class Zelos(BoltzmannBase):
         }
         try:
             learnt = [self._learnt.member] if self._learnt and self._learnt.member else []
-            selection = select([*self._members, *learnt], names, constants, self.mix == "any")
+            members, mix = [*self._members, *learnt], self.mix == "any"
+            selection = select(members, names, constants, mix, OUTSIDE[self.outside])
         except Exception as error:
             raise LoggedError(self.log, "Emulator %s: %s", self._members[0].name, error) from error
         for note in selection.notes:

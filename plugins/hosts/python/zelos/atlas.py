@@ -298,11 +298,13 @@ def select(
     given: Sequence[str],
     constants: Mapping[str, float] | None = None,
     mix: bool = False,
+    elsewhere: str = "none of them answers",
 ) -> Selection:
     """The emulators of a run, as the rule above says.
 
     given:      names of the parameters that each point of the run has.
     constants:  values of those of them that are the same at every point.
+    elsewhere:  what happens where none of them may answer, for the notes.
 
     Raises ParameterError if no emulator can be asked, with the reason of the first.
     """
@@ -354,9 +356,7 @@ def select(
     notes += _meanings(head, members, given, fixed)
     for column, name, neutral in leader.route.unknown:
         if all(column in {c for c, _, _ in route.unknown} for route in chosen):
-            notes.append(
-                f"none of the emulators knows '{name}'; where it is not {neutral:g} the real code answers"
-            )
+            notes.append(f"none of the emulators knows '{name}'; where it is not {neutral:g} {elsewhere}")
     chosen.sort(key=lambda route: route.index)
     return Selection(chosen, leader.route, notes)
 
