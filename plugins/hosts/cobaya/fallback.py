@@ -137,7 +137,10 @@ class Fallback:
         if (known := self._own_name(name)) is not None:
             return known
         if not self._theory.get_allow_agnostic():
-            raise FallbackError(f"The fallback '{self.name}' does not know the parameter '{name}'.")
+            raise FallbackError(
+                f"The fallback '{self.name}' does not know the parameter '{name}': Cobaya's theory of the "
+                "code takes no such name. With 'cache: FOLDER' zelos runs the code itself, and translates it."
+            )
         return name
 
     def _translated_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cobaya.log import LoggedError
 from cobaya.model import get_model
 
 from zelos import _core
@@ -116,6 +117,27 @@ def test_the_usual_amplitude_of_cobaya(artifact: Path) -> None:
     }
     agrees(by_cobaya(artifact, 60.0, params, logA=FIXED["logA"]), by_camb(60.0, FIXED))
     agrees(by_cobaya(artifact, 67.0, params, logA=2.9), by_camb(67.0, {**FIXED, "logA": 2.9}))
+
+
+def test_where_cobayas_theory_lacks_a_name_the_cache_is_pointed_to(tmp_path: Path) -> None:
+    """CAMB has no Omega_b; zelos tells it ombh2."""
+    point = {"Omega_b": 0.048, "Omega_cdm": 0.26, "H0": 58.0, "logA": 3.1, "ns": 0.97, "w0": -0.9}
+    theory = {"emulator": "hub:CAMB_linear_matter_power", "fallback": "camb"}
+    info: dict[str, Any] = {
+        "theory": {"zelos.cobaya.Zelos": theory},
+        "likelihood": {"one": None},
+        "params": {**point, "H0": {"prior": [50, 90]}, "sigma8": None, "omegam": None},
+    }
+    with pytest.raises(LoggedError, match=r"does not know the parameter 'Omega_b'.*With 'cache: FOLDER'"):
+        get_model(info)
+    theory["cache"] = str(tmp_path / "cache")
+    chain = get_model(info)
+    found = chain.logposterior({"H0": point["H0"]}).derived
+    chain.close()
+    h2 = (point["H0"] / 100) ** 2
+    values = {"ombh2": point["Omega_b"] * h2, "omch2": point["Omega_cdm"] * h2, "tau": 0.055, "omk": 0.0}
+    expected = by_camb(point["H0"], {**values, "mnu": 0.06, "nnu": 3.044, "logA": 3.1, "ns": 0.97, "w": -0.9})
+    assert found == [pytest.approx(expected[name], rel=1e-3) for name in ("sigma8", "omegam")]
 
 
 def test_a_name_that_no_theory_reads_is_refused() -> None:
