@@ -51,12 +51,12 @@ struct Verdict {
     no_solution = 6,      ///< no parameter inside the box gives the value asked for (thetastar -> H0)
   };
   Reason reason = Reason::inside;
-  std::string hull;             ///< for hull: "ellipsoid", "convex" or "cells"
-  std::string parameter;        ///< the (canonical or fixed) parameter that failed; for hull the one that takes the point
-                                ///< out most; empty for error_bound
-  double value = 0;             ///< what was found: the parameter's value, the hull distance, the predicted error
+  std::string hull;       ///< for hull: "ellipsoid", "convex" or "cells"
+  std::string parameter;  ///< the (canonical or fixed) parameter that failed; for hull the one that takes the point
+                          ///< out most; empty for error_bound
+  double value = 0;       ///< what was found: the parameter's value, the hull distance, the predicted error
   double lower = 0, upper = 0;  ///< what was allowed
-  double excess = 0;            ///< by how much: > 0, in units of the range (box), the hull's size, a cell's width, the tolerance
+  double excess = 0;  ///< by how much: > 0, in units of the range (box), the hull's size, a cell's width, the tolerance
   bool inside() const noexcept { return reason == Reason::inside; }
 };
 

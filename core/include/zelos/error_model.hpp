@@ -25,8 +25,8 @@ namespace zelos {
 struct Likelihood {
   /// C, n x n, symmetric and positive definite. Empty: an ideal experiment: of spectra cosmic variance (beyond the
   /// `last` of a whitening {cosmic_variance: last} it grows as that does); of TT, TE and EE, if all are asked for,
-  /// jointly; of all else the sigma that the outputs were whitened with. On all points of the outputs then, whatever the
-  /// axes of the query.
+  /// jointly; of all else the sigma that the outputs were whitened with. On all points of the outputs then, whatever
+  /// the axes of the query.
   std::vector<double> covariance;
   /// A, n x Query::size(): the data are A times the answer. Empty: they are the answer.
   std::vector<double> matrix;
@@ -46,7 +46,8 @@ class ZELOS_API ErrorModel {
   ErrorModel(const Query& query, const Likelihood& likelihood);
 
   /// The workspace is one of the query. No allocation. The point must be finite and solvable, with the physics of the
-  /// training (`fixed`), or nothing is written, but may be outside the region otherwise. NaN where a family predicts no error.
+  /// training (`fixed`), or nothing is written, but may be outside the region otherwise. NaN where a family predicts no
+  /// error.
   Verdict evaluate(const double* values, ErrorEstimate* estimate, Workspace& workspace) const;
 
   /// The query's verdict; of a point inside error_bound where the quantile is above `tolerance` or NaN.
