@@ -66,8 +66,7 @@ def prepare(folder: Path, spec: Path) -> None:
         digest = _digest({key: value for key, value in plan.data.items() if key not in _SAYS_NOTHING_OF_RUNS})
         if written.is_file():
             _check_same(folder, digest, str(spec))
-            with _lock(folder / "trainer.lock"):
-                _take_targets(folder, plan)
+            _take_targets(folder, plan)
             return
         derived = _derived(plan)
         build = Build(
@@ -119,14 +118,15 @@ def _digest(values: Any) -> str:
 
 def _take_targets(folder: Path, plan: Plan) -> None:
     """Of the spec, if its targets are new: the versions so far were judged by others, so that learning begins
-    again, with the answers that there are."""
+    again, with the answers that there are. Waits for a trainer only then."""
     content = json.loads((folder / "learn.json").read_text())
     source = Source(content["text"], content["label"], tuple(content["overrides"]), content["provenance"])
     if source.plan().data["accuracy"] == plan.data["accuracy"]:
         return
-    for name in ("learnt.h5", "attempts.jsonl"):
-        (folder / name).unlink(missing_ok=True)
-    write_file(folder / "learn.json", json.dumps({**content, "text": plan.spec.text}, indent=1) + "\n")
+    with _lock(folder / "trainer.lock"):
+        for name in ("learnt.h5", "attempts.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+        write_file(folder / "learn.json", json.dumps({**content, "text": plan.spec.text}, indent=1) + "\n")
 
 
 def _write_source(
