@@ -93,10 +93,6 @@ std::vector<Wanted> wanted_of(const Query& query) {
   return all;
 }
 
-bool includes(const std::vector<double>& all, const std::vector<double>& some) {
-  return std::includes(all.begin(), all.end(), some.begin(), some.end());
-}
-
 bool covers(const std::vector<Output>& outputs, const std::vector<Wanted>& wanted) {
   for (const Wanted& w : wanted) {
     for (std::size_t a = 0; a < w.axes->size(); ++a) {
@@ -104,15 +100,6 @@ bool covers(const std::vector<Output>& outputs, const std::vector<Wanted>& wante
     }
   }
   return true;
-}
-
-/// Rows of `field`, one for each point of `have`, at points that are among them.
-Eigen::MatrixXd pick(const std::vector<double>& have, const std::vector<double>& points, const Eigen::MatrixXd& field) {
-  Eigen::MatrixXd rows(static_cast<Eigen::Index>(points.size()), field.cols());
-  Eigen::Index row = 0;
-  for (const double x : points)
-    rows.row(row++) = field.row(std::lower_bound(have.begin(), have.end(), x) - have.begin());
-  return rows;
 }
 
 /// An output of a run at the wanted points: those that the code was to be `asked` for as it gave them; on an axis of

@@ -76,20 +76,22 @@ bool cheaper_in_pieces(const OutputModel::Segment& segment, int64_t n) {
 
 }  // namespace
 
+bool includes(const std::vector<double>& have, const std::vector<double>& wanted) {
+  return std::includes(have.begin(), have.end(), wanted.begin(), wanted.end());
+}
+
+Eigen::MatrixXd pick(const std::vector<double>& have, const std::vector<double>& wanted, const Eigen::MatrixXd& field) {
+  Eigen::MatrixXd rows(static_cast<int64_t>(wanted.size()), field.cols());
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    rows.row(static_cast<int64_t>(i)) = field.row(std::lower_bound(have.begin(), have.end(), wanted[i]) - have.begin());
+  }
+  return rows;
+}
+
 Eigen::MatrixXd resample(const AxisModel& axis, const std::vector<double>& wanted, const Eigen::MatrixXd& field) {
   const std::vector<double>& native = axis.axis.values;
   if (wanted == native) return field;
-  std::vector<int64_t> index;
-  for (const double x : wanted) {
-    const auto at = std::lower_bound(native.begin(), native.end(), x);
-    if (at == native.end() || *at != x) break;
-    index.push_back(at - native.begin());
-  }
-  Eigen::MatrixXd out(static_cast<int64_t>(wanted.size()), field.cols());
-  if (index.size() == wanted.size()) {
-    for (size_t i = 0; i < index.size(); ++i) out.row(i) = field.row(index[i]);
-    return out;
-  }
+  if (includes(native, wanted)) return pick(native, wanted, field);
   const std::vector<double> nodes = axis.mapped();
   const CubicSpline spline = CubicSpline::through_nodes(nodes);
   return spline.design(axis.map(wanted)) * spline.interpolate(nodes, field);

@@ -111,6 +111,12 @@ struct Query::Impl {
   }
   bool solve(const NamePlan::Step& step, int n_tangents, double* w, Verdict* verdict) const;
   void evaluate_feature(int index, int n_tangents, double* w) const;
+  /// After prepare(): the features that are not parameters, as far as they are needed.
+  void evaluate_features(int n_tangents, double* w) const {
+    for (int64_t i = static_cast<int64_t>(plan.canonical.size()); i < n_features(); ++i) {
+      if (needs_feature[i]) evaluate_feature(static_cast<int>(i), n_tangents, w);
+    }
+  }
   void evaluate_weights(int output, int n_tangents, double* w) const;
   void evaluate_spline_map(const SplineMap& map, double* w) const;
   void evaluate_part(const Node& node, const Part& part, int n_tangents, double* w) const;

@@ -49,9 +49,7 @@ struct Weights {
 Verdict set_features(const Query::Impl& q, const double* values, double* w) {
   const Verdict verdict = q.prepare(values, 0, nullptr, w);
   if (!q.has_error(verdict, w)) return verdict;
-  for (int64_t i = static_cast<int64_t>(q.plan.canonical.size()); i < q.n_features(); ++i) {
-    if (q.needs_feature[i]) q.evaluate_feature(static_cast<int>(i), 0, w);
-  }
+  q.evaluate_features(0, w);
   return verdict;
 }
 
@@ -225,6 +223,14 @@ struct ErrorModel::Impl {
     }
     *variance *= 2 * coupling;
     return true;
+  }
+
+  /// NaN where a family predicts nothing. The features are in `w`.
+  ErrorEstimate estimate(double* w) const {
+    double mean = 0, variance = 0;
+    if (!moments(w, &mean, &variance)) return {kNaN, kNaN};
+    mean += dropped_mean;
+    return {mean, calibration * gamma_quantile(mean, variance + dropped_variance)};
   }
 
   MatrixXd ideal_form(const Weights& weights, const std::vector<double>& reference) const;
@@ -485,23 +491,16 @@ ErrorModel::ErrorModel(const Query& query, const Likelihood& likelihood) {
 Verdict ErrorModel::evaluate(const double* values, ErrorEstimate* estimate, Workspace& workspace) const {
   double* w = workspace.impl().memory.data();
   const Verdict verdict = set_features(*impl_->query, values, w);
-  if (!impl_->query->has_error(verdict, w)) return verdict;
-  double mean = 0, variance = 0;
-  if (!impl_->moments(w, &mean, &variance)) {
-    *estimate = {kNaN, kNaN};
-    return verdict;
-  }
-  mean += impl_->dropped_mean;
-  estimate->mean = mean;
-  estimate->quantile = impl_->calibration * gamma_quantile(mean, variance + impl_->dropped_variance);
+  if (impl_->query->has_error(verdict, w)) *estimate = impl_->estimate(w);
   return verdict;
 }
 
 Verdict ErrorModel::verdict(const double* values, double tolerance, Workspace& workspace) const {
   Verdict verdict = impl_->owner.verdict(values, workspace);
   if (!verdict.inside()) return verdict;
-  ErrorEstimate estimate{kNaN, kNaN};
-  evaluate(values, &estimate, workspace);
+  double* w = workspace.impl().memory.data();
+  impl_->query->evaluate_features(0, w);  // the query's verdict has left the parameters
+  const ErrorEstimate estimate = impl_->estimate(w);
   if (estimate.quantile <= tolerance) return verdict;
   verdict.reason = Verdict::Reason::error_bound;
   verdict.value = estimate.quantile;

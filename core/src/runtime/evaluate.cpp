@@ -180,9 +180,7 @@ bool Query::Impl::predicted(int index, double* w, double* error) const {
 Verdict Query::Impl::run(const double* values, int n_tangents, const double* seeds, double* w) const {
   Verdict verdict = prepare(values, n_tangents, seeds, w);
   if (!verdict.inside()) return verdict;
-  for (int64_t i = static_cast<int64_t>(plan.canonical.size()); i < n_features(); ++i) {
-    if (needs_feature[i]) evaluate_feature(static_cast<int>(i), n_tangents, w);
-  }
+  evaluate_features(n_tangents, w);
   if (judges()) {
     double error = 0, own = 0;
     for (size_t i = 0; i < needs_output.size(); ++i) {

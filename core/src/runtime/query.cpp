@@ -115,9 +115,7 @@ Verdict Query::predicted_error(const double* values, double* error, Workspace& w
   double* w = workspace.impl().memory.data();
   const Verdict verdict = impl_->prepare(values, 0, nullptr, w);
   if (!impl_->has_error(verdict, w)) return verdict;
-  for (int64_t i = static_cast<int64_t>(impl_->plan.canonical.size()); i < impl_->n_features(); ++i) {
-    if (impl_->needs_feature[i]) impl_->evaluate_feature(static_cast<int>(i), 0, w);
-  }
+  impl_->evaluate_features(0, w);
   for (size_t r = 0; r < impl_->request_node.size(); ++r) {
     const int output = impl_->nodes[impl_->request_node[r]].output;
     if (!impl_->predicted(output, w, &error[r])) error[r] = std::numeric_limits<double>::quiet_NaN();

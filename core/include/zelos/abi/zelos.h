@@ -314,7 +314,7 @@ ZELOS_EXPORT const char* zelos_fallback_version(const zelos_fallback* fallback);
 ZELOS_EXPORT const char* zelos_fallback_differences(const zelos_fallback* fallback);
 
 /** out[zelos_query_size]: what the real code computes at the physics of a point, run as in the training: axes other
- * than the emulator's are asked of it where they leave its settings unchanged, else it is interpolated between the
+ *  than the emulator's are asked of it where they leave its settings unchanged, else it is interpolated between the
  *  emulator's own points (redshifts of CAMB's matter power). `why`, which may be NULL, is the
  *  emulator's verdict, for the statistics. ZELOS_E_OUTSIDE: a value is not finite, or the point is outside what this
  *  fallback covers; ZELOS_E_NUMERIC: the code failed, or gave what is not finite; ZELOS_E_CANCELLED: it took too long;
