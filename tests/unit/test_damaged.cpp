@@ -208,6 +208,11 @@ TEST_CASE("a document that contradicts itself or its arrays is refused", "[damag
       {[](Contents& c) { output(c, "Pk.linear")["axes"][0]["coordinate"] = "log2"; }, {"Pk.linear", "'k'", "log2"}},
       {[](Contents& c) { feature(c, "log_H0")["type"] = "sine"; }, {"sine"}},
       {[](Contents& c) { feature(c, "log_H0")["of"] = json::array(); }, {"log_H0"}},
+      {[](Contents& c) {
+         feature(c, "log_H0")["type"] = "step";
+         feature(c, "log_H0")["at"] = "high";
+       },
+       {"'at'", "number", "high"}},
       {[](Contents& c) { c.document["outputs"] = "none"; }, {"outputs", "list"}}};
   for (const Case& c : cases) {
     const std::string message = open_edited(toy::artifact(), c.edit);

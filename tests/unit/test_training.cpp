@@ -197,6 +197,9 @@ TEST_CASE("a spec that can't be trained is refused where it is wrong", "[trainin
       {"{log: true, of: [ombh2]}", "{log: false, of: [ombh2]}", {"log_ombh2", "log (true)"}},
       {"{log: true, of: [ombh2]}", "{log: 1, of: [ombh2]}", {"log_ombh2", "expected true or false"}},
       {"{log: true, of: [ombh2]}", "{log: true, of: [ombh2], offset: 1}", {"log_ombh2", "'offset'"}},
+      {"{log: true, of: [ombh2]}", "{step: low, of: [ombh2]}", {"log_ombh2", "step", "low"}},
+      {"{log: true, of: [ombh2]}", "{step: 0.02, of: [ombh2, omch2]}", {"log_ombh2", "step expects one name"}},
+      {"{log: true, of: [ombh2]}", "{step: 0.02, log: false, of: [ombh2]}", {"log_ombh2", "'log'"}},
       {"{coefficients: [1, -2],",
        "{constants: 1, coefficients: [1, -2],",
        {"amplitude", "'constants'", "did you mean 'constant'"}},
@@ -306,6 +309,48 @@ training: {n: 40}
     std::copy(varied.begin(), varied.end(), point.begin() + 1);
     REQUIRE(query.evaluate(varied.data(), out.data(), workspace).inside());
     for (size_t i = 0; i < z.size(); ++i) CHECK(out[i] == Approx(toy::truth("Hubble", point, z[i])).epsilon(5e-5));
+  }
+}
+
+TEST_CASE("a step that is a feature is followed on both sides, with the derivatives of each", "[training]") {
+  const std::string text = R"(
+name: jump
+config: {code: formulas}
+parameters: {omch2: [0.11, 0.13], H0: [60, 75]}
+features: {above: {step: 68, of: [H0]}}
+outputs: {Hubble: {features: [omch2, H0, above], transforms: [log, {pca: {weights: 3, whiten: {sigma: 1.0e-4}}}]}}
+emulator_fn: {type: FAMILY}
+training: {n: 60}
+)";
+  const double jump = 1.003;
+  for (const char* family : {"polynomial, params: {degree: 4}", "gaussian_process"}) {
+    CAPTURE(family);
+    const toy::TemporaryFolder folder;
+    const zelos::Spec spec = zelos::parse_spec(replaced(text, "FAMILY", family), "jump.yaml");
+    toy::Runs runs(spec, 60);
+    const std::vector<double>& z = toy::axis("z_fine");
+    std::vector<double>& values = runs.values.at("Hubble");
+    for (size_t i = 0; i < values.size(); ++i) values[i] *= runs.parameters[i / z.size() * 2 + 1] > 68 ? jump : 1;
+    zelos::train(spec, runs.view, folder / "a.h5", {});
+    const zelos::Emulator emulator = zelos::Emulator::open(folder / "a.h5");
+    const zelos::Query query = emulator.query({"omch2", "H0"}, {{"Hubble", {}}});
+    zelos::Workspace workspace = query.workspace();
+    std::vector<double> out(query.size()), jacobian(query.size() * 2);
+    toy::Point point = toy::interior(zelos::Emulator::open(toy::artifact()), 0);
+    for (const double h0 : {67.9, 67.9999, 68.0, 68.0001, 68.1, 72.0}) {
+      const std::vector<double> x{0.1213, h0};
+      std::copy(x.begin(), x.end(), point.begin() + 1);
+      REQUIRE(query.jacobian(x.data(), out.data(), jacobian.data(), workspace).inside());
+      toy::Point further = point;
+      further[2] += 1e-5;
+      for (size_t i = 0; i < z.size(); ++i) {
+        const double size = h0 > 68 ? jump : 1, truth = size * toy::truth("Hubble", point, z[i]);
+        const double slope = (size * toy::truth("Hubble", further, z[i]) - truth) / 1e-5;
+        CAPTURE(h0, z[i]);
+        CHECK(out[i] == Approx(truth).epsilon(1e-4));
+        CHECK(jacobian[2 * i + 1] == Approx(slope).margin(0.02));
+      }
+    }
   }
 }
 

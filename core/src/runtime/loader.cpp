@@ -49,7 +49,11 @@ class Loader {
     return value;
   }
   std::string text(const json& object, const char* key) const { return member(object, key).get<std::string>(); }
-  double number(const json& object, const char* key) const { return member(object, key).get<double>(); }
+  double number(const json& object, const char* key) const {
+    const json& value = member(object, key);
+    if (!value.is_number()) fail(std::string("'") + key + "' should be a number, found " + value.dump());
+    return value.get<double>();
+  }
 
   const artifact::Array& array(const std::string& path, size_t rank) const {
     const auto found = m_.opened.contents.arrays.find(path);
@@ -154,6 +158,10 @@ class Loader {
       feature.coefficients = list(f, "coefficients").get<std::vector<double>>();
       feature.constant = f.value("constant", 0.0);
       if (feature.coefficients.size() != feature.of.size()) fail("feature '" + feature.name + "': lengths differ");
+    } else if (type == "step") {
+      feature.kind = Feature::Kind::step;
+      feature.constant = number(f, "at");
+      if (feature.of.size() != 1) fail("feature '" + feature.name + "': expected one input");
     } else if (type == "emulated") {
       feature.kind = Feature::Kind::emulated;
       feature.exponential = f.value("log", false);

@@ -56,12 +56,12 @@ class Regressor {
 
 /// A scalar function of the parameters and of the features before it. Features 0 .. d-1 are the parameters themselves.
 struct Feature {
-  enum class Kind { parameter, logarithm, linear, emulated, background };
+  enum class Kind { parameter, logarithm, linear, step, emulated, background };
   std::string name;
   Kind kind = Kind::parameter;
-  std::vector<int> of;               ///< feature indices
-  std::vector<double> coefficients;  ///< linear: sum_i coefficients[i] f[of[i]] + constant
-  double constant = 0;
+  std::vector<int> of;                   ///< feature indices
+  std::vector<double> coefficients;      ///< linear: sum_i coefficients[i] f[of[i]] + constant
+  double constant = 0;                   ///< linear; step: 1 where f[of[0]] is above it, else 0
   std::unique_ptr<Regressor> regressor;  ///< emulated: exp(regressor) if `exponential`
   bool exponential = false;
   int amplitude = -1;  ///< emulated: a feature that is added before the exponential

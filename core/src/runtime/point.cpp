@@ -117,6 +117,11 @@ void Query::Impl::evaluate_feature(int index, int n_tangents, double* w) const {
       }
       return;
     }
+    case Feature::Kind::step: {
+      f[index] = f[feature.of[0]] > feature.constant ? 1 : 0;
+      for (int k = 0; k < n_tangents; ++k) df[k * stride + index] = 0;
+      return;
+    }
     case Feature::Kind::emulated: {
       double* jacobian = n_tangents > 0 ? w + jacobian_at : nullptr;
       double y = 0;

@@ -116,6 +116,11 @@ FeaturePlan plan_feature(const std::string& name, const json& options, const Spe
       fail(where + ": expected as many coefficients as names in 'of'");
     }
     plan.kind = FeaturePlan::Kind::linear;
+  } else if (options.contains("step")) {
+    check_keys(options, {"step", "of"}, where);
+    if (plan.of.size() != 1) fail(where + ": step expects one name in 'of'");
+    plan.constant = number(options["step"], where + ": step");
+    plan.kind = FeaturePlan::Kind::step;
   } else if (options.contains("emulated")) {
     check_keys(options, {"emulated", "of", "logarithmic", "type", "params", "replaces", "amplitude"}, where);
     plan.kind = FeaturePlan::Kind::emulated;
@@ -145,8 +150,8 @@ FeaturePlan plan_feature(const std::string& name, const json& options, const Spe
                           plan.background != BackgroundQuantity::growth_rate;
     if (distance && plan.z == 0) fail(where + ": z: a distance needs a redshift, found 0");
   } else {
-    check_keys(options, {"log", "coefficients", "emulated", "background", "of"}, where);
-    fail(where + ": expected one of the keys log (true), coefficients, emulated, background");
+    check_keys(options, {"log", "coefficients", "step", "emulated", "background", "of"}, where);
+    fail(where + ": expected one of the keys log (true), coefficients, step, emulated, background");
   }
   return plan;
 }

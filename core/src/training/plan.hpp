@@ -27,12 +27,12 @@ struct BackgroundPlan {
 };
 
 struct FeaturePlan {
-  enum class Kind { logarithm, linear, emulated, background };
+  enum class Kind { logarithm, linear, step, emulated, background };
   std::string name;
   Kind kind = Kind::logarithm;
   std::vector<std::string> of;
   std::vector<double> coefficients;  ///< linear: of each of `of`
-  double constant = 0;               ///< linear
+  double constant = 0;               ///< linear; step: where it is
   std::string quantity;              ///< emulated: among the derived quantities of the runs
   bool logarithmic = true;           ///< emulated: regressed on is the logarithm
   EmulatorFunction function;         ///< emulated

@@ -118,6 +118,12 @@ class Trainer {
         features_.add(plan.name, sum);
         break;
       }
+      case FeaturePlan::Kind::step: {
+        description["type"] = "step";
+        description["at"] = plan.constant;
+        features_.add(plan.name, (features_.column(plan.of[0]).array() > plan.constant).cast<double>().matrix());
+        break;
+      }
       case FeaturePlan::Kind::emulated:
         add_emulated_feature(plan, &description);
         break;
