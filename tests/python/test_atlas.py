@@ -13,7 +13,8 @@ import pytest
 import toy_driver
 
 import zelos
-from zelos.atlas import Member, check, select
+from zelos.member import Member
+from zelos.selection import check, select
 
 EMULATORS = Path(__file__).parents[2] / "configs/emulators"
 K, Z = 0.1, 0.5

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import zelos
-from zelos.atlas import Member, base_name
 from zelos.errors import ArgumentError, did_you_mean
 from zelos.fallback.camb.driver import module as camb
+from zelos.member import Member, base_name
 from zelos.one_point import OnePoint
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

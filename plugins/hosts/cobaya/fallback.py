@@ -18,7 +18,7 @@ from cobaya.log import LoggedError
 from cobaya.model import Model
 
 from .. import _core
-from ..atlas import base_name, same_value, value_as
+from ..member import base_name, same_value, value_as
 
 #: Cobaya's name of a code -> the code's name in the provenance of an artifact.
 CODES = {"camb": "camb", "classy": "classy"}

@@ -11,8 +11,8 @@ from typing import Any
 from cobaya.log import LoggedError
 
 from .. import learning
-from ..atlas import Member
 from ..errors import Error
+from ..member import Member
 
 _OPTIONS = ("folder", "spec", "first")
 

@@ -15,9 +15,10 @@ from cobaya.theories.cosmo import BoltzmannBase
 from cobaya.typing import empty_dict
 
 from .. import _core
-from ..atlas import Member, Route, Selection, check, not_installed, select
 from ..hub import ATLAS_PREFIX, Listed, members
+from ..member import Member
 from ..real_code import RealCode, seconds_per_run
+from ..selection import Route, Selection, check, not_installed, select
 from . import products
 from .fallback import CODES, Fallback, FallbackError, FallbackModel, differing_settings
 from .learning import Learnt, identity_of_spec
@@ -73,7 +74,7 @@ class _Asked(NamedTuple):
 
 class Zelos(BoltzmannBase):
     """An emulator as a Boltzmann code, with the code itself where the emulator may not answer. Or several
-    emulators: who answers which point is decided by the rule of `zelos.atlas`.
+    emulators: who answers which point is decided by the rule of `zelos.selection`.
 
     Everything that `must_provide` asks of an emulator is one bound query. A point inside the region costs
     one evaluation of it; a point outside goes to the fallback, is rejected, or stops the run, as `outside`

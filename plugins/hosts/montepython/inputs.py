@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import zelos
-from zelos.atlas import Member, base_name
+from zelos.member import Member, base_name
 
 from .errors import CosmoSevereError, NotEmulated
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._core import Verdict
-    from .atlas import Unknown
+    from .selection import Unknown
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
