@@ -98,6 +98,22 @@ TEST_CASE("polynomial: shrinkage beats least squares when the terms are many", "
   CHECK(shrunk < 5e-3);
 }
 
+TEST_CASE("polynomial: an input of two values has no second power, and the columns that are left are independent",
+          "[family][polynomial]") {
+  RowMatrix x = random_points(40, 3, 6);
+  for (Eigen::Index i = 0; i < x.rows(); ++i) x(i, 1) = x(i, 1) > 0.2 ? 1 : -1;
+  const auto set = zelos::family::index_set(3, 3, {1.0, 1.0, 1.0}, 1.0, 100);
+  const auto kept = zelos::family::independent_terms(set, zelos::family::ConstRowMap(x.data(), 40, 3));
+  // Of 20: 10 without the input of two values, 6 with it once, 3 squared, 1 cubed.
+  CHECK(set.size() == 20);
+  CHECK(kept.size() == 16);
+  const auto rank = [&](const std::vector<zelos::family::MultiIndex>& terms) {
+    return Eigen::FullPivHouseholderQR<Eigen::MatrixXd>(zelos::family::LegendreBasis(terms).design(x)).rank();
+  };
+  CHECK(rank(set) == 16);
+  CHECK(rank(kept) == 16);
+}
+
 TEST_CASE("polynomial: evidence, its gradient and the posterior against dense algebra", "[family][polynomial]") {
   const RowMatrix x = random_points(30, 2, 5);
   const RowMatrix y3 = apply(x, 3, [](const Eigen::VectorXd& p, double* y) {

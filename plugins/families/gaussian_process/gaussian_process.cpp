@@ -202,15 +202,16 @@ class Training {
   Training(const zelos_training_set& set, const zelos_train_options& options)
       : set_(set), options_(options), params_(parse(options.params_json, set.n_inputs, set.n_outputs)) {
     const int64_t d = set.n_inputs;
-    trend_ = LegendreBasis(index_set(static_cast<int>(d), params_.trend_degree,
-                                     std::vector<double>(static_cast<size_t>(d), 1.0), 1.0, 100000));
+    x_ = ConstRowMap(set.x, set.n, d);
+    trend_ = LegendreBasis(independent_terms(index_set(static_cast<int>(d), params_.trend_degree,
+                                                       std::vector<double>(static_cast<size_t>(d), 1.0), 1.0, 100000),
+                                             ConstRowMap(set.x, set.n, d)));
     const int64_t n_hyper = std::min<int64_t>(set.n, params_.hyper_points);
     if (n_hyper <= trend_.terms()) {
       throw Error(ZELOS_E_ARGUMENT, "gaussian_process: a trend of " + std::to_string(trend_.terms()) +
                                         " terms needs more points (and hyper_points) than terms, found " +
                                         std::to_string(n_hyper));
     }
-    x_ = ConstRowMap(set.x, set.n, d);
     y_ = ConstRowMap(set.y, set.n, set.n_outputs);
     h_ = trend_.design(x_);
     const std::vector<int64_t> subset = random_subset(set.n, n_hyper, options.seed);

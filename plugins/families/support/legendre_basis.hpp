@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <numeric>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,22 @@ inline std::vector<MultiIndex> index_set(int n_inputs, int degree, const std::ve
   const auto total = [](const MultiIndex& a) { return std::accumulate(a.begin(), a.end(), 0); };
   std::stable_sort(set.begin(), set.end(),
                    [&](const MultiIndex& a, const MultiIndex& b) { return total(a) < total(b); });
+  return set;
+}
+
+/// The terms of `set` but for powers that repeat lower ones on the points x (n, inputs): an input that has k different
+/// values, such as a step, has k independent powers.
+inline std::vector<MultiIndex> independent_terms(std::vector<MultiIndex> set, const ConstRowMap& x) {
+  int most = 0;
+  for (const MultiIndex& alpha : set) most = std::max(most, *std::max_element(alpha.begin(), alpha.end()));
+  for (Eigen::Index j = 0; j < x.cols(); ++j) {
+    std::set<double> values;
+    for (Eigen::Index i = 0; i < x.rows() && values.size() <= static_cast<size_t>(most); ++i) values.insert(x(i, j));
+    const auto repeats = [&](const MultiIndex& alpha) {
+      return alpha[static_cast<size_t>(j)] >= static_cast<int>(values.size());
+    };
+    set.erase(std::remove_if(set.begin(), set.end(), repeats), set.end());
+  }
   return set;
 }
 
