@@ -155,6 +155,25 @@ def test_versions_grow_with_the_answers(learning: Learning) -> None:
     assert not (learning.folder / "work").exists()
 
 
+def test_beyond_a_step_it_answers_when_enough_is_known_there(tmp_path: Path, spec: Path) -> None:
+    text = spec.read_text().replace("outputs:", "features: {far: {step: 1.65, of: [A]}}\noutputs:")
+    tt = "Cl.tt: {ell: [2, 120], transforms: [log]"
+    spec.write_text(text.replace(tt, f"{tt}, features: [A, n, far]"))
+    learning = Learning(tmp_path / "learn")
+    learning.begin(spec)
+    answer(learning, 40)
+    finish(train(learning))
+    first = zelos.get_emulator(learning.learnt)
+    assert first.verdict([1.64, 0.95]) and not first.verdict([1.66, 0.95])
+    answer(learning, 60, seed=5, mean=1.7)
+    finish(train(learning))
+    second = zelos.get_emulator(learning.learnt)
+    for a in (1.6, 1.7):
+        spectra = second({"A": a, "n": 0.95})
+        truth = toy_driver.spectrum("tt", a, 0.95, spectra["ell"])
+        np.testing.assert_allclose(spectra["tt"], truth, rtol=1e-4)
+
+
 def test_a_version_that_misses_its_target_is_not_used(learning: Learning, spec: Path, tmp_path: Path) -> None:
     spec.write_text(spec.read_text().replace("delta_chi2.p95: 0.05", "delta_chi2.p95: 1e-30"))
     strict = Learning(tmp_path / "strict")

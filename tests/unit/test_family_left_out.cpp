@@ -90,6 +90,35 @@ TEST_CASE("left-out variance: leverages of refits, calibrated, the most likely o
   CHECK(fit.variance_terms(1, 1) == Approx(0.0).margin(0.4));
 }
 
+TEST_CASE("left-out variance: beside an input of two values the others keep their second degree", "[family]") {
+  RowMatrix x = random_points(90, 3, 1);
+  for (Eigen::Index i = 0; i < x.rows(); ++i) x(i, 1) = x(i, 1) > 0.3 ? 1 : -1;
+  std::mt19937_64 random(2);
+  std::normal_distribution<double> normal;
+  const Eigen::MatrixXd h = quadratic(x);
+  const Eigen::MatrixXd inverse = (h.transpose() * h).completeOrthogonalDecomposition().pseudoInverse();
+  const Eigen::ArrayXd l = (h * inverse).cwiseProduct(h).rowwise().sum().array(), left_out = l / (1 - l);
+  CHECK(l.sum() == Approx(9));
+  Eigen::MatrixXd errors(90, 1);
+  for (Eigen::Index i = 0; i < 90; ++i) errors(i, 0) = 0.3 * std::sqrt(left_out[i]) * normal(random);
+  const LeftOutVariance::Fit fit = LeftOutVariance::fit(x, errors);
+  std::vector<zelos_array> arrays = {{"leverage_factor", fit.leverage_factor.data(), 2, {10, 10, 0, 0}},
+                                     {"variance_terms", fit.variance_terms.data(), 2, {1, 2, 0, 0}}};
+  const zelos_state state = {sizeof(zelos_state), 2, arrays.data(), "{}"};
+  const LeftOutVariance variance(state, 3, 1);
+  std::vector<double> work(static_cast<size_t>(variance.workspace()));
+  RowMatrix queries = random_points(20, 3, 3);
+  for (Eigen::Index i = 0; i < queries.rows(); ++i) {
+    queries(i, 1) = i % 2 == 0 ? 1 : -1;
+    const Eigen::MatrixXd q = quadratic(queries.row(i));
+    const double expected = (q * inverse * q.transpose())(0, 0) / left_out.mean();
+    double found = 0;
+    const Eigen::VectorXd query = queries.row(i);
+    variance.evaluate(query.data(), &found, work.data());
+    CHECK(found == Approx(fit.variance_terms(0, 0) * std::pow(expected, fit.variance_terms(0, 1))));
+  }
+}
+
 TEST_CASE("left-out variance: few points, no errors", "[family]") {
   const LeftOutVariance::Fit few = LeftOutVariance::fit(random_points(3, 2, 1), Eigen::MatrixXd::Constant(3, 1, 0.5));
   CHECK(few.leverage_factor.size() == 1);

@@ -198,7 +198,8 @@ TEST_CASE("a spec that can't be trained is refused where it is wrong", "[trainin
       {"{log: true, of: [ombh2]}", "{log: 1, of: [ombh2]}", {"log_ombh2", "expected true or false"}},
       {"{log: true, of: [ombh2]}", "{log: true, of: [ombh2], offset: 1}", {"log_ombh2", "'offset'"}},
       {"{log: true, of: [ombh2]}", "{step: low, of: [ombh2]}", {"log_ombh2", "step", "low"}},
-      {"{log: true, of: [ombh2]}", "{step: 0.02, of: [ombh2, omch2]}", {"log_ombh2", "step expects one name"}},
+      {"{log: true, of: [ombh2]}", "{step: 0.02, of: [ombh2, omch2]}", {"log_ombh2", "step expects one parameter"}},
+      {"{log: true, of: [ombh2]}", "{step: 0.02, of: [amplitude]}", {"log_ombh2", "step expects one parameter"}},
       {"{log: true, of: [ombh2]}", "{step: 0.02, log: false, of: [ombh2]}", {"log_ombh2", "'log'"}},
       {"{coefficients: [1, -2],",
        "{constants: 1, coefficients: [1, -2],",
@@ -350,6 +351,59 @@ training: {n: 60}
         CHECK(out[i] == Approx(truth).epsilon(1e-4));
         CHECK(jacobian[2 * i + 1] == Approx(slope).margin(0.02));
       }
+    }
+  }
+}
+
+TEST_CASE("a step with few points on one side, or that a solved parameter goes through, is refused", "[training]") {
+  const std::string text = replaced(toy::kSmallSpec, "outputs:\n  Pk.linear:\n",
+                                    "features: {above: {step: AT, of: [logA]}}\noutputs:\n  Pk.linear:\n"
+                                    "    features: [omch2, logA, above]\n");
+  for (const char* at : {"2.92", "3.165"}) {
+    CAPTURE(at);
+    const std::string message = training_failure(replaced(text, "AT", at), [](toy::Runs&) {});
+    CHECK_THAT(message, Catch::Contains("'above'") && Catch::Contains("or 6 at least") && Catch::Contains(at));
+  }
+  const std::string through = replaced(toy::kSpec, "theta: {emulated: thetastar, of: [log_ombh2, log_omch2, log_H0],",
+                                       "fast: {step: 70, of: [H0]}\n  half: {coefficients: [0.5], of: [fast]}\n"
+                                       "  theta: {emulated: thetastar, of: [log_ombh2, log_omch2, log_H0, half],");
+  const std::string message = failure_without_runs(through);
+  CHECK_THAT(message, Catch::Contains("'theta'") && Catch::Contains("'H0'") && Catch::Contains("step"));
+}
+
+TEST_CASE("where all training points are on one side of a step the region ends there", "[training]") {
+  const std::string text = R"(
+name: jump
+config: {code: formulas}
+parameters: {omch2: [0.11, 0.13], H0: RANGE}
+features: {above: {step: 68, of: [H0]}}
+outputs: {Hubble: {features: [omch2, H0, above], transforms: [log, {pca: {weights: 3, whiten: {sigma: 1.0e-4}}}]}}
+emulator_fn: {type: FAMILY}
+training: {n: 40}
+)";
+  struct Side {
+    const char* range;
+    double inside, outside, lower, upper;
+  };
+  for (const char* family : {"polynomial", "gaussian_process", "neural_network, params: {epochs: 60}"}) {
+    for (const Side& side : {Side{"[60, 67]", 67.5, 68.01, 60, 68}, Side{"[69, 75]", 68.5, 67.99, 68, 75}}) {
+      CAPTURE(family, side.range);
+      const toy::TemporaryFolder folder;
+      const std::string spec = replaced(text, "FAMILY", family);
+      const toy::Runs runs(zelos::parse_spec(replaced(spec, "RANGE", side.range), "jump.yaml"), 40);
+      const zelos::Spec wide = zelos::parse_spec(replaced(spec, "RANGE", "[60, 75]"), "jump.yaml");
+      zelos::train(wide, runs.view, folder / "a.h5", {});
+      const zelos::Emulator emulator = zelos::Emulator::open(folder / "a.h5");
+      const zelos::Query query = emulator.query({"omch2", "H0"}, {{"Hubble", {}}});
+      zelos::Workspace workspace = query.workspace();
+      std::vector<double> out(query.size());
+      const std::vector<double> known{0.12, side.inside}, unknown{0.12, side.outside};
+      REQUIRE(query.evaluate(known.data(), out.data(), workspace).inside());
+      CHECK(out[0] == Approx(side.inside).epsilon(family[0] == 'n' ? 0.02 : 1e-4));
+      const zelos::Verdict verdict = query.evaluate(unknown.data(), out.data(), workspace);
+      CHECK(verdict.parameter == "H0");
+      CHECK(verdict.lower == Approx(side.lower));
+      CHECK(verdict.upper == Approx(side.upper));
     }
   }
 }

@@ -118,7 +118,10 @@ FeaturePlan plan_feature(const std::string& name, const json& options, const Spe
     plan.kind = FeaturePlan::Kind::linear;
   } else if (options.contains("step")) {
     check_keys(options, {"step", "of"}, where);
-    if (plan.of.size() != 1) fail(where + ": step expects one name in 'of'");
+    const auto is_of = [&](const ParameterSpec& p) { return plan.of.size() == 1 && p.name == plan.of[0]; };
+    if (std::none_of(spec.parameters.begin(), spec.parameters.end(), is_of)) {
+      fail(where + ": step expects one parameter in 'of'");
+    }
     plan.constant = number(options["step"], where + ": step");
     plan.kind = FeaturePlan::Kind::step;
   } else if (options.contains("emulated")) {
@@ -187,6 +190,22 @@ std::string in_a_circle(const std::vector<FeaturePlan>& pending) {
   return at->name;
 }
 
+/// Where a quantity jumps with the parameter that it replaces, a value of it has no solution, or two.
+void check_replaced(const std::vector<FeaturePlan>& plans) {
+  const auto jumps = [&](const auto& self, const FeaturePlan& plan, const std::string& parameter) -> bool {
+    if (plan.kind == FeaturePlan::Kind::step) return plan.of[0] == parameter;
+    return std::any_of(plans.begin(), plans.end(), [&](const FeaturePlan& other) {
+      const bool used = other.name == plan.amplitude || std::count(plan.of.begin(), plan.of.end(), other.name) > 0;
+      return used && self(self, other, parameter);
+    });
+  };
+  for (const FeaturePlan& plan : plans) {
+    if (!plan.replaces.empty() && jumps(jumps, plan, plan.replaces)) {
+      fail("feature '" + plan.name + "': it replaces '" + plan.replaces + "', with which it jumps through a step");
+    }
+  }
+}
+
 std::vector<FeaturePlan> plan_features(const Spec& spec, const std::vector<RunOutput>& runs, Known* known) {
   std::vector<FeaturePlan> pending, plans;
   Known all(spec);
@@ -208,6 +227,7 @@ std::vector<FeaturePlan> plan_features(const Spec& spec, const std::vector<RunOu
     plans.push_back(std::move(*ready));
     pending.erase(ready);
   }
+  check_replaced(plans);
   return plans;
 }
 

@@ -61,7 +61,8 @@ class Checkpoint {
 
 }  // namespace
 
-void FeatureTable::add(const std::string& name, Eigen::VectorXd values) {
+void FeatureTable::add(const std::string& name, Eigen::VectorXd values, bool may_rest) {
+  if (may_rest) resting_.insert(name);
   if (!columns_.emplace(name, std::move(values)).second) {
     throw Error(ZELOS_E_ARGUMENT, "feature '" + name + "' is defined twice, or is the name of a parameter");
   }
@@ -138,8 +139,10 @@ json RegressionRunner::fit(const std::string& title, const EmulatorFunction& fun
   Eigen::VectorXd scale(center.size());
   for (int64_t j = 0; j < scale.size(); ++j) {
     const double half = 0.5 * (raw.col(j).maxCoeff() - raw.col(j).minCoeff());
-    if (!(half > 0)) throw Error(ZELOS_E_ARGUMENT, "feature '" + inputs[j] + "' does not vary over the training set");
-    scale[j] = 1 / half;
+    if (!(half > 0) && !features.may_rest(inputs[j])) {
+      throw Error(ZELOS_E_ARGUMENT, "feature '" + inputs[j] + "' does not vary over the training set");
+    }
+    scale[j] = half > 0 ? 1 / half : 1;
   }
   const RowMatrix x = (raw.rowwise() - center.transpose()) * scale.asDiagonal();
   const RowMatrix targets = y;

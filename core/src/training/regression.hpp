@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,14 +19,17 @@ namespace zelos {
 /// Feature values at the training points, by name.
 class FeatureTable {
  public:
-  void add(const std::string& name, Eigen::VectorXd values);
+  /// may_rest: values that are all the same are no error.
+  void add(const std::string& name, Eigen::VectorXd values, bool may_rest = false);
   bool has(const std::string& name) const { return columns_.count(name) != 0; }
   /// Throws with the nearest name.
   const Eigen::VectorXd& column(const std::string& name) const;
   Eigen::MatrixXd columns(const std::vector<std::string>& names) const;
+  bool may_rest(const std::string& name) const { return resting_.count(name) != 0; }
 
  private:
   std::map<std::string, Eigen::VectorXd> columns_;
+  std::set<std::string> resting_;
 };
 
 /// Throws Error(ZELOS_E_ARGUMENT) if the family's params are not what it understands, ZELOS_E_MISSING if there is no

@@ -6,6 +6,7 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "artifact/container.hpp"
@@ -118,12 +119,9 @@ class Trainer {
         features_.add(plan.name, sum);
         break;
       }
-      case FeaturePlan::Kind::step: {
-        description["type"] = "step";
-        description["at"] = plan.constant;
-        features_.add(plan.name, (features_.column(plan.of[0]).array() > plan.constant).cast<double>().matrix());
+      case FeaturePlan::Kind::step:
+        add_step(plan, &description);
         break;
-      }
       case FeaturePlan::Kind::emulated:
         add_emulated_feature(plan, &description);
         break;
@@ -132,6 +130,31 @@ class Trainer {
         break;
     }
     document()["features"].push_back(description);
+  }
+
+  void add_step(const FeaturePlan& plan, json* description) {
+    (*description)["type"] = "step";
+    (*description)["at"] = plan.constant;
+    const VectorXd above = (features_.column(plan.of[0]).array() > plan.constant).cast<double>();
+    const auto n = static_cast<int64_t>(above.sum()), fewer = std::min(n, runs_.n_points - n);
+    const auto least = static_cast<int64_t>(2 * (spec_.parameters.size() + 1));
+    if (fewer > 0 && fewer < least) {
+      throw Error(ZELOS_E_ARGUMENT, "feature '" + plan.name + "': of " + std::to_string(runs_.n_points) +
+                                        " training points " + std::to_string(n) + " are above the step at " +
+                                        plan.of[0] + " = " + to_text(plan.constant) + "; expected none, or " +
+                                        std::to_string(least) + " at least, on either side");
+    }
+    features_.add(plan.name, above, true);
+    if (fewer > 0) return;
+    // Nothing is known beyond the step.
+    const auto& p = *std::find_if(spec_.parameters.begin(), spec_.parameters.end(),
+                                  [&](const ParameterSpec& other) { return other.name == plan.of[0]; });
+    const double beyond = std::nextafter(plan.constant, std::numeric_limits<double>::infinity());
+    document()["region"]["limits"].push_back({{"name", p.name},
+                                              {"of", plan.of},
+                                              {"coefficients", {1.0}},
+                                              {"min", n > 0 ? std::max(p.lo, beyond) : p.lo},
+                                              {"max", n > 0 ? p.hi : std::min(p.hi, plan.constant)}});
   }
 
   void add_background_feature(const FeaturePlan& plan, json* description) {

@@ -224,6 +224,12 @@ class Training {
       y_hyper_.row(row) = y_.row(subset[i]);
       h_hyper_.row(row) = h_.row(subset[i]);
     }
+    if (const auto rank = Eigen::ColPivHouseholderQR<Eigen::MatrixXd>(h_hyper_).rank(); rank < h_hyper_.cols()) {
+      throw Error(ZELOS_E_ARGUMENT,
+                  "gaussian_process: at these points only " + std::to_string(rank) + " of the " +
+                      std::to_string(h_hyper_.cols()) +
+                      " terms of the trend are independent: lower 'trend_degree', or give more points");
+    }
     const KernelTerms& terms = params_.terms;
     lower_.setConstant(terms.n_theta(), std::log(params_.length[0]));
     upper_.setConstant(terms.n_theta(), std::log(params_.length[1]));
@@ -862,7 +868,7 @@ const void* get_extension(const char* id) {
 extern "C" const zelos_family* zelos_family_gaussian_process(void) {
   static const zelos_family kFamily = {sizeof(zelos_family),
                                        "gaussian_process",
-                                       "1.1.0",
+                                       "1.1.1",
                                        "Gaussian processes with a polynomial trend and one length scale per input",
                                        open,
                                        close,

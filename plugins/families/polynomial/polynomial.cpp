@@ -466,7 +466,7 @@ const void* get_extension(const char* id) {
 extern "C" const zelos_family* zelos_family_polynomial(void) {
   static const zelos_family kFamily = {sizeof(zelos_family),
                                        "polynomial",
-                                       "1.0.0",
+                                       "1.0.1",
                                        "orthonormal Legendre polynomials with Bayesian shrinkage",
                                        open,
                                        close,

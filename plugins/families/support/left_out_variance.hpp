@@ -143,10 +143,11 @@ class LeftOutVariance {
  private:
   static constexpr int kDegree = 2;
 
-  static LegendreBasis basis(int64_t n_inputs, int degree) {
-    return LegendreBasis(index_set(static_cast<int>(n_inputs), degree,
-                                   std::vector<double>(static_cast<size_t>(n_inputs), 1.0), 1.0, 100000));
+  static std::vector<MultiIndex> basis_indices(int64_t n_inputs, int degree) {
+    return index_set(static_cast<int>(n_inputs), degree, std::vector<double>(static_cast<size_t>(n_inputs), 1.0), 1.0,
+                     100000);
   }
+  static LegendreBasis basis(int64_t n_inputs, int degree) { return LegendreBasis(basis_indices(n_inputs, degree)); }
 
   static RowMatrix standardise(const Eigen::ArrayXd& leverage, const Eigen::MatrixXd& errors,
                                const RowMatrix& variance_terms) {
@@ -164,7 +165,9 @@ class LeftOutVariance {
   /// l_i / (1 - l_i) over its mean.
   static Eigen::ArrayXd left_out_leverage(const RowMatrix& x, RowMatrix* factor) {
     for (int degree = kDegree; degree > 0; --degree) {
-      const Eigen::MatrixXd h = basis(x.cols(), degree).design(x);
+      const std::vector<MultiIndex> all = basis_indices(x.cols(), degree);
+      const std::vector<MultiIndex> kept = independent_terms(all, ConstRowMap(x.data(), x.rows(), x.cols()));
+      const Eigen::MatrixXd h = LegendreBasis(kept).design(x);
       if (2 * h.cols() > h.rows()) continue;
       const Eigen::LLT<Eigen::MatrixXd> llt(h.transpose() * h);
       if (llt.info() != Eigen::Success || llt.rcond() < 1e-12) continue;
@@ -173,7 +176,16 @@ class LeftOutVariance {
       const Eigen::ArrayXd leverage = (h * inverse.transpose()).rowwise().squaredNorm();
       if (!(leverage.maxCoeff() < 0.999)) continue;
       const Eigen::ArrayXd left_out = leverage / (1.0 - leverage);
-      *factor = inverse / std::sqrt(left_out.mean());
+      // The terms that are left out have zeros: what is stored does not say which they are.
+      *factor = RowMatrix::Zero(static_cast<Eigen::Index>(all.size()), static_cast<Eigen::Index>(all.size()));
+      std::vector<Eigen::Index> at;
+      for (const MultiIndex& alpha : kept) at.push_back(std::find(all.begin(), all.end(), alpha) - all.begin());
+      for (size_t a = 0; a < at.size(); ++a) {
+        for (size_t b = 0; b <= a; ++b) {
+          (*factor)(at[a], at[b]) =
+              inverse(static_cast<Eigen::Index>(a), static_cast<Eigen::Index>(b)) / std::sqrt(left_out.mean());
+        }
+      }
       return left_out / left_out.mean();
     }
     *factor = RowMatrix::Ones(1, 1);

@@ -195,3 +195,16 @@ def not_stray(points: Array) -> Mask:
             break
         kept = new
     return kept
+
+
+def beside_steps(plan: Plan, points: Array) -> Mask:
+    """Mask of the training points without those that are the few on one side of a step of the spec: a jump
+    can't be learnt from a handful. The training ends its region where there are none."""
+    kept: Mask = np.ones(len(points), bool)
+    for options in plan.data["features"].values():
+        if "step" in options:
+            above = points[:, plan.names.index(options["of"][0])] > options["step"]
+            n = int((above & kept).sum())
+            if min(n, int(kept.sum()) - n) < 2 * (len(plan.names) + 1):
+                kept &= above == (2 * n > int(kept.sum()))
+    return kept

@@ -18,7 +18,7 @@ from ..errors import ArgumentError, Error
 from ..hub import get_emulator
 from ..real_code import read_cache, seconds_per_run
 from . import provenance, validate
-from .answers import HELD_OUT, LEAST_HELD_OUT, Runs, as_runs, not_stray
+from .answers import HELD_OUT, LEAST_HELD_OUT, Runs, as_runs, beside_steps, not_stray
 from .plan import Plan, overridden, plan_of
 from .progress import Console
 from .runs import RunStore, load_set
@@ -234,9 +234,13 @@ def command(arguments: argparse.Namespace) -> int:
     else:
         changes += [region_of_both(base)]
         training, validation = runs[0] + training, runs[1] + validation
+    few = len(training)
+    training = training.take(beside_steps(base, training.points))
+    if len(training) < few:
+        console.say(f"{few - len(training)} answers beyond a step of the spec: too few to learn from there")
     plan = source.plan([*grown_ranges(base, kept.points), *changes])
     archive = f"{plan.name}-{plan.data['version']}.tar.gz"
-    n_design = len(training) - int(np.sum(~held_out))
+    n_design = len(runs[0]) if runs is not None else 0
     extension = Extension(
         plan, options, console, source, training, validation, parent, archive, n_design,
     )  # fmt: skip

@@ -30,7 +30,7 @@ from ..errors import Error, FormatError
 from ..learning import Attempt, count_answers
 from ..real_code import read_cache
 from . import validate
-from .answers import LEAST_HELD_OUT, as_runs, not_stray
+from .answers import LEAST_HELD_OUT, as_runs, beside_steps, not_stray
 from .extend import (
     Extension,
     Source,
@@ -203,7 +203,9 @@ def train(folder: Path, answers: Path) -> Attempt:
         runs = runs.take(np.all((runs.points >= base.lower) & (runs.points <= base.upper), axis=1))
     runs = runs.take(not_stray(runs.points))
     held_out = runs.is_held_out()
-    if int((~held_out).sum()) < len(base.names) + 2 or not held_out.any():
+    training = runs.take(~held_out)
+    training = training.take(beside_steps(base, training.points))
+    if len(training) < len(base.names) + 2 or not held_out.any():
         why = "; ".join(f"{n} left out: {reason}" for reason, n in runs.left_out.most_common())
         return Attempt(
             count, False, f"too few answers to learn from ({len(runs)}){', ' + why if why else ''}{outside}"
@@ -218,7 +220,7 @@ def train(folder: Path, answers: Path) -> Attempt:
         Options(out=work, work=work, jobs=1, last="validate", learning_curve=False),
         Console(quiet=True),
         source,
-        runs.take(~held_out),
+        training,
         runs.take(held_out),
         current,
         named=identity(current) if current is not None else content["beside"],
