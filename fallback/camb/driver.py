@@ -271,9 +271,12 @@ class Driver:
 
 
 def _zrei(parameters: Any) -> float:
-    """Where no spectra are wanted CAMB leaves reionisation out, and says 0."""
+    """Where no spectra are wanted CAMB leaves reionisation out, and says 0. Its search for the redshift that
+    gives tau may end 1e-3 away: of 520 runs 19 were wrong by 3e-5 to 9e-5."""
     asking = parameters.copy()
     asking.WantCls = True
+    if hasattr(asking.Reion, "tau_solve_accuracy_boost"):
+        asking.Reion.tau_solve_accuracy_boost = 1000
     return float(asking.get_zre())
 
 

@@ -344,3 +344,22 @@ def test_classy_computes_as_much_of_the_power_as_sigma8_needs(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "classy", ModuleType("classy"))
     outputs = {"Pk.linear": {"k": np.array([0.01, 0.2]), "z": np.array([0.0])}, "derived": {}}
     assert drivers.load("classy")({}, outputs)._input({"H0": 67.0})["P_k_max_1/Mpc"] == 1.02 * 5
+
+
+def test_the_redshift_of_reionisation_is_that_of_tau() -> None:
+    camb = pytest.importorskip("camb")
+    from zelos.fallback.camb.driver import _zrei
+
+    cosmology = {"H0": 61.78, "ombh2": 0.02474, "omch2": 0.1376, "w": -0.578, "wa": -2.764}
+    found, plain, taus = [], [], np.linspace(0.0205, 0.024, 60)
+    for tau in taus:
+        parameters = camb.set_params(tau=tau, dark_energy_model="ppf", **cosmology)
+        found.append(_zrei(parameters))
+        plain.append(parameters.get_zre())
+    np.testing.assert_allclose(found, plain, rtol=0, atol=1e-3)  # CAMB's tolerance
+
+    def roughness(values: list[float]) -> float:
+        third = np.diff(values, 3)
+        return float(np.abs(third).max() / np.abs(np.diff(values)).max())
+
+    assert roughness(found) < 1e-3 < roughness(plain)
