@@ -148,7 +148,9 @@ def test_derived_parameters_of_a_sample(use, exact, reference):
         assert not any(np.isnan(list(got.values())))
         for name in DERIVED:
             if name in got:
-                assert got[name] == pytest.approx(expected[name], rel=2e-6), name
+                # CAMB's own search for zrei ends within 1e-3.
+                apart = {"abs": 1e-3} if name == "zrei" else {"rel": 2e-6}
+                assert got[name] == pytest.approx(expected[name], **apart), name
         assert got["S8"] == pytest.approx(got["sigma8"] * (got["omegam"] / 0.3) ** 0.5)
         assert got["S8"] == pytest.approx(got["mine"])
 
