@@ -50,6 +50,17 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   return text.replace(at, from.size(), to);
 }
 
+/// With a step at H0 = 68.
+const char* const kJump = R"(
+name: jump
+config: {code: formulas}
+parameters: {omch2: [0.11, 0.13], H0: RANGE}
+features: {above: {step: 68, of: [H0]}}
+outputs: {Hubble: {features: [omch2, H0, above], transforms: [log, {pca: {weights: 3, whiten: {sigma: 1.0e-4}}}]}}
+emulator_fn: {type: FAMILY}
+training: {n: 60}
+)";
+
 }  // namespace
 
 TEST_CASE("the same spec, runs and seed give the same file", "[training]") {
@@ -314,15 +325,7 @@ training: {n: 40}
 }
 
 TEST_CASE("a step that is a feature is followed on both sides, with the derivatives of each", "[training]") {
-  const std::string text = R"(
-name: jump
-config: {code: formulas}
-parameters: {omch2: [0.11, 0.13], H0: [60, 75]}
-features: {above: {step: 68, of: [H0]}}
-outputs: {Hubble: {features: [omch2, H0, above], transforms: [log, {pca: {weights: 3, whiten: {sigma: 1.0e-4}}}]}}
-emulator_fn: {type: FAMILY}
-training: {n: 60}
-)";
+  const std::string text = replaced(kJump, "RANGE", "[60, 75]");
   const double jump = 1.003;
   for (const char* family : {"polynomial, params: {degree: 4}", "gaussian_process"}) {
     CAPTURE(family);
@@ -372,15 +375,6 @@ TEST_CASE("a step with few points on one side, or that a solved parameter goes t
 }
 
 TEST_CASE("where all training points are on one side of a step the region ends there", "[training]") {
-  const std::string text = R"(
-name: jump
-config: {code: formulas}
-parameters: {omch2: [0.11, 0.13], H0: RANGE}
-features: {above: {step: 68, of: [H0]}}
-outputs: {Hubble: {features: [omch2, H0, above], transforms: [log, {pca: {weights: 3, whiten: {sigma: 1.0e-4}}}]}}
-emulator_fn: {type: FAMILY}
-training: {n: 40}
-)";
   struct Side {
     const char* range;
     double inside, outside, lower, upper;
@@ -389,7 +383,7 @@ training: {n: 40}
     for (const Side& side : {Side{"[60, 67]", 67.5, 68.01, 60, 68}, Side{"[69, 75]", 68.5, 67.99, 68, 75}}) {
       CAPTURE(family, side.range);
       const toy::TemporaryFolder folder;
-      const std::string spec = replaced(text, "FAMILY", family);
+      const std::string spec = replaced(kJump, "FAMILY", family);
       const toy::Runs runs(zelos::parse_spec(replaced(spec, "RANGE", side.range), "jump.yaml"), 40);
       const zelos::Spec wide = zelos::parse_spec(replaced(spec, "RANGE", "[60, 75]"), "jump.yaml");
       zelos::train(wide, runs.view, folder / "a.h5", {});

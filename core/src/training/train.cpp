@@ -150,11 +150,13 @@ class Trainer {
     const auto& p = *std::find_if(spec_.parameters.begin(), spec_.parameters.end(),
                                   [&](const ParameterSpec& other) { return other.name == plan.of[0]; });
     const double beyond = std::nextafter(plan.constant, std::numeric_limits<double>::infinity());
-    document()["region"]["limits"].push_back({{"name", p.name},
-                                              {"of", plan.of},
-                                              {"coefficients", {1.0}},
-                                              {"min", n > 0 ? std::max(p.lo, beyond) : p.lo},
-                                              {"max", n > 0 ? p.hi : std::min(p.hi, plan.constant)}});
+    LimitSpec end;
+    end.name = p.name;
+    end.of = plan.of;
+    end.coefficients = {1.0};
+    end.lo = n > 0 ? std::max(p.lo, beyond) : p.lo;
+    end.hi = n > 0 ? p.hi : std::min(p.hi, plan.constant);
+    add_limit(end);
   }
 
   void add_background_feature(const FeaturePlan& plan, json* description) {
@@ -308,16 +310,18 @@ class Trainer {
     const Eigen::Map<const Eigen::Matrix<double, -1, -1, Eigen::RowMajor>> x(runs_.parameters, runs_.n_points, d);
     std::vector<double> lower, upper;
     for (const ParameterSpec& p : spec_.parameters) lower.push_back(p.lo), upper.push_back(p.hi);
-    for (const LimitSpec& limit : spec_.limits) {
-      region["limits"].push_back({{"name", limit.name},
-                                  {"of", limit.of},
-                                  {"coefficients", limit.coefficients},
-                                  {"min", limit.lo},
-                                  {"max", limit.hi}});
-    }
     const auto hull = Hull::fit(spec_.region.hull, with_corners(x), lower, upper, spec_.region.margin);
     if (hull != nullptr) hull->store(&region, &contents_.arrays);
     document()["region"] = region;
+    for (const LimitSpec& limit : spec_.limits) add_limit(limit);
+  }
+
+  void add_limit(const LimitSpec& limit) {
+    document()["region"]["limits"].push_back({{"name", limit.name},
+                                              {"of", limit.of},
+                                              {"coefficients", limit.coefficients},
+                                              {"min", limit.lo},
+                                              {"max", limit.hi}});
   }
 
   /// The training points, and the corners of the box that the region is to hold.

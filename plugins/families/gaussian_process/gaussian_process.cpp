@@ -205,7 +205,7 @@ class Training {
     x_ = ConstRowMap(set.x, set.n, d);
     trend_ = LegendreBasis(independent_terms(index_set(static_cast<int>(d), params_.trend_degree,
                                                        std::vector<double>(static_cast<size_t>(d), 1.0), 1.0, 100000),
-                                             ConstRowMap(set.x, set.n, d)));
+                                             x_));
     const int64_t n_hyper = std::min<int64_t>(set.n, params_.hyper_points);
     if (n_hyper <= trend_.terms()) {
       throw Error(ZELOS_E_ARGUMENT, "gaussian_process: a trend of " + std::to_string(trend_.terms()) +

@@ -92,10 +92,9 @@ class Training {
  public:
   Training(const zelos_training_set& set, const zelos_train_options& options)
       : set_(set), options_(options), params_(parse(options.params_json, set.n_inputs, set.n_outputs)) {
-    basis_ = LegendreBasis(independent_terms(
-        index_set(static_cast<int>(set.n_inputs), params_.degree, params_.degree_weights, params_.q, kMaxTerms),
-        ConstRowMap(set.x, set.n, set.n_inputs)));
     x_ = ConstRowMap(set.x, set.n, set.n_inputs);
+    basis_ = LegendreBasis(independent_terms(
+        index_set(static_cast<int>(set.n_inputs), params_.degree, params_.degree_weights, params_.q, kMaxTerms), x_));
     y_ = ConstRowMap(set.y, set.n, set.n_outputs);
     phi_ = basis_.design(x_);
     groups_ = group_outputs(y_, set.y_scale, params_.groups);

@@ -166,7 +166,7 @@ class LeftOutVariance {
   static Eigen::ArrayXd left_out_leverage(const RowMatrix& x, RowMatrix* factor) {
     for (int degree = kDegree; degree > 0; --degree) {
       const std::vector<MultiIndex> all = basis_indices(x.cols(), degree);
-      const std::vector<MultiIndex> kept = independent_terms(all, ConstRowMap(x.data(), x.rows(), x.cols()));
+      const std::vector<MultiIndex> kept = independent_terms(all, x);
       const Eigen::MatrixXd h = LegendreBasis(kept).design(x);
       if (2 * h.cols() > h.rows()) continue;
       const Eigen::LLT<Eigen::MatrixXd> llt(h.transpose() * h);

@@ -51,7 +51,7 @@ inline std::vector<MultiIndex> index_set(int n_inputs, int degree, const std::ve
 
 /// The terms of `set` but for powers that repeat lower ones on the points x (n, inputs): an input that has k different
 /// values, such as a step, has k independent powers.
-inline std::vector<MultiIndex> independent_terms(std::vector<MultiIndex> set, const ConstRowMap& x) {
+inline std::vector<MultiIndex> independent_terms(std::vector<MultiIndex> set, const Eigen::Ref<const RowMatrix>& x) {
   int most = 0;
   for (const MultiIndex& alpha : set) most = std::max(most, *std::max_element(alpha.begin(), alpha.end()));
   for (Eigen::Index j = 0; j < x.cols(); ++j) {

@@ -199,7 +199,8 @@ def not_stray(points: Array) -> Mask:
 
 def beside_steps(plan: Plan, points: Array) -> Mask:
     """Mask of the training points without those that are the few on one side of a step of the spec: a jump
-    can't be learnt from a handful. The training ends its region where there are none."""
+    can't be learnt from a handful, and the training (`add_step` in train.cpp) refuses so few. It ends its
+    region where there are none."""
     kept: Mask = np.ones(len(points), bool)
     for options in plan.data["features"].values():
         if "step" in options:
